@@ -1,0 +1,154 @@
+"""Every error a user of adcopilot-edge can meet, and the exit code of each kind.
+
+The tree::
+
+    EdgeError                          1   base class, shown to the user as it is
+    ├── ConfigError (ValueError)       2   an unknown key, a value out of range
+    ├── MissingExtraError (ImportError) 2  an optional package is not installed
+    ├── BundleError                    3
+    │   ├── BundleNotFoundError (FileNotFoundError)
+    │   ├── BundleVersionError
+    │   ├── ChecksumError
+    │   └── ManifestError
+    ├── ExportError                    4
+    │   ├── CheckpointError
+    │   ├── UnsupportedModelError
+    │   └── ParityError
+    ├── CalibrationError               5
+    │   ├── DatasetError
+    │   └── TooFewSamplesError
+    └── InferenceError                 6
+        ├── ProviderUnavailableError
+        ├── SessionError
+        ├── InputError (ValueError)
+        │   ├── ImageNotFoundError (FileNotFoundError)
+        │   ├── ImageDecodeError
+        │   ├── ImageTooLargeError
+        │   └── AspectMismatchError
+        └── AnswerError
+
+A message says what failed, where, and what to do. Where a builtin exception fits, the class
+inherits it too, so that ``except FileNotFoundError`` works as a caller expects.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EdgeError(Exception):
+    """Base of all errors that are shown to the user without a traceback."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(EdgeError, ValueError):
+    """A setting is unknown, missing, or out of range."""
+
+    exit_code = 2
+
+
+class MissingExtraError(EdgeError, ImportError):
+    """A command needs packages that this installation does not have."""
+
+    exit_code = 2
+
+    def __init__(self, *, feature: str, extra: str, package: str) -> None:
+        super().__init__(
+            f"{feature} needs the package '{package}', which is not installed. "
+            f"Install it with: pip install 'adcopilot-edge[{extra}]'"
+        )
+        self.extra = extra
+        self.package = package
+
+
+class BundleError(EdgeError):
+    """A bundle can't be used."""
+
+    exit_code = 3
+
+
+class BundleNotFoundError(BundleError, FileNotFoundError):
+    """The folder is missing, or holds no manifest.json, or lacks a file of its manifest."""
+
+
+class BundleVersionError(BundleError):
+    """The manifest has a format version that this release does not read."""
+
+
+class ChecksumError(BundleError):
+    """A file of the bundle is not the one that was exported."""
+
+
+class ManifestError(BundleError):
+    """The manifest is not valid JSON, or a field is missing, unknown, or out of range."""
+
+
+class ExportError(EdgeError):
+    """A checkpoint can't be turned into a bundle."""
+
+    exit_code = 4
+
+
+class CheckpointError(ExportError):
+    """The checkpoint folder is incomplete, or a tensor is missing or has a wrong shape."""
+
+
+class UnsupportedModelError(ExportError):
+    """The checkpoint is of a model family, or has a setting, that the exporter does not know."""
+
+
+class ParityError(ExportError):
+    """The exported graphs do not reproduce the checkpoint within the stated tolerances."""
+
+
+class CalibrationError(EdgeError):
+    """Calibration or evaluation data can't be used."""
+
+    exit_code = 5
+
+
+class DatasetError(CalibrationError):
+    """A data folder does not have the layout it is said to have."""
+
+
+class TooFewSamplesError(CalibrationError):
+    """There are fewer pairs than the step needs."""
+
+
+class InferenceError(EdgeError):
+    """An inspection can't be done."""
+
+    exit_code = 6
+
+
+class ProviderUnavailableError(InferenceError):
+    """The execution provider asked for is not in this onnxruntime, or did not take the graph."""
+
+
+class SessionError(InferenceError):
+    """onnxruntime refused a graph or failed while running it."""
+
+
+class InputError(InferenceError, ValueError):
+    """An image or an argument of an inspection is unusable."""
+
+
+class ImageNotFoundError(InputError, FileNotFoundError):
+    """There is no file at the given path."""
+
+
+class ImageDecodeError(InputError):
+    """The file is empty, truncated, or no image."""
+
+
+class ImageTooLargeError(InputError):
+    """The image has more pixels than the limit that guards memory."""
+
+
+class AspectMismatchError(InputError):
+    """Golden and test image have different proportions, so they can't show the same view."""
+
+
+class AnswerError(InferenceError):
+    """The model's text is not an answer of the expected form."""

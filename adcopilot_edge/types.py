@@ -1,0 +1,133 @@
+"""The records that cross between the parts, and the array aliases. No behaviour beyond validation.
+
+Letters used for array shapes in this project: B batch, N patches, T tokens, H W pixels (rows,
+columns), C width of the vision tower, D width of the language model, L comparison tokens an image.
+Boxes are ``(x1, y1, x2, y2)`` in pixels, origin at the top left corner, x2 and y2 exclusive.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adcopilot_edge.errors import ConfigError
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+ImageArray = NDArray[np.uint8]
+MaskArray = NDArray[np.bool_]
+BBox = tuple[float, float, float, float]
+
+Verdict = Literal["normal", "anomaly", "uncertain"]
+BoxSource = Literal["text", "map"]
+Task = Literal["verdict", "classify", "locate", "describe"]
+
+TASKS: tuple[Task, ...] = get_args(Task)
+
+
+def validate_bbox(bbox: BBox) -> None:
+    """Raise ConfigError unless ``bbox`` is four finite numbers with x1 < x2 and y1 < y2."""
+    if len(bbox) != 4 or not all(math.isfinite(value) for value in bbox):
+        raise ConfigError(f"a box must be four finite numbers (x1, y1, x2, y2), got {bbox!r}")
+    x1, y1, x2, y2 = bbox
+    if x1 >= x2 or y1 >= y2:
+        raise ConfigError(f"a box must have x1 < x2 and y1 < y2, got {bbox!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defect:
+    """One defect of an inspection, in pixels of the original test image.
+
+    ``source`` says where the box comes from: ``text`` is the model's answer, ``map`` a connected
+    region of the anomaly map.
+    """
+
+    label: str
+    bbox_2d: BBox
+    source: BoxSource
+
+    def __post_init__(self) -> None:
+        validate_bbox(self.bbox_2d)
+
+    def to_json(self) -> dict[str, Any]:
+        """The defect as the object that ``inspect --json`` prints."""
+        bbox = [round(value, 1) for value in self.bbox_2d]
+        return {"label": self.label, "bbox_2d": bbox, "source": self.source}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledPair:
+    """A golden and a test image with the truth about the test image.
+
+    golden, test: (H, W, 3) uint8 RGB, equal shape. boxes: the true boxes in pixels of ``test``,
+    empty for a good part; ``labels`` names each. mask: (H, W) bool of the defective pixels, where
+    the source has one.
+    """
+
+    name: str
+    category: str
+    golden: ImageArray
+    test: ImageArray
+    boxes: tuple[BBox, ...] = ()
+    labels: tuple[str, ...] = ()
+    mask: MaskArray | None = None
+
+    def __post_init__(self) -> None:
+        if self.golden.shape != self.test.shape or self.test.ndim != 3 or self.test.shape[2] != 3:
+            raise ConfigError(
+                f"pair {self.name}: golden and test must both be (H, W, 3), "
+                f"got {self.golden.shape} and {self.test.shape}"
+            )
+        if len(self.boxes) != len(self.labels):
+            raise ConfigError(
+                f"pair {self.name}: {len(self.boxes)} boxes but {len(self.labels)} labels"
+            )
+        for box in self.boxes:
+            validate_bbox(box)
+
+    @property
+    def is_anomaly(self) -> bool:
+        """True when the test image has at least one defect."""
+        return bool(self.boxes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """The result of one inspection.
+
+    anomaly_score: 0..1, the softmax over the logits of the two answer letters. text: the model's
+    words for each task that was asked. anomaly_map: (rows, columns) float32 in 0..1 over the test
+    image, one value a patch, or None where the bundle has no map. notes: facts a caller must not
+    miss, such as ``answer_unparsed:locate`` or ``resized:4000x3000->224x224``.
+    """
+
+    verdict: Verdict
+    anomaly_score: float
+    defects: tuple[Defect, ...]
+    text: dict[str, str]
+    timings_ms: dict[str, float]
+    golden_cached: bool
+    bundle: str
+    provider: str
+    precision: str
+    notes: tuple[str, ...] = ()
+    anomaly_map: FloatArray | None = field(default=None, repr=False, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """The inspection as the one object that ``inspect --json`` prints."""
+        return {
+            "verdict": self.verdict,
+            "anomaly_score": round(self.anomaly_score, 6),
+            "defects": [defect.to_json() for defect in self.defects],
+            "text": self.text,
+            "timings_ms": {stage: round(ms, 3) for stage, ms in self.timings_ms.items()},
+            "golden_cached": self.golden_cached,
+            "bundle": self.bundle,
+            "provider": self.provider,
+            "precision": self.precision,
+            "notes": list(self.notes),
+        }
