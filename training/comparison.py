@@ -1,0 +1,142 @@
+"""The Comparison Encoder: two cross-attentions between a pair's features, then learned queries.
+
+Tensor names and order follow the AD-Copilot spec, section 3: at the released shape (width 1280,
+16 heads, MLP 3420, 100 queries, language model 3584) it has 36 tensors and 63,801,344 parameters.
+Knows nothing of images, prompts or which image is paired with which (that is ``model.py``).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+    Qwen2_5_VLMLP,
+    Qwen2_5_VLRMSNorm,
+    apply_rotary_pos_emb_vision,
+)
+
+from adcopilot_edge.training.config import ADCopilotVisionConfig
+
+RotaryTables = tuple[Tensor, Tensor]
+
+
+class FeatureBatch(NamedTuple):
+    """Features of one image a row, zero-padded at the end to the longest.
+
+    features: (B, N, C). mask: (B, N) bool, true for real patches, or None when nothing is padded.
+    rotary: cosine and sine, each (B, N, head_dim), or None without ``compare_rope``.
+    """
+
+    features: Tensor
+    mask: Tensor | None
+    rotary: RotaryTables | None
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of one sequence over another; q, fused kv and output with bias.
+
+    The rows of ``kv`` are keys first, then values (spec 3.3). Attention runs through SDPA whatever
+    the rest of the model uses, because the padding masks need it (spec 3.4).
+    """
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q_proj = nn.Linear(width, width)
+        self.kv = nn.Linear(width, 2 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(
+        self,
+        query: Tensor,
+        context: Tensor,
+        *,
+        context_mask: Tensor | None = None,
+        rotary: tuple[RotaryTables, RotaryTables] | None = None,
+    ) -> Tensor:
+        """Attend from ``query`` (B, T, C) to ``context`` (B, N, C); returns (B, T, C).
+
+        rotary: tables of the query's and of the context's positions, applied to q and k.
+        """
+        q = self.q_proj(query).unflatten(-1, (self.num_heads, -1))
+        k, v = self.kv(context).unflatten(-1, (2, self.num_heads, -1)).unbind(2)
+        if rotary is not None:
+            (q_cos, q_sin), (k_cos, k_sin) = rotary
+            q, _ = apply_rotary_pos_emb_vision(q, q, q_cos, q_sin)
+            k, _ = apply_rotary_pos_emb_vision(k, k, k_cos, k_sin)
+        mask = None if context_mask is None else context_mask[:, None, None, :]
+        mixed = scaled_dot_product_attention(
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask
+        )
+        output: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
+        return output
+
+
+class ComparisonEncoder(nn.Module):
+    """Comparison tokens of a current image against a previous one (spec 3.3, steps 1 to 13)."""
+
+    def __init__(self, config: ADCopilotVisionConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.minus_residual = config.compare_minus_residual
+        self.query_embeddings = nn.Parameter(torch.zeros(config.compare_token_size, width))
+
+        self.encoder_norm1 = Qwen2_5_VLRMSNorm(width, eps=1e-6)
+        self.encoder_cross_attn1 = CrossAttention(width, config.num_heads)
+        self.encoder_norm2 = Qwen2_5_VLRMSNorm(width, eps=1e-6)
+        self.encoder_mlp1 = Qwen2_5_VLMLP(config)
+        self.encoder_norm3 = Qwen2_5_VLRMSNorm(width, eps=1e-6)
+        self.encoder_cross_attn2 = CrossAttention(width, config.num_heads)
+        self.encoder_norm4 = Qwen2_5_VLRMSNorm(width, eps=1e-6)
+        self.encoder_mlp2 = Qwen2_5_VLMLP(config)
+
+        self.decoder_norm1 = Qwen2_5_VLRMSNorm(width, eps=1e-6)
+        self.decoder_cross_attn = CrossAttention(width, config.num_heads)
+        self.decoder_norm2 = Qwen2_5_VLRMSNorm(width, eps=1e-6)
+        self.decoder_mlp = Qwen2_5_VLMLP(config)
+        self.compare_projector = nn.Linear(width, config.out_hidden_size)
+
+        self.anomaly_map = nn.Linear(width, 1) if config.compare_anomaly_map else None
+
+    def forward(self, previous: FeatureBatch, current: FeatureBatch) -> tuple[Tensor, Tensor | None]:
+        """Compare ``current`` with ``previous``, row by row.
+
+        Returns the comparison tokens (B, L, D) and, with the anomaly-map head, one logit a patch
+        (B, N), meaningless at padded patches.
+        """
+        cur = self._update_current(previous, current)
+        normed = self.decoder_norm1(cur)
+        queries = self.query_embeddings.to(cur.dtype).expand(len(cur), -1, -1)
+        queries = queries + self.decoder_cross_attn(
+            self.decoder_norm1(queries), normed, context_mask=current.mask
+        )
+        queries = queries + self.decoder_mlp(self.decoder_norm2(queries))
+        tokens = self.compare_projector(queries)
+        logits = None if self.anomaly_map is None else self.anomaly_map(cur).squeeze(-1)
+        return tokens, logits
+
+    def _update_current(self, previous: FeatureBatch, current: FeatureBatch) -> Tensor:
+        """The current features after both image-to-image attentions (steps 1 to 8)."""
+        prev, cur = previous.features, current.features
+        forth = back = None
+        if previous.rotary is not None and current.rotary is not None:
+            forth = (previous.rotary, current.rotary)
+            back = (current.rotary, previous.rotary)
+        prev = prev + self.encoder_cross_attn1(
+            self.encoder_norm1(prev),
+            self.encoder_norm1(cur),
+            context_mask=current.mask,
+            rotary=forth,
+        )
+        prev = prev + self.encoder_mlp1(self.encoder_norm2(prev))
+        cur = cur + self.encoder_cross_attn2(
+            self.encoder_norm3(cur),
+            self.encoder_norm3(prev),
+            context_mask=previous.mask,
+            rotary=back,
+        )
+        update = self.encoder_mlp2(self.encoder_norm4(cur))
+        return cur - update if self.minus_residual else cur + update

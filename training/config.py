@@ -1,0 +1,72 @@
+"""The configuration of AD-Copilot: stock Qwen2.5-VL plus the Comparison Encoder's settings.
+
+Released checkpoints say ``model_type: ad_copilot``, older ones ``yangjian`` (spec section 1);
+both load. Settings that the released configuration lacks default to the released behaviour.
+"""
+
+from __future__ import annotations
+
+from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import (
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLTextConfig,
+    Qwen2_5_VLVisionConfig,
+)
+
+from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.positions import COMPARE_POSITION_MODES
+
+
+class ADCopilotVisionConfig(Qwen2_5_VLVisionConfig):
+    """The vision tower's settings with those of the Comparison Encoder.
+
+    compare_token_size: comparison tokens an image; 0 leaves the encoder out (stock Qwen2.5-VL).
+    compare_minus_residual: subtract the MLP on the current-image branch, as released (spec 3.7).
+    compare_rope: rotary terms in the two image-to-image attentions; off in released weights.
+    compare_anomaly_map: one logit a patch from the updated current features; off in released ones.
+    """
+
+    model_type = "ad_copilot_vision"
+
+    compare_token_size: int = 100
+    compare_minus_residual: bool = True
+    compare_rope: bool = False
+    compare_anomaly_map: bool = False
+
+
+class ADCopilotConfig(Qwen2_5_VLConfig):
+    """Qwen2.5-VL's configuration, with how images are paired and where comparison tokens stand.
+
+    sequence_compare: the first image of a sample is compared with itself; when false, with the
+    sample's last image (spec 3.2). compare_position_mode: M-RoPE ids of the comparison tokens
+    (spec section 5), ``shared``, ``diagonal`` or ``diagonal_scaled``.
+    """
+
+    model_type = "ad_copilot"
+    sub_configs_defaults = {
+        "vision_config": ADCopilotVisionConfig,
+        "text_config": Qwen2_5_VLTextConfig,
+    }
+
+    sequence_compare: bool = True
+    compare_position_mode: str = "shared"
+
+    def __post_init__(self, **kwargs: object) -> None:
+        if isinstance(self.vision_config, dict):
+            # Released files carry the stock vision type; ours needs its own to load as our class.
+            self.vision_config = {
+                **self.vision_config,
+                "model_type": ADCopilotVisionConfig.model_type,
+            }
+        super().__post_init__(**kwargs)
+        if self.compare_position_mode not in COMPARE_POSITION_MODES:
+            raise ConfigError(
+                f"compare_position_mode must be one of {', '.join(COMPARE_POSITION_MODES)}, "
+                f"got {self.compare_position_mode!r}"
+            )
+
+
+class YangJianConfig(ADCopilotConfig):
+    """The same configuration under the name that older checkpoints carry."""
+
+    model_type = "yangjian"
+

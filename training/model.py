@@ -1,0 +1,294 @@
+"""AD-Copilot for transformers: Qwen2.5-VL whose vision tower also compares neighbouring images.
+
+Importing this module registers the model and its configuration with transformers' Auto classes,
+so that released checkpoints (both ``model_type`` names) load without ``trust_remote_code``.
+Images are paired inside each sample (spec 3.2), so results do not depend on the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+)
+from transformers import initialization as init
+from transformers.conversion_mapping import register_checkpoint_conversion_mapping
+from transformers.core_model_loading import WeightRenaming
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+    Qwen2_5_VisionTransformerPretrainedModel,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLModel,
+    Qwen2_5_VLTextModel,
+)
+from transformers.vision_utils import get_vision_position_ids, get_vision_window_index
+
+from adcopilot_edge.positions import ImageSpan, TextSpan, mrope_positions
+from adcopilot_edge.training.comparison import ComparisonEncoder, FeatureBatch
+from adcopilot_edge.training.config import (
+    ADCopilotConfig,
+    ADCopilotVisionConfig,
+    YangJianConfig,
+)
+
+
+@dataclass
+class ImageFeatures(BaseModelOutputWithPooling):
+    """What the vision side returns for the images of a call.
+
+    pooler_output: per image, merged tokens then comparison tokens, (n + L, D). patch_features: per
+    image (N, C), before the merger, in the processor's patch order. anomaly_logits: per image (N,)
+    in the same order, or None without the head.
+    """
+
+    pooler_output: tuple[Tensor, ...] | None = None
+    patch_features: tuple[Tensor, ...] | None = None
+    anomaly_logits: tuple[Tensor, ...] | None = None
+
+
+class ADCopilotVisionTower(Qwen2_5_VisionTransformerPretrainedModel):
+    """The stock tower with the Comparison Encoder at ``compare_visual_encoder``."""
+
+    config_class = ADCopilotVisionConfig
+    config: ADCopilotVisionConfig
+
+    def __init__(self, config: ADCopilotVisionConfig) -> None:
+        super().__init__(config)
+        self.compare_visual_encoder = (
+            ComparisonEncoder(config) if config.compare_token_size else None
+        )
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, ComparisonEncoder):
+            init.normal_(module.query_embeddings, mean=0.0, std=self.config.initializer_range)
+
+    def to_patch_order(self, features: Tensor, grid_thw: Tensor) -> Tensor:
+        """Undo the window permutation of ``features`` (N, C): rows follow the processor's patches."""
+        window_index, _ = get_vision_window_index(
+            grid_thw, self.spatial_merge_size, self.window_size, self.patch_size
+        )
+        cells = features.unflatten(0, (-1, self.spatial_merge_unit))
+        return cells[torch.argsort(window_index)].flatten(0, 1)
+
+    def compare(
+        self, features: Sequence[Tensor], grid_thw: Tensor, pairs: Sequence[tuple[int, int]]
+    ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+        """Comparison tokens (len(pairs), L, D) and anomaly logits of (previous, current) pairs.
+
+        features: per image (N, C) in patch order.
+        """
+        encoder = self.compare_visual_encoder
+        rotary = None
+        if self.config.compare_rope:
+            position_ids = get_vision_position_ids(grid_thw, self.spatial_merge_size)
+            sizes = [len(item) for item in features]
+            cos, sin = self.rotary_pos_emb(features[0], position_ids)
+            rotary = list(zip(cos.split(sizes), sin.split(sizes), strict=True))
+        previous = _pad([i for i, _ in pairs], features, rotary)
+        current = _pad([j for _, j in pairs], features, rotary)
+        tokens, logits = encoder(previous, current)
+        if logits is None:
+            return tokens, None
+        return tokens, tuple(
+            row[: len(features[j])] for row, (_, j) in zip(logits, pairs, strict=True)
+        )
+
+
+def _pad(
+    index: Sequence[int],
+    features: Sequence[Tensor],
+    rotary: Sequence[tuple[Tensor, Tensor]] | None,
+) -> FeatureBatch:
+    """Stack the chosen images, zero-padded at the end to the longest (spec 3.4)."""
+
+    def stack(items: list[Tensor]) -> Tensor:
+        return nn.utils.rnn.pad_sequence(items, batch_first=True)
+
+    chosen = [features[i] for i in index]
+    lengths = [len(item) for item in chosen]
+    mask = None
+    if len(set(lengths)) > 1:
+        columns = torch.arange(max(lengths), device=chosen[0].device)
+        mask = columns[None] < torch.tensor(lengths, device=columns.device)[:, None]
+    tables = None
+    if rotary is not None:
+        tables = (stack([rotary[i][0] for i in index]), stack([rotary[i][1] for i in index]))
+    return FeatureBatch(stack(chosen), mask, tables)
+
+
+def pair_images(images_per_sample: Sequence[int], *, sequence_compare: bool) -> list[tuple[int, int]]:
+    """(previous, current) of every image: its predecessor in the same sample.
+
+    The first image of a sample is paired with itself, or with the sample's last one when
+    ``sequence_compare`` is false (spec 3.2).
+    """
+    pairs: list[tuple[int, int]] = []
+    for count in images_per_sample:
+        first = len(pairs)
+        if count:
+            pairs.append((first if sequence_compare else first + count - 1, first))
+        pairs.extend((i - 1, i) for i in range(first + 1, first + count))
+    return pairs
+
+
+class ADCopilotModel(Qwen2_5_VLModel):
+    """Qwen2.5-VL's inner model with comparison tokens behind each image's own tokens."""
+
+    config_class = ADCopilotConfig
+    config: ADCopilotConfig
+
+    def __init__(self, config: ADCopilotConfig) -> None:
+        super(Qwen2_5_VLModel, self).__init__(config)
+        self.visual = ADCopilotVisionTower._from_config(config.vision_config)
+        self.language_model = Qwen2_5_VLTextModel._from_config(config.text_config)
+        self.rope_deltas = None
+        self.post_init()
+
+    def get_image_features(
+        self,
+        pixel_values: Tensor,
+        image_grid_thw: Tensor,
+        *,
+        images_per_sample: Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> ImageFeatures:
+        """Merged and comparison tokens of all images; without counts they are one sample's."""
+        outputs = self.visual(pixel_values.type(self.visual.dtype), grid_thw=image_grid_thw)
+        sizes = image_grid_thw.prod(-1)
+        merged = outputs.pooler_output.split((sizes // self.visual.spatial_merge_unit).tolist())
+        features = self.visual.to_patch_order(outputs.last_hidden_state, image_grid_thw)
+        patch_features = features.split(sizes.tolist())
+        logits = None
+        if self.visual.compare_visual_encoder is not None:
+            counts = images_per_sample or [len(image_grid_thw)]
+            pairs = pair_images(counts, sequence_compare=self.config.sequence_compare)
+            tokens, logits = self.visual.compare(patch_features, image_grid_thw, pairs)
+            merged = tuple(
+                torch.cat([base, extra]) for base, extra in zip(merged, tokens, strict=True)
+            )
+        return ImageFeatures(
+            last_hidden_state=outputs.last_hidden_state,
+            pooler_output=merged,
+            patch_features=patch_features,
+            anomaly_logits=logits,
+        )
+
+    def get_video_features(self, *args: Any, **kwargs: Any) -> Any:
+        """AD-Copilot compares still images; a video has no defined comparison (spec 3.2)."""
+        raise ValueError("AD-Copilot takes still images; pass video frames as images")
+
+    def images_per_sample(self, input_ids: Tensor) -> list[int]:
+        """How many images each row of ``input_ids`` (B, T) holds: runs of image placeholders."""
+        is_image = (input_ids == self.config.image_token_id).long()
+        starts = is_image.diff(dim=1, prepend=is_image.new_zeros(len(is_image), 1)) == 1
+        return [int(count) for count in starts.sum(1)]
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        image_grid_thw: Tensor | None = None,
+        mm_encoder_outputs: dict[str, ImageFeatures] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Stock forward, with the images encoded and compared sample by sample."""
+        if pixel_values is not None:
+            counts = None if input_ids is None else self.images_per_sample(input_ids)
+            features = self.get_image_features(
+                pixel_values, image_grid_thw, images_per_sample=counts
+            )
+            mm_encoder_outputs = {"image": features}
+        return super().forward(
+            input_ids=input_ids,
+            image_grid_thw=image_grid_thw,
+            mm_encoder_outputs=mm_encoder_outputs,
+            **kwargs,
+        )
+
+    def get_rope_index(
+        self,
+        input_ids: Tensor,
+        mm_token_type_ids: Tensor,
+        image_grid_thw: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """Position ids (3, B, T) and deltas (B, 1), comparison tokens included (spec section 5)."""
+        grids = iter([] if image_grid_thw is None else image_grid_thw.tolist())
+        merge = self.config.vision_config.spatial_merge_size
+        ids = torch.zeros(3, *input_ids.shape, dtype=torch.long)
+        deltas = []
+        for row, types in enumerate(mm_token_type_ids.cpu()):
+            kept = torch.ones_like(types, dtype=torch.bool)
+            if attention_mask is not None:
+                kept = attention_mask[row].bool().cpu()
+            spans: list[TextSpan | ImageSpan] = []
+            for kind, group in groupby(types[kept].tolist()):
+                length = len(list(group))
+                if kind == 0:
+                    spans.append(TextSpan(length))
+                else:
+                    _, rows, cols = next(grids)
+                    cells = (rows // merge) * (cols // merge)
+                    spans.append(ImageSpan(rows // merge, cols // merge, length - cells))
+            positions = mrope_positions(spans, self.config.compare_position_mode)
+            ids[:, row, kept] = torch.from_numpy(positions.ids)
+            deltas.append(positions.maximum + 1 - int(kept.sum()))
+        device = input_ids.device
+        return ids.to(device), torch.tensor(deltas, device=device).unsqueeze(1)
+
+
+class ADCopilotForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
+    """AD-Copilot with its language-model head; the class that checkpoints load into."""
+
+    config_class = ADCopilotConfig
+    config: ADCopilotConfig
+
+    def __init__(self, config: ADCopilotConfig) -> None:
+        super(Qwen2_5_VLForConditionalGeneration, self).__init__(config)
+        self.model = ADCopilotModel(config)
+        self.lm_head = nn.Linear(
+            config.text_config.hidden_size, config.text_config.vocab_size, bias=False
+        )
+        self.post_init()
+
+
+class YangJianForConditionalGeneration(ADCopilotForConditionalGeneration):
+    """The same model under the name that older checkpoints carry."""
+
+    config_class = YangJianConfig
+
+
+class _LoadOnlyRenaming(WeightRenaming):
+    """A renaming for a spelling that is read but never written."""
+
+    def reverse_transform(self) -> WeightRenaming:
+        """A renaming that finds nothing in memory, so that saving keeps the plain name."""
+        return self.copy(self._original_source_patterns, self._original_target_patterns)
+
+
+def _renamings() -> list[WeightRenaming]:
+    """The layout on disk (spec 3.5): ``visual.*`` and ``model.layers.*``; in-memory names load too.
+
+    Where the queries are an embedding module, the same tensor is ``query_embeddings.weight``.
+    """
+    return [
+        WeightRenaming(r"^visual", "model.visual"),
+        WeightRenaming(r"^model(?!\.(language_model|visual))", "model.language_model"),
+        _LoadOnlyRenaming(r"query_embeddings\.weight$", "query_embeddings"),
+    ]
+
+
+for _class in (ADCopilotForConditionalGeneration, YangJianForConditionalGeneration):
+    register_checkpoint_conversion_mapping(_class.__name__, _renamings(), overwrite=True)
+    AutoConfig.register(_class.config_class.model_type, _class.config_class, exist_ok=True)
+    AutoModelForImageTextToText.register(_class.config_class, _class, exist_ok=True)
