@@ -1,0 +1,167 @@
+"""A bundle on disk: open it, check it, write it.
+
+A bundle is a directory with ``manifest.json`` and the files it lists, nothing else that matters:
+no code, no side files. Its id is a hash over the manifest, which holds the hash of every file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from adcopilot_edge.errors import (
+    BundleNotFoundError,
+    BundleVersionError,
+    ChecksumError,
+    ConfigError,
+    ManifestError,
+)
+from adcopilot_edge.manifest import FORMAT_VERSION, FileEntry, Manifest
+
+MANIFEST_NAME = "manifest.json"
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened bundle: where it lies, what its manifest says, and its id."""
+
+    path: Path
+    manifest: Manifest
+    id: str
+
+    def file(self, name: str) -> Path:
+        """The path of one of the bundle's files."""
+        return self.path / name
+
+    def verify_files(self, *, on_file: Callable[[str], None] | None = None) -> None:
+        """Hash every file. Raises ChecksumError that lists each missing or changed one."""
+        wrong = []
+        for name, entry in self.manifest.files.items():
+            if on_file is not None:
+                on_file(name)
+            path = self.file(name)
+            if not path.is_file():
+                wrong.append(f"{name} (missing)")
+            elif path.stat().st_size != entry.size_bytes:
+                wrong.append(f"{name} ({path.stat().st_size} bytes, expected {entry.size_bytes})")
+            elif hash_file(path) != entry.sha256:
+                wrong.append(f"{name} (content changed)")
+        if wrong:
+            raise ChecksumError(
+                f"bundle {self.path} is damaged: {'; '.join(wrong)}. Copy or export it again."
+            )
+
+
+def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
+    """Read a bundle's manifest and, unless told otherwise, hash its files.
+
+    Raises BundleNotFoundError, ManifestError, BundleVersionError or ChecksumError.
+    """
+    folder = Path(path)
+    manifest_path = folder / MANIFEST_NAME
+    if not manifest_path.is_file():
+        raise BundleNotFoundError(
+            f"no bundle at {folder}: {MANIFEST_NAME} is not there. "
+            "Make one with: adcopilot-edge export CHECKPOINT --out BUNDLE"
+        )
+    raw = manifest_path.read_bytes()
+    manifest = _parse_manifest(raw, manifest_path)
+    bundle = Bundle(path=folder, manifest=manifest, id=hashlib.sha256(raw).hexdigest()[:16])
+    if verify:
+        bundle.verify_files()
+    return bundle
+
+
+def _parse_manifest(raw: bytes, path: Path) -> Manifest:
+    try:
+        content = json.loads(raw)
+    except ValueError as err:
+        raise ManifestError(f"{path} is not valid JSON: {err}. Copy the bundle again.") from err
+    if not isinstance(content, dict) or content.get("format") != "adcopilot-edge-bundle":
+        raise ManifestError(f"{path} is not the manifest of an adcopilot-edge bundle.")
+    version = content.get("version")
+    if version != FORMAT_VERSION:
+        raise BundleVersionError(
+            f"{path} has bundle format {version!r}; this release reads format {FORMAT_VERSION}. "
+            "Export the bundle again with this release, or install the release that wrote it."
+        )
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as err:
+        findings = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc']) or 'manifest'}: {item['msg']}"
+            for item in err.errors()
+        )
+        raise ManifestError(f"{path} is not a valid manifest: {findings}") from err
+
+
+@contextmanager
+def new_bundle(out: str | os.PathLike[str]) -> Iterator[Path]:
+    """A fresh folder to write a bundle into; it takes the name ``out`` only when all went well.
+
+    The folder lies beside ``out``. After an error it is removed and ``out`` is as it was. An
+    existing bundle at ``out`` is replaced; anything else there is a ConfigError.
+    """
+    target = Path(out)
+    if target.exists() and not (target / MANIFEST_NAME).is_file():
+        if not target.is_dir() or any(target.iterdir()):
+            raise ConfigError(f"{target} exists and is no bundle; choose another --out.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+        _fsync_tree(folder)
+        old = target.with_name(f".{target.name}.{os.getpid()}.old")
+        if target.exists():
+            target.rename(old)
+        folder.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json``: the last step of making a bundle."""
+    text = manifest.model_dump_json(indent=2)
+    (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def list_files(folder: Path) -> dict[str, FileEntry]:
+    """Size and hash of every file under ``folder`` but the manifest, by name."""
+    return {
+        path.relative_to(folder).as_posix(): FileEntry(
+            sha256=hash_file(path), size_bytes=path.stat().st_size
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST_NAME
+    }
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _fsync_tree(folder: Path) -> None:
+    """Bring every file and folder below ``folder`` to the disk."""
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
