@@ -1,0 +1,1 @@
+"""Workshop: from a checkpoint to a bundle. Never imported on a device."""

@@ -1,0 +1,1 @@
+"""Device: from two pictures to an inspection, in numpy, Pillow, tokenizers and onnxruntime."""
