@@ -1,0 +1,124 @@
+"""One seed in, one pair out: chooses a surface, has it drawn, and takes the two images."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from PIL import Image
+
+from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.training.synthetic.binary_boards import scan_pair
+from adcopilot_edge.training.synthetic.canvas import MARGIN
+from adcopilot_edge.training.synthetic.drawing import Drawing
+from adcopilot_edge.training.synthetic.nuisance import (
+    CENTRED,
+    draw_registration,
+    photograph,
+    take_view,
+)
+from adcopilot_edge.training.synthetic.records import (
+    SyntheticDefect,
+    SyntheticPair,
+    padded_bounds,
+)
+from adcopilot_edge.training.synthetic.surfaces import (
+    BINARY_BOARD,
+    COLOUR_BOARD,
+    DRAW_SURFACE,
+    SURFACE_SHARES,
+    SURFACES,
+)
+from adcopilot_edge.types import ImageArray, MaskArray
+
+MIN_SIZE = 112
+_MIN_VISIBLE = 12
+_BOARD_COUNTS = (0.40, 0.28, 0.16, 0.08, 0.05, 0.03)
+_OTHER_COUNTS = (0.62, 0.25, 0.09, 0.04)
+
+
+def generate_pair(seed: int, *, size: int = 224, surface: str | None = None) -> SyntheticPair:
+    """The golden and test image that ``seed`` stands for; half of all seeds have no defect.
+
+    The same arguments always give the same pixels.
+
+    Args:
+        seed: any integer that is not negative.
+        size: height and width of both images in pixels.
+        surface: one of ``SURFACES``; without it nearly half of the pairs are binary boards.
+
+    Raises:
+        ConfigError: the seed, size or surface is out of range.
+    """
+    _check(seed, size, surface)
+    rng = np.random.default_rng(seed)
+    is_defective = bool(rng.random() < 0.5)
+    chosen = SURFACES[int(rng.choice(len(SURFACES), p=SURFACE_SHARES))]
+    name = surface if surface is not None else chosen
+    counts = _BOARD_COUNTS if name in (BINARY_BOARD, COLOUR_BOARD) else _OTHER_COUNTS
+    num_defects = int(rng.choice(len(counts), p=counts)) + 1 if is_defective else 0
+    for attempt in itertools.count():
+        pair = _attempt(np.random.default_rng((seed, attempt)), name, size, num_defects, seed)
+        if pair is not None:
+            return pair
+    raise AssertionError("unreachable")
+
+
+def _check(seed: int, size: int, surface: str | None) -> None:
+    if seed < 0:
+        raise ConfigError(f"the seed of a synthetic pair must not be negative, got {seed}")
+    if size < MIN_SIZE:
+        raise ConfigError(f"a synthetic pair must have size >= {MIN_SIZE} pixels, got {size}")
+    if surface is not None and surface not in DRAW_SURFACE:
+        raise ConfigError(f"unknown surface {surface!r}; known are: {', '.join(SURFACES)}")
+
+
+def _attempt(
+    rng: np.random.Generator, surface: str, size: int, num_defects: int, seed: int
+) -> SyntheticPair | None:
+    """A pair, or None when defects were asked for and none fits or stays visible."""
+    is_binary = surface == BINARY_BOARD
+    drawing = DRAW_SURFACE[surface](rng, size + 2 * MARGIN, num_defects)
+    if num_defects and not drawing.marks:
+        return None
+    view = draw_registration(rng, size, sigma_px=0.7 if is_binary else 0.5)
+    index = take_view(_index_marks(drawing), view, size, is_index=True)
+    found = _find_defects(rng, drawing, np.asarray(index), is_board=surface.endswith("board"))
+    if found is None:
+        return None
+    defects, mask = found
+    golden = take_view(drawing.golden, CENTRED, size)
+    test = take_view(drawing.test, view, size)
+    images: tuple[ImageArray, ImageArray]
+    if is_binary:
+        images = scan_pair(rng, golden, take_view(drawing.golden, view, size), test)
+    else:
+        strength = float(rng.uniform(0.1, 1.0))
+        images = photograph(rng, golden, strength), photograph(rng, test, strength)
+    return SyntheticPair(
+        golden=images[0], test=images[1], mask=mask, defects=defects, surface=surface, seed=seed
+    )
+
+
+def _index_marks(drawing: Drawing) -> Image.Image:
+    """A mode ``L`` canvas holding 0, or 1 + the number of the mark that owns the pixel."""
+    width, height = drawing.test.size
+    index = np.zeros((height, width), dtype=np.uint8)
+    for number, mark in enumerate(drawing.marks, start=1):
+        index[mark.mask] = number
+    return Image.fromarray(index)
+
+
+def _find_defects(
+    rng: np.random.Generator, drawing: Drawing, index: ImageArray, *, is_board: bool
+) -> tuple[tuple[SyntheticDefect, ...], MaskArray] | None:
+    """The defects seen in the view ``index`` (H, W) and their union; None if one hardly shows."""
+    defects = []
+    for number, mark in enumerate(drawing.marks, start=1):
+        mask = index == number
+        area = int(np.count_nonzero(mask))
+        box = padded_bounds(mask, int(rng.integers(6, 10)) if is_board else 2)
+        if area < _MIN_VISIBLE or box is None:
+            return None
+        defects.append(SyntheticDefect(label=mark.label, bbox_2d=box, area=area))
+    return tuple(defects), index > 0
