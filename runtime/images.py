@@ -267,4 +267,4 @@ def _unit_to_eight(grey: NDArray[np.float32], name: str) -> NDArray[np.uint8]:
             f"{name} is float grey with values {low:g}..{high:g}, expected 0..1. "
             "Scale it, or save it with 8 or 16 bits"
         )
-    return np.rint(grey * 255.0).astype(np.uint8)
+    return (grey * np.float32(255) + np.float32(0.5)).astype(np.uint8)

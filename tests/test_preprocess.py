@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def test_fixed_size_patches_equal_hugging_face(upstream, kind, size):
 
 @pytest.mark.torch
 def test_other_constants_equal_hugging_face(upstream):
-    constants = {
+    constants: dict[str, Any] = {
         "patch_size": 16,
         "temporal_patch_size": 1,
         "image_mean": (0.5, 0.4, 0.3),
