@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adcopilot_edge.types import ImageArray
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("runtime", "export", "calibration", "training")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_bare_names() -> Iterator[None]:
+    """No test may load a linked folder under its bare name: its classes would exist twice."""
+    yield
+    loaded = [name for name in FOLDERS if name in sys.modules]
+    assert not loaded, f"imported under a bare name, without the prefix adcopilot_edge: {loaded}"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy so that no build folder stays in the tree."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("adcopilot_edge", *FOLDERS):
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignore)
+    options = ["--no-deps", "--no-build-isolation", "--wheel-dir", str(source / "dist")]
+    build = [sys.executable, "-m", "pip", "wheel", *options, str(source)]
+    subprocess.run(build, check=True, capture_output=True)
+    (path,) = (source / "dist").glob("*.whl")
+    return path
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator of random numbers, the same in every run."""
+    return np.random.default_rng(20240229)
+
+
+@pytest.fixture
+def image_pair(rng: np.random.Generator) -> tuple[ImageArray, ImageArray]:
+    """A golden of coarse blocks and a test image with one bright defect: both (56, 84, 3)."""
+    blocks = rng.integers(0, 160, (4, 6, 3), dtype=np.uint8)
+    golden = blocks.repeat(14, axis=0).repeat(14, axis=1)
+    test = golden.copy()
+    test[20:34, 30:50] = 255
+    return golden, test
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real pairs that lies beside the repository, on machines that have it."""
+    data = ROOT.parent / "shared" / "data"
+    if not data.is_dir():
+        pytest.skip(f"the real pairs are not on this machine: no folder {data}")
+    return data

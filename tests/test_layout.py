@@ -1,0 +1,58 @@
+"""The shape of the repository and of the wheel: links, versions, what is shipped."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import adcopilot_edge
+
+FOLDERS = ("runtime", "export", "calibration", "training")
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_link_leads_to_the_folder(repository: Path, folder: str) -> None:
+    link = repository / "adcopilot_edge" / folder
+    assert link.is_symlink(), (
+        f"{link} must be a symbolic link to ../{folder}. A checkout without links (Windows, a zip "
+        "download) turns it into a text file: clone with git on Linux, macOS or WSL."
+    )
+    assert link.resolve() == repository / folder
+    assert (link / "__init__.py").is_file()
+
+
+def test_version_is_the_same_everywhere(repository: Path) -> None:
+    project = re.search(r'^version = "(.+)"', text(repository / "pyproject.toml"), re.MULTILINE)
+    newest = re.search(r"^## \[(.+)\]", text(repository / "CHANGELOG.md"), re.MULTILINE)
+    assert project
+    assert newest
+    assert project[1] == newest[1] == adcopilot_edge.__version__
+
+
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def wheel_names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def test_wheel_brings_one_package(wheel_names: set[str]) -> None:
+    assert {name.partition("/")[0] for name in wheel_names} == {
+        "adcopilot_edge",
+        f"adcopilot_edge-{adcopilot_edge.__version__}.dist-info",
+    }
+
+
+def test_wheel_holds_every_file_of_the_package(repository: Path, wheel_names: set[str]) -> None:
+    package = repository / "adcopilot_edge"
+    files = [*package.glob("*.py"), *package.glob("commands/*.py"), *package.glob("assets/**/*")]
+    for folder in FOLDERS:
+        files += (package / folder).glob("**/*.py")
+    expected = {str(path.relative_to(repository)) for path in files if path.is_file()}
+    assert expected | {"adcopilot_edge/py.typed"} <= wheel_names
