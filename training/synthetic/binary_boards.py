@@ -54,8 +54,8 @@ def etch(rng: np.random.Generator, layout: Image.Image) -> MaskArray:
     width, height = layout.size
     blurred = layout.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.7, 1.2))))
     level = np.asarray(blurred, dtype=np.float32)
-    ragged = smooth_noise(rng, height, width, 2.0) * np.float32(rng.uniform(10.0, 38.0))
-    ragged += smooth_noise(rng, height, width, 18.0) * np.float32(rng.uniform(4.0, 18.0))
+    ragged = smooth_noise(rng, height, width, 2.0) * np.float32(rng.uniform(12.0, 46.0))
+    ragged += smooth_noise(rng, height, width, 18.0) * np.float32(rng.uniform(6.0, 26.0))
     ragged += np.float32(rng.normal(0.0, 10.0))
     return level + np.clip(ragged, -_MAX_WEAR, _MAX_WEAR) > np.float32(127.0)
 
@@ -68,6 +68,7 @@ def scan_pair(
     Half of the tests are etched with their defects; in the others the defects keep sharp edges.
 
     Args:
+        rng: the source of randomness.
         golden: the layout as the golden's camera sees it.
         clean: the layout without defects as the test's camera sees it.
         damaged: the same with defects.

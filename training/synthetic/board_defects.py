@@ -25,7 +25,7 @@ from adcopilot_edge.training.synthetic.canvas import (
 )
 from adcopilot_edge.types import MaskArray
 
-_REACH = 64
+_REACH = 90
 """How far a probe looks along a normal, in pixels."""
 _INSET = MARGIN + 9
 """Distance of a defect's centre from the border of the canvas."""
@@ -106,7 +106,7 @@ def _cut(rng: np.random.Generator, draw: ImageDraw.ImageDraw, ends: tuple[Point,
     slant = rng.normal(0.0, 0.25) * length
     start = (x1 - (y2 - y1) / length * slant, y1 + (x2 - x1) / length * slant)
     line = wiggle(rng, start, (x2, y2), amplitude=rng.uniform(0.0, 3.5))
-    stroke(draw, line, log_uniform(rng, 3.0, 8.0), fill)
+    stroke(draw, line, log_uniform(rng, 3.0, 11.0), fill)
     if length < 20 and rng.random() < 0.3:
         centre = ((x1 + x2) / 2, (y1 + y2) / 2)
         draw.polygon(blob(rng, centre, max(4.0, length * 0.5)), fill=fill)
@@ -118,7 +118,7 @@ def _cut(rng: np.random.Generator, draw: ImageDraw.ImageDraw, ends: tuple[Point,
 
 def _open(probe: BoardProbe, draw: ImageDraw.ImageDraw) -> bool:
     site = probe.edge()
-    if site is None or not 3 <= site.copper <= 44:
+    if site is None or not 3 <= site.copper <= 70:
         return False
     _cut(probe.rng, draw, (site.at(-2.0), site.at(site.copper + 1.0)), BARE)
     return True
@@ -126,7 +126,7 @@ def _open(probe: BoardProbe, draw: ImageDraw.ImageDraw) -> bool:
 
 def _short(probe: BoardProbe, draw: ImageDraw.ImageDraw) -> bool:
     site = probe.edge()
-    if site is None or not 4 <= site.gap <= 44:
+    if site is None or not 4 <= site.gap <= 70:
         return False
     _cut(probe.rng, draw, (site.at(2.0), site.at(-site.gap - 1.0)), COPPER)
     return True
@@ -136,7 +136,7 @@ def _tongue(probe: BoardProbe, draw: ImageDraw.ImageDraw, site: EdgeSite, room: 
             sign: float) -> bool:
     """Draw a bay (``sign`` 1: bare into copper) or a spur (-1: copper into the gap) on an edge."""
     rng = probe.rng
-    depth = min(rng.uniform(4.0, 14.0), room - 3.0)
+    depth = min(log_uniform(rng, 6.0, 24.0), room - 3.0)
     if depth < 3.0:
         return False
     fill = BARE if sign > 0 else COPPER
@@ -146,19 +146,19 @@ def _tongue(probe: BoardProbe, draw: ImageDraw.ImageDraw, site: EdgeSite, room: 
         draw.polygon(blob(rng, site.at(sign * (depth - radius)), radius), fill=fill)
     elif shape < 0.6:
         line = wiggle(rng, site.at(-sign), site.at(sign * (depth - 2)), amplitude=1.5, count=4)
-        stroke(draw, line, rng.uniform(3.0, 6.0), fill)
+        stroke(draw, line, rng.uniform(3.0, 8.0), fill)
     elif shape < 0.85:
         tip_x, tip_y = site.at(sign * depth)
         sway = rng.normal(0.0, depth * 0.4)
         tip = (tip_x - site.normal[1] * sway, tip_y + site.normal[0] * sway)
         line = wiggle(rng, site.at(-sign), tip, amplitude=2.0, count=5)
-        stroke(draw, line, rng.uniform(2.5, 4.5), fill)
-        draw.polygon(blob(rng, site.at(0.0), rng.uniform(2.0, 4.0)), fill=fill)
+        stroke(draw, line, rng.uniform(2.5, 6.0), fill)
+        draw.polygon(blob(rng, site.at(0.0), rng.uniform(2.5, 6.0)), fill=fill)
     else:
-        for _ in range(3):
+        for _ in range(4):
             x, y = site.at(sign * rng.uniform(0.0, depth - 2.0))
             spot = (x + rng.normal(0.0, 2.5), y + rng.normal(0.0, 2.5))
-            draw.polygon(blob(rng, spot, rng.uniform(2.0, 3.5)), fill=fill)
+            draw.polygon(blob(rng, spot, rng.uniform(2.5, 5.0)), fill=fill)
     return True
 
 
@@ -173,7 +173,7 @@ def _spur(probe: BoardProbe, draw: ImageDraw.ImageDraw) -> bool:
 
 
 def _island(probe: BoardProbe, draw: ImageDraw.ImageDraw, is_copper: bool) -> bool:
-    radius = log_uniform(probe.rng, 3.5, 11.0)
+    radius = log_uniform(probe.rng, 5.0, 17.0)
     centre = probe.area(radius, is_copper)
     if centre is None:
         return False

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from adcopilot_edge.training.synthetic.canvas import Point, log_uniform, stroke
+from adcopilot_edge.training.synthetic.canvas import Point, dilate, log_uniform, stroke
 
 COPPER = 255
 BARE = 0
@@ -28,8 +28,8 @@ class LayoutPen:
     def __init__(self, rng: np.random.Generator, extent: int) -> None:
         self.rng = rng
         self.extent = extent
-        self.unit = log_uniform(rng, 0.75, 2.6)
-        self.gap = max(3.0, rng.uniform(3.0, 9.0) * self.unit)
+        self.unit = log_uniform(rng, 0.9, 3.6)
+        self.gap = rng.uniform(5.0, 10.0) * self.unit
         self.image = Image.new("L", (extent, extent), BARE)
         self.draw = ImageDraw.Draw(self.image)
 
@@ -73,13 +73,21 @@ def draw_layout(rng: np.random.Generator, extent: int) -> Image.Image:
     for _ in range(int(rng.integers(1, 4))):
         element = _ELEMENTS[int(rng.choice(len(_ELEMENTS), p=_WEIGHTS))]
         element(pen)
-    image = pen.image
+    image = _drop_slivers(pen.image)
     if rng.random() < 0.3:
         image = image.point(_INVERSE)
     turn = int(rng.integers(0, 4))
     if turn:
         image = image.transpose(_TURNS[turn - 1])
     return image
+
+
+def _drop_slivers(layout: Image.Image) -> Image.Image:
+    """``layout`` without copper or gaps narrower than five pixels, which no board has."""
+    copper = np.asarray(layout) > 127
+    bare = ~dilate(dilate(~dilate(dilate(copper))))
+    kept = dilate(dilate(~dilate(dilate(~bare))))
+    return Image.fromarray(kept.astype(np.uint8) * np.uint8(COPPER))
 
 
 def _octilinear(pen: LayoutPen, start: Point, heading: int, legs: int, leg: float) -> list[Point]:
@@ -112,7 +120,7 @@ def _offset(points: Sequence[Point], distance: float) -> list[Point]:
 def _bus(pen: LayoutPen) -> None:
     """Parallel traces across the canvas, straight or with bends."""
     rng = pen.rng
-    width = rng.uniform(4.0, 16.0) * pen.unit
+    width = rng.uniform(5.0, 16.0) * pen.unit
     pitch = width + pen.gap * rng.uniform(1.0, 3.0)
     count = int(rng.integers(2, 9))
     start = (-30.0, rng.uniform(-0.2, 1.0) * pen.extent)
@@ -131,8 +139,8 @@ def _bus(pen: LayoutPen) -> None:
 def _traces(pen: LayoutPen) -> None:
     """Single traces that wander and end in pads."""
     rng = pen.rng
-    width = rng.uniform(4.0, 12.0) * pen.unit
-    for _ in range(int(rng.integers(2, 7))):
+    width = rng.uniform(5.0, 12.0) * pen.unit
+    for _ in range(int(rng.integers(2, 6))):
         heading = int(rng.integers(0, 4)) * 2
         path = _octilinear(pen, pen.spot(), heading, int(rng.integers(1, 5)), 45.0 * pen.unit)
         pen.line(path, width)

@@ -81,7 +81,7 @@ def _attempt(
     drawing = DRAW_SURFACE[surface](rng, size + 2 * MARGIN, num_defects)
     if num_defects and not drawing.marks:
         return None
-    view = draw_registration(rng, size, sigma_px=0.7 if is_binary else 0.5)
+    view = draw_registration(rng, size, sigma_px=0.6 if is_binary else 0.5)
     index = take_view(_index_marks(drawing), view, size, is_index=True)
     found = _find_defects(rng, drawing, np.asarray(index), is_board=surface.endswith("board"))
     if found is None:
@@ -117,7 +117,7 @@ def _find_defects(
     for number, mark in enumerate(drawing.marks, start=1):
         mask = index == number
         area = int(np.count_nonzero(mask))
-        box = padded_bounds(mask, int(rng.integers(6, 10)) if is_board else 2)
+        box = padded_bounds(mask, int(rng.integers(9, 12)) if is_board else 3)
         if area < _MIN_VISIBLE or box is None:
             return None
         defects.append(SyntheticDefect(label=mark.label, bbox_2d=box, area=area))

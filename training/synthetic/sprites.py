@@ -65,6 +65,6 @@ def _displace(rng: np.random.Generator, part: Sprite) -> Sprite:
         angle = float(rng.uniform(14.0, 80.0) * rng.choice((-1.0, 1.0)))
         image = image.rotate(angle, Image.Resampling.BILINEAR, expand=True)
     if image is part.image or rng.random() < 0.4:
-        reach = max(6.0, 0.35 * min(width, height))
-        dx, dy = (rng.uniform(0.5, 1.3, 2) * rng.choice((-1.0, 1.0), 2) * reach).tolist()
+        reach = max(7.0, 0.35 * min(width, height))
+        dx, dy = (rng.uniform(0.7, 1.3, 2) * rng.choice((-1.0, 1.0), 2) * reach).tolist()
     return Sprite(image, part.x + round(dx), part.y + round(dy))
