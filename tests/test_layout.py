@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -50,9 +51,8 @@ def test_wheel_brings_one_package(wheel_names: set[str]) -> None:
 
 
 def test_wheel_holds_every_file_of_the_package(repository: Path, wheel_names: set[str]) -> None:
-    package = repository / "adcopilot_edge"
-    files = [*package.glob("*.py"), *package.glob("commands/*.py"), *package.glob("assets/**/*")]
-    for folder in FOLDERS:
-        files += (package / folder).glob("**/*.py")
-    expected = {str(path.relative_to(repository)) for path in files if path.is_file()}
-    assert expected | {"adcopilot_edge/py.typed"} <= wheel_names
+    walk = os.walk(repository / "adcopilot_edge", followlinks=True)
+    files = {Path(folder, name) for folder, _, names in walk for name in names}
+    expected = {str(path.relative_to(repository)) for path in files if path.suffix != ".pyc"}
+    missing = expected - wheel_names
+    assert not missing, f"add an __init__.py or a line of package data for: {sorted(missing)}"
