@@ -20,7 +20,7 @@ from adcopilot_edge.types import ImageArray, MaskArray
 
 _MAX_AREA = 1600
 _MAX_WEAR = 100.0
-"""Grey levels that wear may move an edge by; below 127, so that it makes no specks in flat areas."""
+"""Grey levels of wear at an edge; below 127, so that flat areas stay free of specks."""
 
 
 def draw_binary_board(rng: np.random.Generator, extent: int, num_defects: int) -> Drawing:

@@ -59,9 +59,9 @@ class BoardProbe:
         self.inner = copper[_INSET:-_INSET, _INSET:-_INSET]
         vertical = self.inner[:, 1:] != self.inner[:, :-1]
         horizontal = self.inner[1:] != self.inner[:-1]
-        self.edges = np.concatenate(
-            [np.argwhere(vertical), np.argwhere(horizontal)]
-        ) + np.int64(_INSET)
+        self.edges = np.concatenate([np.argwhere(vertical), np.argwhere(horizontal)]) + np.int64(
+            _INSET
+        )
 
     def edge(self) -> EdgeSite | None:
         """A random point of the copper edges, or None when there is no usable one."""
@@ -98,8 +98,9 @@ class BoardProbe:
         return None
 
 
-def _cut(rng: np.random.Generator, draw: ImageDraw.ImageDraw, ends: tuple[Point, Point],
-         fill: int) -> None:
+def _cut(
+    rng: np.random.Generator, draw: ImageDraw.ImageDraw, ends: tuple[Point, Point], fill: int
+) -> None:
     """Draw a band between two points: a wandering line, a ragged spot or a scribble."""
     (x1, y1), (x2, y2) = ends
     length = math.hypot(x2 - x1, y2 - y1)
@@ -132,8 +133,9 @@ def _short(probe: BoardProbe, draw: ImageDraw.ImageDraw) -> bool:
     return True
 
 
-def _tongue(probe: BoardProbe, draw: ImageDraw.ImageDraw, site: EdgeSite, room: int,
-            sign: float) -> bool:
+def _tongue(
+    probe: BoardProbe, draw: ImageDraw.ImageDraw, site: EdgeSite, room: int, sign: float
+) -> bool:
     """Draw a bay (``sign`` 1: bare into copper) or a spur (-1: copper into the gap) on an edge."""
     rng = probe.rng
     depth = min(log_uniform(rng, 6.0, 24.0), room - 3.0)

@@ -44,6 +44,14 @@ def to_image(pixels: FloatArray) -> ImageArray:
     return np.clip(pixels, 0.0, 255.0).astype(np.uint8)
 
 
+def random_colour(rng: np.random.Generator, low: int, high: int) -> Colour:
+    """An RGB colour with channels between ``low`` and ``high``; most are rather grey."""
+    channels = rng.uniform(low, high, 3)
+    greyness = rng.uniform(0.0, 0.9)
+    red, green, blue = (channels + (channels.mean() - channels) * greyness).tolist()
+    return round(red), round(green), round(blue)
+
+
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     """A number between ``low`` and ``high``, as likely in each octave."""
     return math.exp(rng.uniform(math.log(low), math.log(high)))
@@ -69,7 +77,7 @@ def blob(
 def wiggle(
     rng: np.random.Generator, start: Point, end: Point, *, amplitude: float, count: int = 7
 ) -> list[Point]:
-    """A wandering line from ``start`` to ``end`` that leaves the straight by about ``amplitude``."""
+    """A wandering line from ``start`` to ``end`` that leaves the chord by ``amplitude``."""
     share = np.linspace(0.0, 1.0, count)
     sway = np.cumsum(rng.normal(0.0, 1.0, count))
     sway -= sway[0] + (sway[-1] - sway[0]) * share

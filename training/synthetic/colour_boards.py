@@ -11,7 +11,12 @@ from adcopilot_edge.training.synthetic.sprites import Sprite
 from adcopilot_edge.types import FloatArray
 
 _MASKS: tuple[Colour, ...] = (
-    (22, 92, 48), (30, 120, 60), (18, 62, 130), (24, 44, 96), (140, 28, 30), (32, 34, 36),
+    (22, 92, 48),
+    (30, 120, 60),
+    (18, 62, 130),
+    (24, 44, 96),
+    (140, 28, 30),
+    (32, 34, 36),
 )
 
 

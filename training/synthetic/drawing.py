@@ -35,7 +35,7 @@ class Drawing:
 
 
 def visible_area(mask: MaskArray) -> int:
-    """How many pixels of ``mask`` (E, E) are in the visible part of the canvas whatever the view."""
+    """How many pixels of ``mask`` (E, E) every view of the canvas shows."""
     inset = MARGIN + 4
     return int(np.count_nonzero(mask[inset:-inset, inset:-inset]))
 

@@ -22,7 +22,8 @@ def draw_registration(rng: np.random.Generator, size: int, *, sigma_px: float) -
     """A view that is off by ``sigma_px``, in one of five pairs by a multiple of it or turned.
 
     Real stations err in this way: half of the DeepPCB pairs are off by less than 0.5 px, one in
-    ten by more than 1.5 px. The matrix maps pixels of the view to pixels of the canvas, as Pillow's transform wants it.
+    ten by more than 1.5 px. The matrix maps pixels of the view to pixels of the canvas, as
+    Pillow's transform wants it.
     """
     dx, dy = rng.normal(0.0, sigma_px, 2).tolist()
     angle = 0.0
@@ -37,8 +38,9 @@ def draw_registration(rng: np.random.Generator, size: int, *, sigma_px: float) -
     return (cos, sin, left, -sin, cos, top)
 
 
-def take_view(canvas: Image.Image, view: Affine, size: int, *, is_index: bool = False
-              ) -> Image.Image:
+def take_view(
+    canvas: Image.Image, view: Affine, size: int, *, is_index: bool = False
+) -> Image.Image:
     """The ``size`` x ``size`` image that ``view`` shows of a canvas; nearest pixel for an index."""
     resampling = Image.Resampling.NEAREST if is_index else Image.Resampling.BILINEAR
     return canvas.transform((size, size), Image.Transform.AFFINE, view, resampling)

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from adcopilot_edge.training.synthetic.canvas import Colour, smooth_noise, to_image
+from adcopilot_edge.training.synthetic.canvas import (
+    Colour,
+    random_colour,
+    smooth_noise,
+    to_image,
+)
 from adcopilot_edge.training.synthetic.sprites import Sprite
-from adcopilot_edge.training.synthetic.surface_defects import random_colour
 
 Fill = tuple[int, int, int, int]
 
@@ -89,13 +93,14 @@ def draw_printed(rng: np.random.Generator, extent: int) -> Assembly:
 def _places(rng: np.random.Generator, extent: int, size: float) -> list[tuple[int, int]]:
     """Centres for parts of ``size`` pixels: a grid, or a few free places that don't touch."""
     if rng.random() < 0.6:
-        pitch = size * rng.uniform(1.15, 1.9)
-        count = max(1, int((extent - 20) // pitch))
+        room = extent * 0.84
+        pitch = max(size * rng.uniform(1.15, 1.9), room / 6)
+        count = max(1, int(room // pitch))
         first = (extent - (count - 1) * pitch) / 2
         steps = [round(first + index * pitch) for index in range(count)]
-        return [(x, y) for y in steps for x in steps][:36]
+        return [(x, y) for y in steps for x in steps]
     places: list[tuple[int, int]] = []
-    inset = int(min(size * 0.5 + 10, extent / 2 - 1))
+    inset = int(min(size * 0.5 + extent * 0.08, extent / 2 - 1))
     for x, y in rng.integers(inset, extent - inset, (14, 2)).tolist():
         if all(math.hypot(x - a, y - b) > size * 1.15 for a, b in places):
             places.append((x, y))
@@ -107,15 +112,13 @@ def _cut_outline(rng: np.random.Generator, background: Image.Image, outside: Col
     extent = background.size[0]
     keep = Image.new("L", background.size, 255)
     pen = ImageDraw.Draw(keep)
-    left, top, right, bottom = rng.uniform(0.04, 0.2, 4) * extent
+    left, top, right, bottom = rng.uniform(0.03, 0.075, 4) * extent
     box = (float(left), float(top), float(extent - right), float(extent - bottom))
     pen.rounded_rectangle(box, radius=float(rng.uniform(0, 40)), fill=0)
     background.paste(outside, (0, 0), keep)
 
 
-def _stamp(
-    rng: np.random.Generator, size: float, kind: int, hole: int, sheet: int
-) -> Image.Image:
+def _stamp(rng: np.random.Generator, size: float, kind: int, hole: int, sheet: int) -> Image.Image:
     """A hole, slot, cross or rib with a lit rim, mode ``RGBA``."""
     side = int(size) + 6
     image = Image.new("RGBA", (side, side))
@@ -172,7 +175,11 @@ def _moulded_piece(
 
 
 def _barcode(
-    rng: np.random.Generator, pen: ImageDraw.ImageDraw, extent: int, y: float, height: float,
+    rng: np.random.Generator,
+    pen: ImageDraw.ImageDraw,
+    extent: int,
+    y: float,
+    height: float,
     ink: Colour,
 ) -> None:
     """A row of upright bars."""

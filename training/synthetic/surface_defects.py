@@ -13,7 +13,6 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from adcopilot_edge.training.synthetic.canvas import (
     MARGIN,
-    Colour,
     Point,
     blob,
     dilate,
@@ -103,8 +102,10 @@ def _crack(patch: Patch) -> FloatArray:
     reach = log_uniform(rng, 12.0, 42.0)
     start = (x - math.cos(heading) * reach, y - math.sin(heading) * reach)
     branches = [(start, heading, 2 * reach)]
-    for _ in range(int(rng.integers(0, 3))):
-        branches.append(((x, y), heading + rng.uniform(-1.2, 1.2), reach * rng.uniform(0.4, 0.9)))
+    branches += [
+        ((x, y), heading + rng.uniform(-1.2, 1.2), reach * rng.uniform(0.4, 0.9))
+        for _ in range(int(rng.integers(0, 3)))
+    ]
     for (bx, by), direction, length in branches:
         path = [(bx, by)]
         for _ in range(7):
@@ -213,13 +214,10 @@ def _place(
     return column + inset, row + inset
 
 
-def random_colour(rng: np.random.Generator, low: int = 20, high: int = 235) -> Colour:
-    """Any RGB colour with channels between ``low`` and ``high``."""
-    red, green, blue = rng.integers(low, high, 3).tolist()
-    return red, green, blue
-
-
 _PAINT: dict[str, Callable[[Patch], FloatArray]] = dict(
-    zip(SURFACE_LABELS, (_scratch, _stain, _crack, _dent, _contamination, _discolouration),
-        strict=True)
+    zip(
+        SURFACE_LABELS,
+        (_scratch, _stain, _crack, _dent, _contamination, _discolouration),
+        strict=True,
+    )
 )

@@ -10,6 +10,7 @@ from PIL import Image
 from adcopilot_edge.training.synthetic import parts, textures
 from adcopilot_edge.training.synthetic.binary_boards import damage_layout, draw_binary_board
 from adcopilot_edge.training.synthetic.colour_boards import draw_colour_board
+from adcopilot_edge.training.synthetic.canvas import dilate
 from adcopilot_edge.training.synthetic.drawing import Drawing, Mark, is_clear
 from adcopilot_edge.training.synthetic.records import SURFACE_LABELS
 from adcopilot_edge.training.synthetic.sprites import Sprite, compose, spoil_part
@@ -97,9 +98,12 @@ def _colour_board(rng: np.random.Generator, extent: int, num_defects: int) -> Dr
 
 
 def _visible(golden: Image.Image, test: Image.Image, marks: list[Mark]) -> list[Mark]:
-    """The marks most of whose pixels differ between two renders (a part may cover the others)."""
+    """The marks most of whose pixels differ between two renders (a part may cover the others).
+
+    They are grown by the pixel that the soft edges of a render add.
+    """
     change = np.abs(np.asarray(test, dtype=np.int16) - np.asarray(golden)).max(axis=2) > 14
-    return [mark for mark in marks if change[mark.mask].mean() > 0.6]
+    return [Mark(mark.label, dilate(mark.mask)) for mark in marks if change[mark.mask].mean() > 0.6]
 
 
 DRAW_SURFACE: dict[str, DrawSurface] = {

@@ -12,8 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageFilter
 
-from adcopilot_edge.training.synthetic.canvas import smooth_noise, to_image
-from adcopilot_edge.training.synthetic.surface_defects import random_colour
+from adcopilot_edge.training.synthetic.canvas import random_colour, smooth_noise, to_image
 from adcopilot_edge.types import FloatArray
 
 Redraw = Callable[[np.random.Generator], Image.Image]
