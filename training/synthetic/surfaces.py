@@ -9,8 +9,8 @@ from PIL import Image
 
 from adcopilot_edge.training.synthetic import parts, textures
 from adcopilot_edge.training.synthetic.binary_boards import damage_layout, draw_binary_board
-from adcopilot_edge.training.synthetic.colour_boards import draw_colour_board
 from adcopilot_edge.training.synthetic.canvas import dilate
+from adcopilot_edge.training.synthetic.colour_boards import draw_colour_board
 from adcopilot_edge.training.synthetic.drawing import Drawing, Mark, is_clear
 from adcopilot_edge.training.synthetic.records import SURFACE_LABELS
 from adcopilot_edge.training.synthetic.sprites import Sprite, compose, spoil_part

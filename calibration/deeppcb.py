@@ -1,0 +1,224 @@
+"""Reads the DeepPCB data: real scans of circuit boards, golden and test, with boxes and classes.
+
+The folder holds ``boards.json`` (pair id -> board) and ``pairs/`` with, for each pair id S,
+``S_temp.png`` (golden), ``S_test.png`` and ``S.txt``, one box a line as ``x1 y1 x2 y2 type``. It
+has no pair without a defect, so good pairs are tiles that no box touches.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from adcopilot_edge.errors import ConfigError, DatasetError, TooFewSamplesError
+from adcopilot_edge.types import BBox, ImageArray, LabelledPair
+
+LABELS = ("open", "short", "mouse bite", "spur", "spurious copper", "pin hole")
+"""The classes 1 to 6 of the annotation files."""
+
+SCAN_SIDE = 640
+_MIN_INSIDE = 0.6
+_TRIES_PER_TILE = 400
+
+
+@dataclass(frozen=True, slots=True)
+class BoardBox:
+    """One annotated defect: (x1, y1, x2, y2) whole pixels of the scan, x2 and y2 exclusive."""
+
+    bbox: tuple[int, int, int, int]
+    label: str
+
+
+def read_tiles(
+    root: Path,
+    *,
+    tile: int = 224,
+    count: int = 400,
+    seed: int = 0,
+    boards: Sequence[str] | None = None,
+) -> list[LabelledPair]:
+    """``count`` tiles at the scale of the scans, every second one with a defect.
+
+    The boards take turns, so that each gives the same number of tiles. A defective tile keeps a
+    box, clipped, of which at least 60 % is inside; a place that cuts a box shorter than that is not
+    used. A good tile touches no box.
+
+    Args:
+        root: the folder of the data set.
+        tile: side of a tile in pixels, at most 640.
+        count: how many tiles to read.
+        seed: the same seed gives the same tiles.
+        boards: names from ``boards.json``; all of them without it.
+
+    Raises:
+        DatasetError: a file is missing or malformed, or a board is unknown.
+        TooFewSamplesError: there are not enough places for such tiles.
+    """
+    if not 16 <= tile <= SCAN_SIDE:
+        raise ConfigError(f"a DeepPCB tile must have 16 to {SCAN_SIDE} pixels a side, got {tile}")
+    rng = np.random.default_rng(seed)
+    pairs_of = _select(read_boards(root), boards, root)
+    names = sorted(pairs_of)
+    boxes_of: dict[str, list[BoardBox]] = {}
+    used: set[tuple[str, int, int]] = set()
+    tiles = []
+    for index in range(count):
+        board, is_defective = names[index // 2 % len(names)], index % 2 == 0
+        for _ in range(_TRIES_PER_TILE):
+            pair_id = pairs_of[board][int(rng.integers(len(pairs_of[board])))]
+            x, y = rng.integers(0, SCAN_SIDE - tile + 1, 2).tolist()
+            if pair_id not in boxes_of:
+                boxes_of[pair_id] = read_boxes(root / "pairs" / f"{pair_id}.txt")
+            inside = cut_boxes(boxes_of[pair_id], (x, y, x + tile, y + tile))
+            if inside is None or bool(inside) != is_defective or (pair_id, x, y) in used:
+                continue
+            used.add((pair_id, x, y))
+            tiles.append(_cut_tile(root, pair_id, board, (x, y, x + tile, y + tile), inside))
+            break
+        else:
+            kind = "defective" if is_defective else "good"
+            raise TooFewSamplesError(
+                f"no further {kind} tile of {tile} px on board {board} in {root} after "
+                f"{index} of {count}; ask for fewer or smaller tiles, or for more boards"
+            )
+    return tiles
+
+
+def read_pair(root: Path, pair_id: str, board: str) -> LabelledPair:
+    """The whole scan ``pair_id`` with all its boxes.
+
+    Raises:
+        DatasetError: a file is missing or malformed.
+    """
+    boxes = read_boxes(root / "pairs" / f"{pair_id}.txt")
+    whole = (0, 0, SCAN_SIDE, SCAN_SIDE)
+    return _cut_tile(root, pair_id, board, whole, boxes)
+
+
+def read_boards(root: Path) -> dict[str, str]:
+    """The board of each pair id.
+
+    Raises:
+        DatasetError: ``boards.json`` is missing, or is no JSON object of strings.
+    """
+    path = root / "boards.json"
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as err:
+        raise DatasetError(
+            f"there is no DeepPCB data at {root}: {path.name} is missing; "
+            "give the folder that holds boards.json and pairs/"
+        ) from err
+    except (OSError, ValueError) as err:
+        raise DatasetError(f"can't read {path} as JSON: {err}; restore the file") from err
+    if not isinstance(table, dict) or not all(isinstance(board, str) for board in table.values()):
+        raise DatasetError(f"{path} must be one JSON object of the form {{pair id: board name}}")
+    return table
+
+
+def read_boxes(path: Path) -> list[BoardBox]:
+    """The boxes of one annotation file.
+
+    Raises:
+        DatasetError: the file is missing, or a line is not five numbers that make a box.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as err:
+        raise DatasetError(
+            f"can't read the annotation {path}: {err}; each pair id of boards.json needs one"
+        ) from err
+    return [
+        _parse_box(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()
+    ]
+
+
+def cut_boxes(
+    boxes: Sequence[BoardBox], window: tuple[int, int, int, int]
+) -> list[BoardBox] | None:
+    """The boxes inside ``window``, clipped and relative to it; None if it cuts one too short."""
+    left, top, right, bottom = window
+    inside = []
+    for box in boxes:
+        x1, y1, x2, y2 = box.bbox
+        a, b, c, d = max(x1, left), max(y1, top), min(x2, right), min(y2, bottom)
+        if a >= c or b >= d:
+            continue
+        if (c - a) * (d - b) < _MIN_INSIDE * (x2 - x1) * (y2 - y1):
+            return None
+        inside.append(BoardBox((a - left, b - top, c - left, d - top), box.label))
+    return inside
+
+
+def _select(
+    table: dict[str, str], boards: Sequence[str] | None, root: Path
+) -> dict[str, list[str]]:
+    """Sorted pair ids for each board asked for."""
+    pairs_of: dict[str, list[str]] = {}
+    for pair_id, board in sorted(table.items()):
+        pairs_of.setdefault(board, []).append(pair_id)
+    unknown = sorted(set(boards or ()) - set(pairs_of))
+    if unknown or not pairs_of:
+        raise DatasetError(
+            f"{root / 'boards.json'} has no board {', '.join(unknown) or 'at all'}; "
+            f"known are: {', '.join(sorted(pairs_of)) or 'none'}"
+        )
+    return {board: pairs_of[board] for board in (boards or pairs_of)}
+
+
+def _parse_box(line: str, path: Path, number: int) -> BoardBox:
+    try:
+        x1, y1, x2, y2, kind = (int(word) for word in line.split())
+    except ValueError as err:
+        raise DatasetError(
+            f"{path}, line {number}: expected 'x1 y1 x2 y2 type' as whole numbers, got {line!r}"
+        ) from err
+    if not (0 <= x1 < x2 <= SCAN_SIDE and 0 <= y1 < y2 <= SCAN_SIDE and 1 <= kind <= len(LABELS)):
+        raise DatasetError(
+            f"{path}, line {number}: expected 0 <= x1 < x2 <= {SCAN_SIDE}, the same for y, and a "
+            f"type from 1 to {len(LABELS)}, got {line!r}"
+        )
+    return BoardBox((x1, y1, x2, y2), LABELS[kind - 1])
+
+
+def _cut_tile(
+    root: Path,
+    pair_id: str,
+    board: str,
+    window: tuple[int, int, int, int],
+    boxes: Sequence[BoardBox],
+) -> LabelledPair:
+    """The part of a scan inside ``window``, with boxes that are already relative to it."""
+    folder = root / "pairs"
+    bboxes: list[BBox] = []
+    for box in boxes:
+        x1, y1, x2, y2 = box.bbox
+        bboxes.append((float(x1), float(y1), float(x2), float(y2)))
+    return LabelledPair(
+        name=f"{pair_id}+{window[0]}+{window[1]}",
+        category=board,
+        golden=_read_window(folder / f"{pair_id}_temp.png", window),
+        test=_read_window(folder / f"{pair_id}_test.png", window),
+        boxes=tuple(bboxes),
+        labels=tuple(box.label for box in boxes),
+    )
+
+
+def _read_window(path: Path, window: tuple[int, int, int, int]) -> ImageArray:
+    """The pixels of ``window``, (H, W, 3) uint8 RGB."""
+    try:
+        with Image.open(path) as image:
+            if image.size != (SCAN_SIDE, SCAN_SIDE):
+                raise DatasetError(
+                    f"{path} must have {SCAN_SIDE}x{SCAN_SIDE} pixels, got {image.size}"
+                )
+            return np.array(image.convert("L").crop(window).convert("RGB"))
+    except OSError as err:
+        raise DatasetError(
+            f"can't read the image {path}: {err}; each pair id needs _temp.png and _test.png"
+        ) from err
