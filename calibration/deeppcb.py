@@ -64,29 +64,55 @@ def read_tiles(
     rng = np.random.default_rng(seed)
     pairs_of = _select(read_boards(root), boards, root)
     names = sorted(pairs_of)
-    boxes_of: dict[str, list[BoardBox]] = {}
-    used: set[tuple[str, int, int]] = set()
+    places = _Places(root, tile)
     tiles = []
     for index in range(count):
         board, is_defective = names[index // 2 % len(names)], index % 2 == 0
-        for _ in range(_TRIES_PER_TILE):
-            pair_id = pairs_of[board][int(rng.integers(len(pairs_of[board])))]
-            x, y = rng.integers(0, SCAN_SIDE - tile + 1, 2).tolist()
-            if pair_id not in boxes_of:
-                boxes_of[pair_id] = read_boxes(root / "pairs" / f"{pair_id}.txt")
-            inside = cut_boxes(boxes_of[pair_id], (x, y, x + tile, y + tile))
-            if inside is None or bool(inside) != is_defective or (pair_id, x, y) in used:
-                continue
-            used.add((pair_id, x, y))
-            tiles.append(_cut_tile(root, pair_id, board, (x, y, x + tile, y + tile), inside))
-            break
-        else:
+        place = places.draw(rng, pairs_of[board], is_defective=is_defective)
+        if place is None:
             kind = "defective" if is_defective else "good"
             raise TooFewSamplesError(
                 f"no further {kind} tile of {tile} px on board {board} in {root} after "
                 f"{index} of {count}; ask for fewer or smaller tiles, or for more boards"
             )
+        tiles.append(_cut_tile(root, place.pair_id, board, place.window, place.boxes))
     return tiles
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a tile is cut: ``window`` (x1, y1, x2, y2) of a scan, and the boxes relative to it."""
+
+    pair_id: str
+    window: tuple[int, int, int, int]
+    boxes: list[BoardBox]
+
+
+class _Places:
+    """Draws places for tiles, none twice; reads each annotation file once."""
+
+    def __init__(self, root: Path, tile: int) -> None:
+        self.root = root
+        self.tile = tile
+        self.boxes_of: dict[str, list[BoardBox]] = {}
+        self.used: set[tuple[str, int, int]] = set()
+
+    def draw(
+        self, rng: np.random.Generator, pair_ids: Sequence[str], *, is_defective: bool
+    ) -> _Place | None:
+        """An unused place of the kind asked for, or None when none turned up."""
+        for _ in range(_TRIES_PER_TILE):
+            pair_id = pair_ids[int(rng.integers(len(pair_ids)))]
+            if pair_id not in self.boxes_of:
+                self.boxes_of[pair_id] = read_boxes(self.root / "pairs" / f"{pair_id}.txt")
+            x, y = rng.integers(0, SCAN_SIDE - self.tile + 1, 2).tolist()
+            window = (x, y, x + self.tile, y + self.tile)
+            boxes = cut_boxes(self.boxes_of[pair_id], window)
+            if boxes is None or bool(boxes) != is_defective or (pair_id, x, y) in self.used:
+                continue
+            self.used.add((pair_id, x, y))
+            return _Place(pair_id, window, boxes)
+        return None
 
 
 def read_pair(root: Path, pair_id: str, board: str) -> LabelledPair:

@@ -22,7 +22,7 @@ SIZE = 224
 
 @pytest.fixture(scope="module")
 def pairs() -> list[SyntheticPair]:
-    return [generate_pair(seed, size=SIZE) for seed in range(240)]
+    return [generate_pair(seed, size=SIZE) for seed in range(200)]
 
 
 @pytest.mark.parametrize("surface", SURFACES)
@@ -51,8 +51,8 @@ def test_arrays_have_the_shape_asked_for(surface: str, size: int) -> None:
 
 
 def test_about_half_are_good(pairs: list[SyntheticPair]) -> None:
-    # 240 fair draws: the deviation is 7.7, so 31 is four of them.
-    assert sum(pair.is_anomaly for pair in pairs) == pytest.approx(120, abs=31)
+    # 200 fair draws: the deviation is 7.1, so 28 is four of them.
+    assert sum(pair.is_anomaly for pair in pairs) == pytest.approx(100, abs=28)
 
 
 def test_boards_have_the_largest_share(pairs: list[SyntheticPair]) -> None:
@@ -81,7 +81,7 @@ def test_boxes_hold_the_defects(pairs: list[SyntheticPair]) -> None:
 
 
 def test_every_label_is_drawn() -> None:
-    seeds_and_surfaces = [(seed, surface) for surface in SURFACES for seed in range(25)]
+    seeds_and_surfaces = [(seed, surface) for surface in SURFACES for seed in range(16)]
     seen = {
         defect.label
         for seed, surface in seeds_and_surfaces

@@ -19,20 +19,21 @@ CENTRED: Affine = (1.0, 0.0, MARGIN, 0.0, 1.0, MARGIN)
 
 
 def draw_registration(rng: np.random.Generator, size: int, *, sigma_px: float) -> Affine:
-    """A view that is off by ``sigma_px``, in one of five pairs by a multiple of it or turned.
+    """A view that is off by ``sigma_px``, in one of five pairs by a multiple of it or turned more.
 
-    Real stations err in this way: half of the DeepPCB pairs are off by less than 0.5 px, one in
-    ten by more than 1.5 px. The matrix maps pixels of the view to pixels of the canvas, as
-    Pillow's transform wants it.
+    Real stations err in this way: half of the DeepPCB pairs are off by less than 0.5 px and one in
+    ten by more than 1.5 px, and over half a scan the error itself changes by a pixel. The matrix
+    maps pixels of the view to pixels of the canvas, as Pillow's transform wants it.
     """
     dx, dy = rng.normal(0.0, sigma_px, 2).tolist()
-    angle = 0.0
+    angle = math.radians(rng.normal(0.0, 0.12))
+    scale = 1.0 + rng.normal(0.0, 0.0015)
     if rng.random() < 0.2:
         dx, dy = rng.normal(0.0, 3.0 * sigma_px, 2).tolist()
         if rng.random() < 0.4:
             angle = math.radians(rng.uniform(-1.0, 1.0))
     dx, dy = (min(_MAX_SHIFT_PX, max(-_MAX_SHIFT_PX, value)) for value in (dx, dy))
-    cos, sin, middle = math.cos(angle), math.sin(angle), size / 2
+    cos, sin, middle = scale * math.cos(angle), scale * math.sin(angle), size / 2
     left = MARGIN + dx + middle - cos * middle - sin * middle
     top = MARGIN + dy + middle + sin * middle - cos * middle
     return (cos, sin, left, -sin, cos, top)

@@ -23,8 +23,10 @@ from adcopilot_edge.training.synthetic.canvas import (
 )
 from adcopilot_edge.training.synthetic.drawing import MIN_AREA, Mark, visible_area
 from adcopilot_edge.training.synthetic.records import SURFACE_LABELS
-from adcopilot_edge.types import FloatArray, MaskArray
+from adcopilot_edge.types import FloatArray
 
+_INSET = MARGIN + 10
+"""Distance of a defect's centre from the border of the canvas, in pixels."""
 _MIN_CHANGE = 10
 _MIN_MEAN_CHANGE = 20.0
 _SIDE = 96
@@ -169,7 +171,7 @@ def _discolouration(patch: Patch) -> FloatArray:
 
 
 def paint_surface_defect(
-    rng: np.random.Generator, surface: Image.Image, label: str, region: MaskArray | None = None
+    rng: np.random.Generator, surface: Image.Image, label: str
 ) -> tuple[Image.Image, Mark] | None:
     """``surface`` with one visible defect as a new RGB image and its mark; None if it didn't show.
 
@@ -177,12 +179,9 @@ def paint_surface_defect(
         rng: the source of randomness.
         surface: mode ``RGB``, the whole canvas.
         label: one of ``SURFACE_LABELS``.
-        region: (E, E) bool, where the centre of the defect may lie; anywhere without it.
     """
     extent = surface.size[0]
-    centre = _place(rng, extent, region)
-    if centre is None:
-        return None
+    centre = rng.integers(_INSET, extent - _INSET, 2).tolist()
     left = min(max(0, centre[0] - _SIDE // 2), extent - _SIDE)
     top = min(max(0, centre[1] - _SIDE // 2), extent - _SIDE)
     before = surface.crop((left, top, left + _SIDE, top + _SIDE))
@@ -198,20 +197,6 @@ def paint_surface_defect(
     damaged = surface.copy()
     damaged.paste(Image.fromarray(after), (left, top))
     return damaged, Mark(label, dilate(mask))
-
-
-def _place(
-    rng: np.random.Generator, extent: int, region: MaskArray | None
-) -> tuple[int, int] | None:
-    inset = MARGIN + 10
-    if region is None:
-        x, y = rng.integers(inset, extent - inset, 2).tolist()
-        return x, y
-    inner = np.flatnonzero(region[inset:-inset, inset:-inset])
-    if inner.size == 0:
-        return None
-    row, column = divmod(int(inner[rng.integers(inner.size)]), extent - 2 * inset)
-    return column + inset, row + inset
 
 
 _PAINT: dict[str, Callable[[Patch], FloatArray]] = dict(
