@@ -31,6 +31,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
 from transformers.vision_utils import get_vision_position_ids, get_vision_window_index
 
 from adcopilot_edge.positions import ImageSpan, TextSpan, mrope_positions
+from adcopilot_edge.training.attention import BatchedVisionAttention
 from adcopilot_edge.training.comparison import ComparisonEncoder, FeatureBatch
 from adcopilot_edge.training.config import (
     ADCopilotConfig,
@@ -61,6 +62,8 @@ class ADCopilotVisionTower(Qwen2_5_VisionTransformerPretrainedModel):
 
     def __init__(self, config: ADCopilotVisionConfig) -> None:
         super().__init__(config)
+        for block in self.blocks:
+            block.attn = BatchedVisionAttention(config)
         self.compare_visual_encoder = (
             ComparisonEncoder(config) if config.compare_token_size else None
         )

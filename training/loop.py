@@ -1,0 +1,229 @@
+"""The training loop: one readable pass from recipe to checkpoint, resumable at any step.
+
+Sample i of a run is the same however often the run was interrupted, so a resumed run sees what an
+uninterrupted one would have seen. Reports through a callback; prints nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Subset
+from transformers import PreTrainedTokenizerFast
+
+from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.runtime.preprocess import Preprocessor
+from adcopilot_edge.training.checkpoint import (
+    TrainingState,
+    find_checkpoint,
+    load_state,
+    save_checkpoint,
+)
+from adcopilot_edge.training.data import Batch, SampleBuilder, SyntheticDataset
+from adcopilot_edge.training.evaluation import quick_scores
+from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
+from adcopilot_edge.training.objective import compute_losses, run_batch, weighted_sum
+from adcopilot_edge.training.processor import ADCopilotProcessor
+from adcopilot_edge.training.recipe import OptimizerRecipe, TrainRecipe
+from adcopilot_edge.training.scratch import build_config, build_processor
+from adcopilot_edge.training.synthetic import generate_pair
+from adcopilot_edge.types import LabelledPair
+
+# Seeds of training pairs start here; those below belong to the tokenizer and to evaluation.
+_FIRST_TRAINING_SEED = 1_000_000
+_FIRST_EVALUATION_SEED = 500_000
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The end of a run: where the checkpoint lies and the last scores by set of pairs."""
+
+    checkpoint: Path
+    steps: int
+    scores: dict[str, dict[str, Any]]
+
+
+def train(
+    recipe: TrainRecipe,
+    run: Path,
+    *,
+    resume: bool = False,
+    workers: int = 1,
+    held_out: Mapping[str, Sequence[LabelledPair]] | None = None,
+    report: Report = lambda event: None,
+) -> Trained:
+    """Train by ``recipe`` in the folder ``run``.
+
+    held_out: further sets of pairs, by name, to score beside the synthetic one. report: called
+    with one JSON-able event at a time; the same events are appended to ``run/log.jsonl``.
+
+    Raises ConfigError when ``run`` holds a checkpoint and ``resume`` is false, or when it was made
+    by another recipe.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    checkpoint = find_checkpoint(run)
+    if checkpoint is not None and not resume:
+        raise ConfigError(f"{run} holds a checkpoint; pass --resume or choose another --out")
+    torch.manual_seed(recipe.seed)
+    model, processor = _load(checkpoint) if checkpoint else _create(recipe)
+    builder = sample_builder(model, processor, recipe.image_size)
+    optimizer = _optimizer(model, recipe.optimizer)
+    done = 0
+    if checkpoint is not None:
+        state = load_state(checkpoint, recipe)
+        optimizer.load_state_dict(state.optimizer)
+        done = state.step
+
+    sets = {"synthetic": _evaluation_pairs(recipe), **(held_out or {})}
+    log = _log_to(run / "log.jsonl", report)
+    log({"event": "start", "step": done, "steps": recipe.steps, "parameters": _count(model)})
+    scores: dict[str, dict[str, Any]] = {}
+    started = time.monotonic()
+    model.train()
+    for step, batch in enumerate(_batches(recipe, builder, done, workers), start=done + 1):
+        losses = _step(model, optimizer, batch, recipe, step)
+        schedule = recipe.schedule
+        if step % schedule.log_every_steps == 0 or step == recipe.steps:
+            rate = (step - done) * recipe.batch_size / (time.monotonic() - started)
+            log({"event": "step", "step": step, "pairs_per_s": round(rate, 2), "loss": losses})
+        if step % schedule.evaluate_every_steps == 0 or step == recipe.steps:
+            scores = {
+                name: quick_scores(model, builder, pairs).to_json() for name, pairs in sets.items()
+            }
+            log({"event": "evaluation", "step": step, "scores": scores})
+        if step % schedule.checkpoint_every_steps == 0 or step == recipe.steps:
+            state = TrainingState(step=step, optimizer=optimizer.state_dict())
+            path = save_checkpoint(run, model, processor, recipe, state)
+            log({"event": "checkpoint", "step": step, "path": str(path)})
+    saved = find_checkpoint(run)
+    assert saved is not None
+    return Trained(checkpoint=saved, steps=recipe.steps, scores=scores)
+
+
+def sample_builder(
+    model: ADCopilotForConditionalGeneration, processor: ADCopilotProcessor, image_size: int
+) -> SampleBuilder:
+    """The builder of samples for ``model`` at a square image size in pixels."""
+    images = processor.image_processor
+    tokenizer: PreTrainedTokenizerFast = processor.tokenizer
+    return SampleBuilder(
+        tokenizer,
+        Preprocessor(
+            image_height=image_size,
+            image_width=image_size,
+            image_mean=tuple(images.image_mean),
+            image_std=tuple(images.image_std),
+        ),
+        compare_token_size=model.config.vision_config.compare_token_size,
+        mode=model.config.compare_position_mode,
+    )
+
+
+def _create(recipe: TrainRecipe) -> tuple[ADCopilotForConditionalGeneration, ADCopilotProcessor]:
+    processor = build_processor(recipe.model, recipe.image_size)
+    config = build_config(recipe.model, processor.tokenizer)
+    return ADCopilotForConditionalGeneration(config), processor
+
+
+def _load(checkpoint: Path) -> tuple[ADCopilotForConditionalGeneration, ADCopilotProcessor]:
+    model = ADCopilotForConditionalGeneration.from_pretrained(checkpoint)
+    return model, ADCopilotProcessor.from_pretrained(checkpoint)
+
+
+def _batches(recipe: TrainRecipe, builder: SampleBuilder, done: int, workers: int) -> DataLoader[Batch]:
+    """Batches from step ``done`` on; a batch depends on its step alone."""
+    total = recipe.steps * recipe.batch_size
+    dataset = SyntheticDataset(
+        builder,
+        first_seed=_FIRST_TRAINING_SEED + recipe.seed * 100_000_000,
+        length=total,
+        image_size=recipe.image_size,
+    )
+    return DataLoader(
+        Subset(dataset, range(done * recipe.batch_size, total)),
+        batch_size=recipe.batch_size,
+        num_workers=workers,
+        collate_fn=builder.batch,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def _step(
+    model: ADCopilotForConditionalGeneration,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    recipe: TrainRecipe,
+    step: int,
+) -> dict[str, float]:
+    """One optimizer step. Returns the losses; raises on a loss that is no number."""
+    for group in optimizer.param_groups:
+        group["lr"] = _learning_rate(step, recipe)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs = run_batch(model, batch)
+    losses = compute_losses(outputs, batch.target)
+    total = weighted_sum(losses, recipe.loss)
+    if not torch.isfinite(total):
+        raise ConfigError(
+            f"the loss is {total.item()} at step {step}; lower optimizer.learning_rate and resume"
+        )
+    optimizer.zero_grad(set_to_none=True)
+    total.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.max_grad_norm)
+    optimizer.step()
+    return {name: round(loss.item(), 4) for name, loss in losses.items()}
+
+
+def _learning_rate(step: int, recipe: TrainRecipe) -> float:
+    """Linear warm-up, then a cosine to a tenth of the peak at the last step."""
+    peak, warmup = recipe.optimizer.learning_rate, recipe.optimizer.warmup_steps
+    if step <= warmup:
+        return peak * step / max(1, warmup)
+    progress = (step - warmup) / max(1, recipe.steps - warmup)
+    return peak * (0.1 + 0.45 * (1 + math.cos(math.pi * progress)))
+
+
+def _optimizer(
+    model: ADCopilotForConditionalGeneration, recipe: OptimizerRecipe
+) -> torch.optim.Optimizer:
+    """AdamW; norms, biases and the learned queries without weight decay."""
+    matrices = [p for name, p in model.named_parameters() if p.ndim >= 2 and "query" not in name]
+    others = [p for name, p in model.named_parameters() if p.ndim < 2 or "query" in name]
+    return torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": recipe.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        lr=recipe.learning_rate,
+        betas=(0.9, 0.98),
+    )
+
+
+def _evaluation_pairs(recipe: TrainRecipe) -> list[LabelledPair]:
+    return [
+        generate_pair(_FIRST_EVALUATION_SEED + index, size=recipe.image_size).to_labelled()
+        for index in range(recipe.schedule.evaluation_pairs)
+    ]
+
+
+def _count(model: ADCopilotForConditionalGeneration) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _log_to(path: Path, report: Report) -> Report:
+    """Append each event to ``path`` as a JSON line and pass it on."""
+
+    def log(event: dict[str, Any]) -> None:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(event) + "\n")
+        report(event)
+
+    return log

@@ -1,0 +1,116 @@
+"""Training recipes: strict records read from TOML. An unknown key is an error."""
+
+from __future__ import annotations
+
+import sys
+from importlib import resources
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.positions import ComparePositionMode
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelRecipe(_Record):
+    """Shapes of a model trained from scratch; widths are vector lengths, mlp the inner width."""
+
+    vocab_size: int = Field(ge=300)
+    vision_width: int = Field(gt=0)
+    vision_depth: int = Field(gt=0)
+    vision_heads: int = Field(gt=0)
+    vision_mlp: int = Field(gt=0)
+    full_attention_blocks: tuple[int, ...]
+    hidden_size: int = Field(gt=0)
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    kv_heads: int = Field(gt=0)
+    mlp: int = Field(gt=0)
+    mrope_section: tuple[int, int, int]
+    compare_token_size: int = Field(gt=0)
+    compare_position_mode: ComparePositionMode
+    compare_rope: bool
+    compare_anomaly_map: bool
+
+
+class OptimizerRecipe(_Record):
+    """AdamW with linear warm-up and cosine decay to a tenth."""
+
+    learning_rate: float = Field(gt=0)
+    warmup_steps: int = Field(ge=0)
+    weight_decay: float = Field(ge=0)
+    max_grad_norm: float = Field(gt=0)
+
+
+class LossRecipe(_Record):
+    """Weights of the four text losses and of the anomaly map's dense loss."""
+
+    verdict: float = Field(ge=0)
+    classify: float = Field(ge=0)
+    locate: float = Field(ge=0)
+    describe: float = Field(ge=0)
+    anomaly_map: float = Field(ge=0)
+
+
+class ScheduleRecipe(_Record):
+    """How often things happen, in optimizer steps; how many pairs an evaluation takes."""
+
+    log_every_steps: int = Field(gt=0)
+    evaluate_every_steps: int = Field(gt=0)
+    checkpoint_every_steps: int = Field(gt=0)
+    evaluation_pairs: int = Field(gt=0)
+
+
+class TrainRecipe(_Record):
+    """A whole recipe. image_size: side of the square model input in pixels."""
+
+    name: str
+    seed: int = Field(ge=0)
+    steps: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    image_size: int = Field(gt=0, multiple_of=28)
+    model: ModelRecipe
+    optimizer: OptimizerRecipe
+    loss: LossRecipe
+    schedule: ScheduleRecipe
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    folder = resources.files("adcopilot_edge.training") / "recipes"
+    return sorted(
+        item.name.removesuffix(".toml")
+        for item in folder.iterdir()
+        if item.name.endswith(".toml")
+    )
+
+
+def load_recipe(name_or_path: str) -> TrainRecipe:
+    """Read a recipe by name (``nano``) or from a TOML file. Raises ConfigError."""
+    if name_or_path in recipe_names():
+        source = resources.files("adcopilot_edge.training") / "recipes" / f"{name_or_path}.toml"
+        text = source.read_text(encoding="utf-8")
+    elif Path(name_or_path).is_file():
+        text = Path(name_or_path).read_text(encoding="utf-8")
+    else:
+        raise ConfigError(
+            f"no recipe {name_or_path!r}: give a TOML file or one of {', '.join(recipe_names())}"
+        )
+    try:
+        return TrainRecipe.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as err:
+        raise ConfigError(f"recipe {name_or_path} is not valid TOML: {err}") from err
+    except ValidationError as err:
+        findings = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in err.errors()
+        )
+        raise ConfigError(f"recipe {name_or_path}: {findings}") from err
