@@ -1,0 +1,127 @@
+"""The language model as a loop over embeddings and ids; knows nothing of images or text."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from adcopilot_edge.errors import SessionError
+from adcopilot_edge.manifest import ModelSpec
+from adcopilot_edge.positions import rotary_tables
+from adcopilot_edge.runtime.cache import KVCache
+from adcopilot_edge.runtime.embedding import EmbeddingTable
+from adcopilot_edge.runtime.session import GraphSession
+from adcopilot_edge.types import FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Generated ids, the end token included, and whether there was one: else a limit stopped it."""
+
+    ids: tuple[int, ...]
+    is_complete: bool
+
+
+class Decoder:
+    """The decoder graph with its cache: one sequence that grows and is cut back.
+
+    Args:
+        path: The decoder graph.
+        model: Shapes and rotary constants.
+        embedding: Table of the generated tokens' embeddings.
+        provider: As for ``GraphSession``.
+        num_threads: As for ``GraphSession``.
+
+    Raises:
+        SessionError: The graph can't be used, or lacks an input or output.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        model: ModelSpec,
+        embedding: EmbeddingTable,
+        *,
+        provider: str,
+        num_threads: int | None,
+    ) -> None:
+        session = GraphSession(
+            path, provider=provider, num_threads=num_threads, has_fixed_shapes=False
+        )
+        session.require(
+            inputs=["embeds", "cos", "sin", "seqlens_k", "total_sequence_length", "past_key.0"],
+            outputs=["logits"],
+        )
+        self.cache = KVCache(model, session.inputs["past_key.0"].dtype, session.provider)
+        self._graph = session.bind(self.cache.buffers)
+        self._model = model
+        self._embedding = embedding
+
+    def prefill(self, embeds: FloatArray, position_ids: IntArray) -> FloatArray:
+        """Append tokens to the sequence.
+
+        Args:
+            embeds: (S, D) float32.
+            position_ids: (3, S) int64, the M-RoPE ids of the same tokens.
+
+        Returns:
+            The logits (V,) float32 behind the last token.
+
+        Raises:
+            InputError: The sequence gets longer than the bundle allows.
+            SessionError: The graph fails, or its logits are not finite.
+        """
+        cos, sin = rotary_tables(
+            position_ids,
+            theta=self._model.rope_theta,
+            sections=self._model.mrope_section,
+            head_dim=self._model.head_dim,
+        )
+        end = self.cache.put_rotary(cos, sin)
+        outputs = self._graph.run(
+            {
+                "embeds": embeds[np.newaxis],
+                "cos": self.cache.cos,
+                "sin": self.cache.sin,
+                "seqlens_k": np.array([end - 1], dtype=np.int32),
+                "total_sequence_length": np.array(end, dtype=np.int32),
+            }
+        )
+        self.cache.length = end
+        logits: FloatArray = outputs["logits"][0]
+        # A NaN compares as "below the threshold": a bad part would pass.
+        if not np.isfinite(logits).all():
+            raise SessionError(
+                "the decoder's logits are not finite. If its precision is fp16 or int8, export "
+                "the bundle again with a higher one"
+            )
+        return logits
+
+    def generate(
+        self, logits: FloatArray, *, position: int, end: Collection[int], max_new_tokens: int
+    ) -> Generation:
+        """Continue greedily.
+
+        Args:
+            logits: (V,) behind the last token, as ``prefill`` returned them.
+            position: The id, on all three axes, of the first new token; the others count on.
+            end: Ids that end the generation.
+            max_new_tokens: Limit of new tokens, at least 1; the sequence length is another limit.
+
+        Raises:
+            SessionError: The graph fails.
+        """
+        ids: list[int] = []
+        for place in count(position):
+            ids.append(int(np.argmax(logits)))
+            if ids[-1] in end:
+                return Generation(tuple(ids), is_complete=True)
+            if len(ids) >= max_new_tokens or self.cache.length == self.cache.capacity:
+                break
+            row = self._embedding.rows(np.array(ids[-1:], dtype=np.int64))
+            logits = self.prefill(row, np.full((3, 1), place, dtype=np.int64))
+        return Generation(tuple(ids), is_complete=False)

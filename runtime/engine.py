@@ -1,0 +1,121 @@
+"""An opened bundle: its graphs, tokenizer and preprocessing, put together and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adcopilot_edge.bundle import Bundle
+from adcopilot_edge.errors import BundleNotFoundError, ManifestError
+from adcopilot_edge.manifest import Manifest
+from adcopilot_edge.runtime.decode import Decoder
+from adcopilot_edge.runtime.dialogue import Dialogue
+from adcopilot_edge.runtime.embedding import EmbeddingTable
+from adcopilot_edge.runtime.golden import GoldenReference
+from adcopilot_edge.runtime.preprocess import Preprocessor
+from adcopilot_edge.runtime.session import check_provider
+from adcopilot_edge.runtime.tokenizer import TextTokenizer
+from adcopilot_edge.runtime.vision import ImageEncoder
+from adcopilot_edge.types import FloatArray, ImageArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """The parts of one bundle, ready to run; it examines one pair at a time."""
+
+    bundle: Bundle
+    provider: str
+    preprocessor: Preprocessor
+    tokenizer: TextTokenizer
+    encoder: ImageEncoder
+    dialogue: Dialogue
+
+    def read_golden(self, image: ImageArray) -> GoldenReference:
+        """Compute all that is constant for a golden image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB of any size; it is kept, not copied.
+
+        Raises:
+            SessionError: A graph fails.
+        """
+        patches = self.preprocessor.patches(self.preprocessor.resize(image))
+        encoded = self.encoder.encode(patches)
+        itself = self.encoder.compare(encoded.features, encoded.features)
+        return GoldenReference(
+            bundle=self.bundle.id,
+            image=image,
+            features=encoded.features,
+            prefix=self.dialogue.read_golden(np.concatenate([encoded.tokens, itself.tokens])),
+        )
+
+    def verdict_logits(self) -> FloatArray:
+        """Return the logits (V,) where the verdict about the shown test image would start."""
+        return self.dialogue.first_logits(self.bundle.manifest.prompt.tasks["verdict"])
+
+    def score(self, logits: FloatArray) -> float:
+        """Return the anomaly score, 0..1: the softmax over the logits of the two letters."""
+        tokens = self.bundle.manifest.tokens
+        margin = float(logits[tokens.yes]) - float(logits[tokens.no])
+        return float(0.5 * (1.0 + np.tanh(0.5 * margin)))  # the sigmoid, safe from overflow
+
+
+def open_engine(bundle: Bundle, *, provider: str, num_threads: int | None) -> Engine:
+    """Open every file of a bundle.
+
+    Args:
+        bundle: Where the files are and what the manifest says.
+        provider: As for ``GraphSession``.
+        num_threads: As for ``GraphSession``.
+
+    Raises:
+        BundleNotFoundError: A file is missing.
+        ManifestError: A file does not fit the manifest.
+        ProviderUnavailableError: The provider is absent or did not start.
+        SessionError: A graph can't be used.
+    """
+    check_provider(provider)
+    manifest = bundle.manifest
+    if missing := [name for name in manifest.files if not bundle.file(name).is_file()]:
+        raise BundleNotFoundError(
+            f"bundle {bundle.path} lacks {', '.join(missing)}. Copy or export it again."
+        )
+    model = manifest.model
+    tokenizer = TextTokenizer(bundle.file(manifest.tokenizer))
+    embedding = EmbeddingTable(
+        bundle.file(manifest.embedding.file), (model.vocab_size, model.hidden_size)
+    )
+    decoder = Decoder(
+        bundle.file(manifest.graphs["decoder"].file),
+        model,
+        embedding,
+        provider=provider,
+        num_threads=num_threads,
+    )
+    return Engine(
+        bundle=bundle,
+        provider=provider,
+        preprocessor=_preprocessor(manifest),
+        tokenizer=tokenizer,
+        encoder=ImageEncoder(bundle, provider=provider, num_threads=num_threads),
+        dialogue=Dialogue(manifest, decoder, embedding, tokenizer),
+    )
+
+
+def _preprocessor(manifest: Manifest) -> Preprocessor:
+    """The preprocessing that the manifest describes; Qwen2-VL's scale of 1/255 is fixed."""
+    settings, model = manifest.preprocessing, manifest.model
+    if not np.isclose(settings.rescale_factor, 1 / 255, rtol=1e-6):
+        raise ManifestError(
+            f"preprocessing.rescale_factor must be 1/255, got {settings.rescale_factor}"
+        )
+    return Preprocessor(
+        image_height=model.image_height,
+        image_width=model.image_width,
+        patch_size=model.patch_size,
+        temporal_patch_size=model.temporal_patch_size,
+        merge_size=model.merge_size,
+        image_mean=settings.image_mean,
+        image_std=settings.image_std,
+    )

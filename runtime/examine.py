@@ -1,0 +1,100 @@
+"""One pair at the bundle's size: the verdict's score, the anomaly map, the answers.
+
+Everything here is in terms of the model: pixels of its input, words as it wrote them. What they
+mean in pixels of a picture is the job of :mod:`adcopilot_edge.runtime.findings`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.runtime.anomaly_map import map_probabilities
+from adcopilot_edge.runtime.dialogue import Answer
+from adcopilot_edge.runtime.engine import Engine
+from adcopilot_edge.runtime.golden import GoldenReference
+from adcopilot_edge.runtime.timing import StageClock
+from adcopilot_edge.types import FloatArray, ImageArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to ask beside the verdict: questions by name, and how long an answer may get.
+
+    The names are those of the tasks, and ``ask`` for the user's own question.
+    """
+
+    questions: dict[str, str]
+    max_new_tokens: int = 128
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise ConfigError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
+
+    def only(self, *names: str) -> Request:
+        """The same request with these questions alone, as far as it has them."""
+        kept = {name: text for name, text in self.questions.items() if name in names}
+        return Request(questions=kept, max_new_tokens=self.max_new_tokens)
+
+    def without(self, *names: str) -> Request:
+        """The same request without these questions."""
+        return self.only(*(name for name in self.questions if name not in names))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What the model said about one pair.
+
+    score: 0..1, the softmax over the two answer letters. anomaly_map: (rows, columns) float32 in
+    0..1, or None where the bundle has no map. answers: by name of the question.
+    """
+
+    score: float
+    is_anomaly: bool
+    anomaly_map: FloatArray | None
+    answers: dict[str, Answer]
+
+
+def examine(
+    engine: Engine,
+    golden: GoldenReference,
+    test: ImageArray,
+    request: Request,
+    *,
+    clock: StageClock,
+    only_anomalies: bool = False,
+) -> Examination:
+    """Examine a test image against a golden.
+
+    Args:
+        engine: The bundle.
+        golden: What the same engine made of the golden image.
+        test: (image_height, image_width, 3) uint8 RGB, the bundle's size.
+        request: The questions.
+        clock: Gets the times.
+        only_anomalies: Ask the questions only if the verdict is an anomaly.
+
+    Raises:
+        InputError: A question is too long for the bundle.
+        SessionError: A graph fails.
+    """
+    with clock.stage("preprocess"):
+        patches = engine.preprocessor.patches(test)
+    with clock.stage("vision"):
+        encoded = engine.encoder.encode(patches)
+    with clock.stage("comparison"):
+        comparison = engine.encoder.compare(golden.features, encoded.features)
+    with clock.stage("prefill"):
+        engine.dialogue.show(golden.prefix, np.concatenate([encoded.tokens, comparison.tokens]))
+        score = engine.score(engine.verdict_logits())
+    is_anomaly = score >= engine.bundle.manifest.decision.threshold
+    questions = request.questions if is_anomaly or not only_anomalies else {}
+    answers = {
+        name: engine.dialogue.answer(text, max_new_tokens=request.max_new_tokens, clock=clock)
+        for name, text in questions.items()
+    }
+    logits = comparison.anomaly_logits
+    anomaly_map = None if logits is None else map_probabilities(logits)
+    return Examination(score=score, is_anomaly=is_anomaly, anomaly_map=anomaly_map, answers=answers)

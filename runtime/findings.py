@@ -1,0 +1,112 @@
+"""What an examination means in pixels of a picture: defects from the text and from the map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from adcopilot_edge.errors import AnswerError
+from adcopilot_edge.manifest import Manifest
+from adcopilot_edge.runtime.anomaly_map import map_boxes
+from adcopilot_edge.runtime.answer import UNNAMED, parse_boxes, parse_types
+from adcopilot_edge.runtime.examine import Examination
+from adcopilot_edge.types import BBox, Defect, FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What was found in one picture, or in one tile of it.
+
+    score: 0..1. defects: in pixels of the picture. text: the model's words by question. notes: as
+    in ``Inspection``. anomaly_map: (rows, columns) float32 in 0..1 over the picture, or None.
+    """
+
+    score: float
+    is_anomaly: bool
+    defects: tuple[Defect, ...]
+    text: dict[str, str]
+    notes: tuple[str, ...]
+    anomaly_map: FloatArray | None
+
+    def with_note(self, note: str) -> Findings:
+        """The same findings with one more note, in front of the others."""
+        return replace(self, notes=(note, *self.notes))
+
+
+def interpret(examination: Examination, manifest: Manifest, *, height: int, width: int) -> Findings:
+    """Turn what the model said into findings.
+
+    Boxes in the text count when ``locate`` was asked, regions of the map always; both only if the
+    verdict is an anomaly.
+
+    Args:
+        examination: The model's output for the picture at the bundle's size.
+        manifest: The bundle's, for its image size and its thresholds.
+        height: Rows of the picture as it was before it took the bundle's size.
+        width: Columns of that picture.
+
+    Returns:
+        The findings with these notes, where they apply: ``answer_truncated:NAME``,
+        ``answer_unparsed:locate``, ``boxes_dropped`` (some in the text had no area inside the
+        image), ``map_disagrees`` (the verdict is normal but the map has a region).
+    """
+    notes = [
+        f"answer_truncated:{name}"
+        for name, answer in examination.answers.items()
+        if not answer.is_complete
+    ]
+    from_map = _map_defects(examination, manifest)
+    from_text: list[Defect] = []
+    if "locate" in examination.answers:
+        from_text, text_notes = _text_defects(examination, manifest)
+        notes += text_notes
+    if not examination.is_anomaly:
+        if from_map:
+            notes.append("map_disagrees")
+        from_map, from_text = [], []
+    scale = (width / manifest.model.image_width, height / manifest.model.image_height)
+    return Findings(
+        score=examination.score,
+        is_anomaly=examination.is_anomaly,
+        defects=tuple(_scaled(defect, *scale) for defect in from_text + from_map),
+        text={name: answer.text for name, answer in examination.answers.items()},
+        notes=tuple(notes),
+        anomaly_map=examination.anomaly_map,
+    )
+
+
+def _text_defects(examination: Examination, manifest: Manifest) -> tuple[list[Defect], list[str]]:
+    """The boxes of the answer to ``locate``, in pixels of the model's input, and notes."""
+    model = manifest.model
+    text = examination.answers["locate"].text
+    try:
+        parsed = parse_boxes(text, height=model.image_height, width=model.image_width)
+    except AnswerError:
+        return [], ["answer_unparsed:locate"]
+    defects = [Defect(label=box.label, bbox_2d=box.bbox_2d, source="text") for box in parsed.boxes]
+    return defects, ["boxes_dropped"] if parsed.num_dropped else []
+
+
+def _map_defects(examination: Examination, manifest: Manifest) -> list[Defect]:
+    """The regions of the map, in pixels of the model's input.
+
+    Their label is the answer to ``classify`` if that names one type; which region is of which of
+    several types is not known.
+    """
+    if examination.anomaly_map is None:
+        return []
+    answer = examination.answers.get("classify")
+    types = parse_types(answer.text) if answer else ()
+    label = types[0] if len(types) == 1 else UNNAMED
+    boxes = map_boxes(
+        examination.anomaly_map,
+        threshold=manifest.decision.map_threshold,
+        height=manifest.model.image_height,
+        width=manifest.model.image_width,
+    )
+    return [Defect(label=label, bbox_2d=box, source="map") for box in boxes]
+
+
+def _scaled(defect: Defect, scale_x: float, scale_y: float) -> Defect:
+    x1, y1, x2, y2 = defect.bbox_2d
+    bbox: BBox = (x1 * scale_x, y1 * scale_y, x2 * scale_x, y2 * scale_y)
+    return Defect(label=defect.label, bbox_2d=bbox, source=defect.source)

@@ -1,0 +1,220 @@
+"""The public face of the runtime: open a bundle, read a golden image, inspect test images."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from adcopilot_edge.bundle import open_bundle
+from adcopilot_edge.errors import ConfigError, InputError
+from adcopilot_edge.runtime.engine import Engine, open_engine
+from adcopilot_edge.runtime.examine import Request, examine
+from adcopilot_edge.runtime.findings import Findings, interpret
+from adcopilot_edge.runtime.golden import GoldenReference, GoldenStore
+from adcopilot_edge.runtime.images import ImageSource, check_same_aspect, open_image
+from adcopilot_edge.runtime.tiled import TiledInspection
+from adcopilot_edge.runtime.timing import StageClock
+from adcopilot_edge.types import TASKS, ImageArray, Inspection, Task
+
+TaskChoice = Task | Literal["all"] | Sequence[Task]
+
+
+class Inspector:
+    """Inspects test images against golden images with one bundle.
+
+    ::
+
+        inspector = Inspector.open("bundle/")
+        golden = inspector.golden("reference.png")
+        inspection = inspector.inspect(golden, "part.png", task="all")
+
+    May be shared by threads; they take turns.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._goldens = GoldenStore()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        provider: str = "cpu",
+        num_threads: int | None = None,
+        verify: bool = True,
+    ) -> Inspector:
+        """Open a bundle.
+
+        Args:
+            path: Its folder; None is the small bundle inside this package.
+            provider: Where to run, ``cpu`` or ``cuda``. There is no silent fallback.
+            num_threads: Threads of one operator; None leaves the choice to onnxruntime.
+            verify: Hash every file first.
+
+        Raises:
+            BundleError: The bundle is missing, damaged, or of another format.
+            ProviderUnavailableError: The provider is absent or did not start.
+            SessionError: A graph can't be used.
+            MissingExtraError: onnxruntime is not installed.
+        """
+        bundle = open_bundle(embedded_bundle() if path is None else path, verify=verify)
+        return cls(open_engine(bundle, provider=provider, num_threads=num_threads))
+
+    def golden(self, image: ImageSource, *, cache: bool = True) -> GoldenReference:
+        """Read a golden image: all that its inspections share.
+
+        Args:
+            image: A path, the bytes of a file, a Pillow image, or an (H, W, 3) uint8 RGB array.
+            cache: Use what was kept for the same pixels, and keep what is computed.
+
+        Raises:
+            InputError: The image can't be used.
+            SessionError: A graph fails.
+        """
+        with self._lock:
+            return self._read_golden(_open_golden(image), cache=cache)
+
+    def inspect(
+        self,
+        golden: GoldenReference | ImageSource,
+        test: ImageSource,
+        *,
+        task: TaskChoice = "verdict",
+        ask: str | None = None,
+        tile: bool = False,
+        max_new_tokens: int = 128,
+    ) -> Inspection:
+        """Inspect a test image against a golden image.
+
+        The verdict and, where the bundle has one, the anomaly map are always part of the result;
+        the verdict costs no decoding. Boxes from the text need the task ``locate``.
+
+        Args:
+            golden: What ``golden`` returned, or the image itself.
+            test: The image of the part, of the golden's proportions.
+            task: One task, several, or ``all``.
+            ask: A question in free words; the answer is ``text["ask"]``.
+            tile: Cut both images into overlapping tiles of the bundle's size instead of scaling
+                them down. Questions are then asked of anomalous tiles only.
+            max_new_tokens: Limit of each answer.
+
+        Raises:
+            ConfigError: An argument is out of range.
+            InputError: An image can't be used, the proportions differ, or the question is too
+                long or holds reserved tokens.
+            SessionError: A graph fails.
+        """
+        request = self._request(task, ask, max_new_tokens)
+        with self._lock:
+            clock, num_made = StageClock(), self._goldens.num_made
+            with clock.stage("decode_image"):
+                picture = open_image(test)
+            golden_picture = self._golden_picture(golden, clock)
+            check_same_aspect(golden_picture.shape, picture.shape)
+            if tile:
+                tiled = TiledInspection(
+                    engine=self.engine,
+                    read_golden=self._read_golden,
+                    request=request,
+                    clock=clock,
+                )
+                findings = tiled.run(golden_picture, picture)
+            else:
+                if not isinstance(golden, GoldenReference):
+                    with clock.stage("golden"):
+                        golden = self._read_golden(golden_picture)
+                findings = self._inspect_whole(golden, picture, request, clock)
+            return self._to_inspection(
+                findings, clock, golden_cached=self._goldens.num_made == num_made
+            )
+
+    def _request(self, task: TaskChoice, ask: str | None, max_new_tokens: int) -> Request:
+        """Check what is asked for, before any work."""
+        tasks: Sequence[str] = (task,) if isinstance(task, str) else task
+        if unknown := [name for name in tasks if name not in (*TASKS, "all")]:
+            raise ConfigError(
+                f"task must be of {', '.join(TASKS)} or all, got {', '.join(map(repr, unknown))}"
+            )
+        words = self.engine.bundle.manifest.prompt.tasks
+        questions: dict[str, str] = {
+            name: words[name]
+            for name in TASKS
+            if name != "verdict" and (name in tasks or "all" in tasks)
+        }
+        if ask is not None:
+            if not ask.strip():
+                raise ConfigError("the question is empty; ask something or leave it out")
+            self.engine.tokenizer.check_plain(ask)
+            questions["ask"] = ask.strip()
+        return Request(questions=questions, max_new_tokens=max_new_tokens)
+
+    def _golden_picture(
+        self, golden: GoldenReference | ImageSource, clock: StageClock
+    ) -> ImageArray:
+        if not isinstance(golden, GoldenReference):
+            with clock.stage("golden"):
+                return _open_golden(golden)
+        if golden.bundle != self.engine.bundle.id:
+            raise InputError(
+                f"the golden was read by the bundle {golden.bundle}, this is "
+                f"{self.engine.bundle.id}. Read it again with this inspector's golden()"
+            )
+        return golden.image
+
+    def _read_golden(self, image: ImageArray, *, cache: bool = True) -> GoldenReference:
+        return self._goldens.get_or_make(
+            image, self.engine.bundle.id, self.engine.read_golden, cache=cache
+        )
+
+    def _inspect_whole(
+        self, golden: GoldenReference, picture: ImageArray, request: Request, clock: StageClock
+    ) -> Findings:
+        """The findings in a picture that is scaled to the bundle's size."""
+        engine = self.engine
+        with clock.stage("preprocess"):
+            pixels = engine.preprocessor.resize(picture)
+        examination = examine(engine, golden, pixels, request, clock=clock)
+        height, width = picture.shape[:2]
+        findings = interpret(examination, engine.bundle.manifest, height=height, width=width)
+        if pixels.shape == picture.shape:
+            return findings
+        model = engine.bundle.manifest.model
+        note = f"resized:{width}x{height}->{model.image_width}x{model.image_height}"
+        return findings.with_note(note)
+
+    def _to_inspection(
+        self, findings: Findings, clock: StageClock, *, golden_cached: bool
+    ) -> Inspection:
+        bundle = self.engine.bundle
+        return Inspection(
+            verdict="anomaly" if findings.is_anomaly else "normal",
+            anomaly_score=findings.score,
+            defects=findings.defects,
+            text=findings.text,
+            timings_ms=clock.timings_ms(),
+            golden_cached=golden_cached,
+            bundle=bundle.id,
+            provider=self.engine.provider,
+            precision=bundle.manifest.precision,
+            notes=findings.notes,
+            anomaly_map=findings.anomaly_map,
+        )
+
+
+def embedded_bundle() -> Path:
+    """The folder of the small bundle that this package brings."""
+    return Path(str(files("adcopilot_edge"))) / "assets" / "nano"
+
+
+def _open_golden(image: ImageSource) -> ImageArray:
+    """Decode a golden image; an array is copied, since its owner may reuse it as a frame buffer."""
+    picture = open_image(image)
+    return picture.copy() if isinstance(image, np.ndarray) else picture

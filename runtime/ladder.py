@@ -1,0 +1,139 @@
+"""The parity ladder: every stage of an inspection, to be held against a reference stage by stage.
+
+The exporter compares its graphs with the torch checkpoint, :mod:`adcopilot_edge.runtime.verify`
+compares a device with the outputs that the exporter stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from adcopilot_edge.manifest import StageParity
+from adcopilot_edge.runtime.images import ImageSource, open_image
+from adcopilot_edge.runtime.inspector import Inspector
+from adcopilot_edge.runtime.tensors import AnyArray
+from adcopilot_edge.runtime.timing import StageClock
+
+LadderStage = Literal[
+    "patches",
+    "features",
+    "tokens",
+    "comparison_tokens",
+    "anomaly_logits",
+    "logits",
+    "greedy_ids",
+    "verdict",
+]
+Metric = Literal["max_abs", "max_rel", "mismatches"]
+LADDER: tuple[LadderStage, ...] = get_args(LadderStage)
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How the error of a stage is measured, and the largest that passes (see ``StageParity``)."""
+
+    metric: Metric
+    limit: float
+
+
+def run_ladder(
+    inspector: Inspector, golden: ImageSource, test: ImageSource, *, max_new_tokens: int
+) -> dict[str, AnyArray]:
+    """Return the output of every stage that the bundle has, by the names in ``LADDER``.
+
+    patches (N, 1176), features (N, C), tokens (N / 4, D): of the test image. comparison_tokens
+    (L, D), anomaly_logits (rows, columns): of the test image against the golden. logits (V,): at
+    the verdict. greedy_ids (T,) int64: the answer to ``describe``, its end token included.
+    verdict () int64: 1 for an anomaly.
+    """
+    engine = inspector.engine
+    manifest = engine.bundle.manifest
+    reference = inspector.golden(golden, cache=False)
+    patches = engine.preprocessor.patches(engine.preprocessor.resize(open_image(test)))
+    encoded = engine.encoder.encode(patches)
+    comparison = engine.encoder.compare(reference.features, encoded.features)
+    engine.dialogue.show(reference.prefix, np.concatenate([encoded.tokens, comparison.tokens]))
+    logits = engine.verdict_logits()
+    answer = engine.dialogue.answer(
+        manifest.prompt.tasks["describe"], max_new_tokens=max_new_tokens, clock=StageClock()
+    )
+    stages: dict[str, AnyArray] = {
+        "patches": patches,
+        "features": encoded.features,
+        "tokens": encoded.tokens,
+    }
+    if manifest.model.compare_token_size:
+        stages["comparison_tokens"] = comparison.tokens
+    if comparison.anomaly_logits is not None:
+        stages["anomaly_logits"] = comparison.anomaly_logits
+    stages["logits"] = logits
+    stages["greedy_ids"] = np.array(answer.ids, dtype=np.int64)
+    is_anomaly = engine.score(logits) >= manifest.decision.threshold
+    stages["verdict"] = np.array(is_anomaly, dtype=np.int64)
+    return stages
+
+
+def compare(
+    reference: Mapping[str, AnyArray],
+    actual: Mapping[str, AnyArray],
+    tolerances: Mapping[str, Tolerance],
+) -> tuple[StageParity, ...]:
+    """Compare the stages of one pair, in the order of the inspection.
+
+    Args:
+        reference: The expected outputs.
+        actual: The outputs to be judged.
+        tolerances: For each stage to be compared, how.
+
+    Returns:
+        One record for each stage of ``tolerances``. A stage that one side lacks, or whose shapes
+        differ, has an infinite error; a NaN on either side makes the error NaN, which fails.
+    """
+    stages = [stage for stage in LADDER if stage in tolerances]
+    return tuple(
+        StageParity(
+            stage=stage,
+            metric=tolerances[stage].metric,
+            error=_error(reference.get(stage), actual.get(stage), tolerances[stage].metric),
+            tolerance=tolerances[stage].limit,
+        )
+        for stage in stages
+    )
+
+
+def worst(pairs: Iterable[tuple[StageParity, ...]]) -> tuple[StageParity, ...]:
+    """Return, stage by stage, the record with the largest error over all pairs."""
+    return tuple(max(records, key=_severity) for records in zip(*pairs, strict=True))
+
+
+def _severity(record: StageParity) -> tuple[bool, float]:
+    """A key to sort by: NaN is worse than any number."""
+    return math.isnan(record.error), record.error
+
+
+def _error(reference: AnyArray | None, actual: AnyArray | None, metric: Metric) -> float:
+    """The error of one stage by its metric."""
+    if reference is None or actual is None:
+        return math.inf
+    if metric == "mismatches":
+        return float(_num_mismatches(reference, actual))
+    if reference.shape != actual.shape:
+        return math.inf
+    difference = np.abs(reference.astype(np.float64) - actual.astype(np.float64))
+    largest = float(difference.max(initial=0.0))
+    if metric == "max_abs":
+        return largest
+    scale = float(np.abs(reference).max(initial=0.0))
+    return largest / scale if scale else largest
+
+
+def _num_mismatches(reference: AnyArray, actual: AnyArray) -> int:
+    """How many places differ; of sequences of unequal length, the missing places count too."""
+    one, other = reference.reshape(-1), actual.reshape(-1)
+    common = min(one.size, other.size)
+    return int((one[:common] != other[:common]).sum()) + max(one.size, other.size) - common

@@ -1,0 +1,65 @@
+"""What a graph takes and gives: names, dtypes and shapes, checked at the border.
+
+Knows nothing of onnxruntime; :mod:`adcopilot_edge.runtime.session` reads the specs from a graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adcopilot_edge.errors import SessionError
+
+AnyArray = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, dtype and shape of one input or output; None stands for a length that varies."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | None, ...]
+
+    def fits(self, array: AnyArray) -> bool:
+        """True when ``array`` has this dtype and this shape."""
+        return (
+            array.dtype == self.dtype
+            and array.ndim == len(self.shape)
+            and all(
+                want in (None, have) for want, have in zip(self.shape, array.shape, strict=True)
+            )
+        )
+
+
+def check_feeds(graph: str, specs: Mapping[str, TensorSpec], feeds: Mapping[str, AnyArray]) -> None:
+    """Raise unless ``feeds`` holds one fitting array for each of ``specs`` and nothing else.
+
+    Args:
+        graph: What the message calls the graph.
+        specs: What the graph takes, by name.
+        feeds: The arrays to be fed, by name.
+
+    Raises:
+        SessionError: With all findings: what was expected and what came.
+    """
+    wrong = [f"no input '{name}'" for name in specs if name not in feeds]
+    for name, array in feeds.items():
+        if name not in specs:
+            wrong.append(f"unknown input '{name}'")
+        elif not specs[name].fits(array):
+            wrong.append(
+                f"'{name}' must be {specs[name].dtype} {_shape(specs[name].shape)}, "
+                f"got {array.dtype} {_shape(array.shape)}"
+            )
+    if wrong:
+        raise SessionError(f"{graph} can't take these inputs: {'; '.join(wrong)}")
+
+
+def _shape(lengths: tuple[int | None, ...]) -> str:
+    """``(1, any, 64)``: a shape in words."""
+    return f"({', '.join('any' if length is None else str(length) for length in lengths)})"

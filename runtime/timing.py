@@ -1,0 +1,34 @@
+"""Where the time of an inspection goes: milliseconds a stage. Knows nothing of the stages' work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+Stage = Literal["golden", "decode_image", "preprocess", "vision", "comparison", "prefill", "decode"]
+
+
+class StageClock:
+    """Sums up wall time by stage, from its creation on."""
+
+    def __init__(self) -> None:
+        self._start_ns = time.perf_counter_ns()
+        self._stages_ns: dict[Stage, int] = {}
+
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """Add the time that the block takes to ``stage``; blocks of one stage add up."""
+        start_ns = time.perf_counter_ns()
+        try:
+            yield
+        finally:
+            spent_ns = time.perf_counter_ns() - start_ns
+            self._stages_ns[stage] = self._stages_ns.get(stage, 0) + spent_ns
+
+    def timings_ms(self) -> dict[str, float]:
+        """The stages that ran, in the order of their first start, and ``total``."""
+        timings: dict[str, float] = {stage: ns / 1e6 for stage, ns in self._stages_ns.items()}
+        timings["total"] = (time.perf_counter_ns() - self._start_ns) / 1e6
+        return timings

@@ -1,0 +1,120 @@
+"""Whether a bundle works here as it did where it was exported: hashes, then the stored pairs again.
+
+Needs no torch: the exporter stored the pairs and the expected output of every stage.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from adcopilot_edge.bundle import open_bundle
+from adcopilot_edge.errors import ManifestError
+from adcopilot_edge.manifest import Parity, StageParity
+from adcopilot_edge.runtime.inspector import Inspector
+from adcopilot_edge.runtime.ladder import Tolerance, compare, run_ladder, worst
+from adcopilot_edge.runtime.tensors import AnyArray
+
+_PAIR_KEY = re.compile(r"pair(\d+)/(\w+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """The outcome of ``verify_bundle``: nothing but hashes where a bundle holds no pairs."""
+
+    bundle: str
+    num_files: int
+    num_pairs: int
+    stages: tuple[StageParity, ...]
+
+    @property
+    def first_failure(self) -> StageParity | None:
+        """The first stage, in the order of the inspection, that is out of its tolerance."""
+        return next((stage for stage in self.stages if not stage.passed), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as the object that ``verify --json`` prints."""
+        failure = self.first_failure
+        return {
+            "bundle": self.bundle,
+            "passed": failure is None,
+            "first_failure": failure.stage if failure else None,
+            "num_files": self.num_files,
+            "num_pairs": self.num_pairs,
+            "stages": [{**stage.model_dump(), "passed": stage.passed} for stage in self.stages],
+        }
+
+
+def verify_bundle(
+    path: str | os.PathLike[str], *, provider: str = "cpu", num_threads: int | None = None
+) -> VerifyReport:
+    """Check the hash of every file, then run the stored pairs and compare every stage.
+
+    Args:
+        path: The bundle.
+        provider: Where to run, as for ``Inspector.open``.
+        num_threads: As for ``Inspector.open``.
+
+    Raises:
+        BundleError: The bundle is missing, damaged, or of another format.
+        InferenceError: It can't be run here.
+    """
+    bundle = open_bundle(path, verify=True)
+    inspector = Inspector.open(path, provider=provider, num_threads=num_threads, verify=False)
+    parity = bundle.manifest.parity
+    pairs = [] if parity is None else _stored_pairs(bundle.file(parity.inputs), parity)
+    tolerances = {
+        stage.stage: Tolerance(stage.metric, stage.tolerance)
+        for stage in (parity.stages if parity else ())
+    }
+    compared = [
+        compare(
+            pair,
+            run_ladder(
+                inspector,
+                pair["golden"],
+                pair["test"],
+                # Ids as many as the reference has: an end token among them stops both alike.
+                max_new_tokens=max(1, len(pair["greedy_ids"])),
+            ),
+            tolerances,
+        )
+        for pair in pairs
+    ]
+    return VerifyReport(
+        bundle=bundle.id,
+        num_files=len(bundle.manifest.files),
+        num_pairs=len(pairs),
+        stages=worst(compared) if compared else (),
+    )
+
+
+def _stored_pairs(path: Path, parity: Parity) -> list[dict[str, AnyArray]]:
+    """The stored pairs, each with its two images and its expected outputs by name."""
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as err:
+        raise ManifestError(
+            f"{path} holds no parity inputs: {err}. Export the bundle again."
+        ) from err
+    pairs: dict[int, dict[str, AnyArray]] = {}
+    for key, array in tensors.items():
+        if (found := _PAIR_KEY.fullmatch(key)) is not None:
+            pairs.setdefault(int(found[1]), {})[found[2]] = array
+    lacking = [
+        f"pair{index}/{name}"
+        for index, pair in sorted(pairs.items())
+        for name in ("golden", "test", "greedy_ids", *(stage.stage for stage in parity.stages))
+        if name not in pair
+    ]
+    if lacking or not pairs:
+        raise ManifestError(
+            f"{path} lacks {', '.join(lacking) or 'all pairs'}. Export the bundle again."
+        )
+    return [pairs[index] for index in sorted(pairs)]
