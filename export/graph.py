@@ -1,0 +1,175 @@
+"""Record an ONNX graph while its weights go straight to the data file beside it.
+
+A weight is on disk as soon as it is added, so a graph of any size needs memory for its largest
+block only. Knows nothing of models: that is ``vision.py``, ``comparison.py`` and ``decoder.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from adcopilot_edge.types import FloatArray
+
+# Opset 20 brings Gelu, and is the newest that TensorRT 10.3 (JetPack 6) reads. onnxruntime reads
+# IR version 10 from 1.18 on.
+OPSETS = {"": 20, "com.microsoft": 1}
+IR_VERSION = 10
+MICROSOFT = "com.microsoft"
+
+# Constants up to this size stay in the graph: shape inference must see the targets of Reshape.
+_INLINE_BYTES = 1024
+# Every tensor starts at a cache line, so that a memory-mapped one is aligned for the kernels.
+_ALIGNMENT_BYTES = 64
+
+Shape = Sequence[int | str]
+Attributes = Mapping[str, Any]
+
+
+class GraphBuilder:
+    """One ONNX graph under construction; make it with :func:`new_graph`."""
+
+    def __init__(self, name: str, data: IO[bytes], data_name: str) -> None:
+        self._name = name
+        self._data = data
+        self._data_name = data_name
+        self._tape = ir.tape.Tape()
+        self._inputs: list[ir.Value] = []
+        self._outputs: list[ir.Value] = []
+
+    def input(
+        self, name: str, shape: Shape, dtype: ir.DataType = ir.DataType.FLOAT
+    ) -> ir.Value:
+        """A new input of the graph; a string in ``shape`` names a free dimension."""
+        value = ir.val(name, dtype=dtype, shape=shape)
+        self._inputs.append(value)
+        return value
+
+    def output(self, value: ir.Value, name: str, shape: Shape) -> None:
+        """Make ``value`` (float32) an output of the graph under ``name``."""
+        value.name, value.dtype, value.shape = name, ir.DataType.FLOAT, ir.Shape(shape)
+        self._outputs.append(value)
+
+    def op(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Attributes | None = None,
+        *,
+        name: str,
+        domain: str = "",
+    ) -> ir.Value:
+        """Add a node with one output, which takes the node's ``name``; returns the output."""
+        return self.op_outputs(op_type, inputs, attributes, name=name, domain=domain)[0]
+
+    def op_outputs(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Attributes | None = None,
+        *,
+        name: str,
+        domain: str = "",
+        num_outputs: int = 1,
+    ) -> Sequence[ir.Value]:
+        """Add a node with ``num_outputs`` outputs, named ``name``, ``name.1`` and so on."""
+        values = self._tape.op_multi_out(
+            op_type, inputs, attributes, domain=domain, name=name, num_outputs=num_outputs
+        )
+        for index, value in enumerate(values):
+            value.name = f"{name}.{index}" if index else name
+        return values
+
+    def constant(self, name: str, array: NDArray[Any]) -> ir.Value:
+        """A constant tensor: in the graph when small, otherwise in the data file."""
+        if array.nbytes > _INLINE_BYTES:
+            return self.stream(name, array.dtype, array.shape, [array])
+        return self._tape.initializer(ir.tensor(array, name=name))
+
+    def stream(
+        self, name: str, dtype: Any, shape: tuple[int, ...], chunks: Iterable[NDArray[Any]]
+    ) -> ir.Value:
+        """A constant tensor whose ``chunks``, in row-major order, go to the data file one by one."""
+        offset = self._align()
+        length = sum(self._data.write(np.ascontiguousarray(chunk).data) for chunk in chunks)
+        expected = math.prod(shape) * np.dtype(dtype).itemsize
+        assert length == expected, f"{name}: {length} bytes were written, {expected} expected"
+        tensor = ir.ExternalTensor(
+            self._data_name,
+            offset,
+            length,
+            ir.DataType.from_numpy(np.dtype(dtype)),
+            shape=ir.Shape(shape),
+            name=name,
+        )
+        return self._tape.initializer(tensor)
+
+    def reshape(self, value: ir.Value, shape: Sequence[int], *, name: str) -> ir.Value:
+        """``value`` under another shape; one entry may be -1."""
+        target = self.constant(f"{name}.shape", np.array(shape, dtype=np.int64))
+        return self.op("Reshape", [value, target], name=name)
+
+    def split(
+        self, value: ir.Value, sizes: Sequence[int], *, axis: int, name: str
+    ) -> Sequence[ir.Value]:
+        """``value`` cut along ``axis`` into parts of ``sizes``."""
+        if len(sizes) == 1:
+            return [value]
+        lengths = self.constant(f"{name}.sizes", np.array(sizes, dtype=np.int64))
+        return self.op_outputs(
+            "Split", [value, lengths], {"axis": axis}, name=name, num_outputs=len(sizes)
+        )
+
+    def gather_rows(self, value: ir.Value, index: NDArray[np.int64], *, name: str) -> ir.Value:
+        """The rows of ``value`` in the constant order ``index``."""
+        return self.op("Gather", [value, self.constant(f"{name}.index", index)], name=name)
+
+    def add(self, left: ir.Value, right: ir.Value, *, name: str) -> ir.Value:
+        """The sum of two values."""
+        return self.op("Add", [left, right], name=name)
+
+    def rms_norm(self, value: ir.Value, gain: FloatArray, eps: float, *, name: str) -> ir.Value:
+        """Root-mean-square normalisation over the last axis, times ``gain``.
+
+        onnxruntime has this operator in its own right since 1.4 on every provider; ONNX has it
+        from opset 23 only.
+        """
+        weight = self.constant(f"{name}.weight", gain)
+        attributes = {"axis": -1, "epsilon": eps, "stash_type": 1}
+        return self.op("SimplifiedLayerNormalization", [value, weight], attributes, name=name)
+
+    def model(self) -> ir.Model:
+        """The graph recorded so far; its large tensors refer to the data file."""
+        graph = ir.Graph(
+            self._inputs,
+            self._outputs,
+            nodes=self._tape.nodes,
+            initializers=self._tape.initializers,
+            opset_imports=OPSETS,
+            name=self._name,
+        )
+        return ir.Model(graph, ir_version=IR_VERSION, producer_name="adcopilot-edge")
+
+    def _align(self) -> int:
+        """Pad the data file to the alignment; returns its size."""
+        offset = self._data.tell()
+        padding = -offset % _ALIGNMENT_BYTES
+        self._data.write(bytes(padding))
+        return offset + padding
+
+
+@contextmanager
+def new_graph(path: Path) -> Iterator[GraphBuilder]:
+    """A builder whose graph is written to ``path``, its large tensors to ``path`` plus ``.data``."""
+    data_path = path.with_name(f"{path.name}.data")
+    with data_path.open("wb") as data:
+        builder = GraphBuilder(path.stem, data, data_path.name)
+        yield builder
+    ir.save(builder.model(), path)

@@ -1,0 +1,166 @@
+"""The forms that a linear layer takes in a graph: float32, dynamic INT8, weight-only blocks.
+
+Each form reads the layer's weights, converts them and hands them to the graph's data file, so that
+no more than one layer is in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnxruntime.capi._pybind_state import quantize_matmul_4bits, quantize_matmul_8bits
+
+from adcopilot_edge.export.graph import MICROSOFT, GraphBuilder
+from adcopilot_edge.export.weights import Linear
+from adcopilot_edge.manifest import Precision
+from adcopilot_edge.types import FloatArray
+
+
+class LinearForm(Protocol):
+    """How the linear layers of a graph compute."""
+
+    @property
+    def precision(self) -> Precision:
+        """The precision of the weights."""
+        ...
+
+    def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
+        """Add the layer's product with ``value`` (T, inputs); returns (T, outputs)."""
+        ...
+
+    def weight_bytes(self, outputs: int, inputs: int) -> int:
+        """The size of a layer's weights in the data file."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FloatForm:
+    """float32 weights as the checkpoint has them, one row an output."""
+
+    precision: ClassVar[Precision] = "fp32"
+
+    def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
+        """See :class:`LinearForm`."""
+        weight = graph.stream(f"{layer.name}.weight", np.float32, layer.shape, layer.chunks())
+        inputs = [value, weight]
+        if (bias := layer.bias()) is not None:
+            inputs.append(graph.constant(f"{layer.name}.bias", bias))
+        return graph.op("Gemm", inputs, {"transB": 1}, name=layer.name)
+
+    def weight_bytes(self, outputs: int, inputs: int) -> int:
+        """See :class:`LinearForm`."""
+        return 4 * outputs * inputs
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicInt8Form:
+    """INT8 weights, one scale an output; the input is quantized to UINT8 as it comes, per call.
+    """
+
+    precision: ClassVar[Precision] = "int8"
+    limit: int = 127
+
+    def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
+        """See :class:`LinearForm`."""
+        name = layer.name
+        weights, scales = self._quantize(layer.matrix())
+        weight = graph.constant(f"{name}.weight", weights)
+        weight_zero = graph.constant(f"{name}.weight_zero", np.zeros(len(scales), np.int8))
+        weight_scale = graph.constant(f"{name}.weight_scale", scales)
+        levels, scale, zero = graph.op_outputs(
+            "DynamicQuantizeLinear", [value], name=f"{name}.levels", num_outputs=3
+        )
+        product = graph.op(
+            "MatMulInteger", [levels, weight, zero, weight_zero], name=f"{name}.integer"
+        )
+        product = graph.op("Cast", [product], {"to": ir.DataType.FLOAT}, name=f"{name}.float")
+        scale = graph.op("Mul", [scale, weight_scale], name=f"{name}.scale")
+        bias = layer.bias()
+        output = graph.op("Mul", [product, scale], name=name if bias is None else f"{name}.product")
+        if bias is None:
+            return output
+        return graph.add(output, graph.constant(f"{name}.bias", bias), name=name)
+
+    def _quantize(self, matrix: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
+        """Levels (inputs, outputs) and scales (outputs,) of a weight matrix (outputs, inputs)."""
+        scales = np.abs(matrix).max(axis=1) / np.float32(self.limit)
+        scales[scales == 0] = 1
+        levels = np.rint(matrix / scales[:, None]).astype(np.int8)
+        return np.ascontiguousarray(levels.T), scales
+
+    def weight_bytes(self, outputs: int, inputs: int) -> int:
+        """See :class:`LinearForm`."""
+        return outputs * (inputs + 5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockForm:
+    """Weight-only integers in blocks along the input, each with a scale and a zero point."""
+
+    bits: Literal[4, 8]
+    block_size: int
+    accuracy_level: int = 0
+
+    @property
+    def precision(self) -> Precision:
+        """The precision of the weights."""
+        return "int4" if self.bits == 4 else "int8"
+
+    def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
+        """See :class:`LinearForm`."""
+        outputs, inputs = layer.shape
+        blocks = -(-inputs // self.block_size)
+        blob = self.block_size * self.bits // 8
+        scales, zeros = [], []
+
+        def packed() -> Iterator[NDArray[np.uint8]]:
+            for rows in layer.chunks():
+                levels, scale, zero = self._quantize(rows)
+                scales.append(scale)
+                zeros.append(zero)
+                yield levels
+
+        weight = graph.stream(f"{layer.name}.weight", np.uint8, (outputs, blocks, blob), packed())
+        operands = [
+            value,
+            weight,
+            graph.constant(f"{layer.name}.scales", np.concatenate(scales)),
+            graph.constant(f"{layer.name}.zero_points", np.concatenate(zeros)),
+        ]
+        if (bias := layer.bias()) is not None:
+            operands += [None, graph.constant(f"{layer.name}.bias", bias)]
+        attributes = {
+            "K": inputs,
+            "N": outputs,
+            "bits": self.bits,
+            "block_size": self.block_size,
+            "accuracy_level": self.accuracy_level,
+        }
+        return graph.op("MatMulNBits", operands, attributes, name=layer.name, domain=MICROSOFT)
+
+    def _quantize(
+        self, rows: FloatArray
+    ) -> tuple[NDArray[np.uint8], FloatArray, NDArray[np.uint8]]:
+        """Packed levels (n, blocks, blob), scales (n, blocks) and zero points of ``rows``."""
+        outputs, inputs = rows.shape
+        blocks = -(-inputs // self.block_size)
+        columns = np.zeros((blocks * self.block_size, outputs), np.float32)
+        columns[:inputs] = rows.T
+        levels = np.zeros((outputs, blocks, self.block_size * self.bits // 8), np.uint8)
+        scales = np.zeros((outputs, blocks), np.float32)
+        zeros = np.zeros((outputs, -(-blocks * self.bits // 8)), np.uint8)
+        quantize = quantize_matmul_4bits if self.bits == 4 else quantize_matmul_8bits
+        quantize(levels, columns, scales, zeros, self.block_size, outputs, inputs, False)
+        return levels, scales, zeros
+
+    def weight_bytes(self, outputs: int, inputs: int) -> int:
+        """See :class:`LinearForm`."""
+        blocks = -(-inputs // self.block_size)
+        return outputs * (
+            blocks * self.block_size * self.bits // 8 + 4 * blocks + -(-blocks * self.bits // 8)
+        )

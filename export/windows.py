@@ -1,0 +1,86 @@
+"""Which patches attend to each other in Qwen2.5-VL's windowed blocks, for a fixed grid.
+
+Windows tile the grid from the top left, so they have at most four sizes: full windows, a strip at
+the right, a strip at the bottom, one corner. Sorted by size, the windows of one size stand in a
+row, and attention over them is one batched product without a mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adcopilot_edge.types import FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class WindowGroup:
+    """``count`` windows of ``length`` patches each."""
+
+    count: int
+    length: int
+
+    @property
+    def num_patches(self) -> int:
+        """Patches of the whole group."""
+        return self.count * self.length
+
+
+@dataclass(frozen=True, slots=True)
+class WindowLayout:
+    """The patches of an image sorted by window, and the windows by size.
+
+    order: (N,) the processor's index of the patch at each sorted place. groups: the windows in
+    that order, the largest first.
+    """
+
+    order: IntArray
+    groups: tuple[WindowGroup, ...]
+
+    @property
+    def inverse(self) -> IntArray:
+        """(N,) the sorted place of each patch of the processor's order."""
+        return np.argsort(self.order)
+
+
+def patch_indices(rows: int, cols: int, merge_size: int) -> IntArray:
+    """(rows, cols): the processor's index of each patch of the grid.
+
+    The processor lists cells of ``merge_size`` x ``merge_size`` patches in raster order, and the
+    patches of a cell in raster order within it.
+    """
+    index = np.arange(rows * cols).reshape(
+        rows // merge_size, cols // merge_size, merge_size, merge_size
+    )
+    return index.transpose(0, 2, 1, 3).reshape(rows, cols)
+
+
+def window_layout(rows: int, cols: int, *, merge_size: int, window: int) -> WindowLayout:
+    """The layout of windows of ``window`` x ``window`` patches on a grid of (rows, cols)."""
+    index = patch_indices(rows, cols, merge_size)
+    full_rows, full_cols = rows - rows % window, cols - cols % window
+    pieces, groups = [], []
+    for band in (index[:full_rows], index[full_rows:]):
+        for area in (band[:, :full_cols], band[:, full_cols:]):
+            if area.size:
+                height, width = min(window, len(area)), min(window, area.shape[1])
+                tiles = area.reshape(len(area) // height, height, area.shape[1] // width, width)
+                pieces.append(tiles.transpose(0, 2, 1, 3).ravel())
+                groups.append(WindowGroup(area.size // (height * width), height * width))
+    return WindowLayout(np.concatenate(pieces), tuple(groups))
+
+
+def patch_rotary(
+    rows: int, cols: int, *, merge_size: int, head_dim: int, theta: float
+) -> tuple[FloatArray, FloatArray]:
+    """Cosine and sine, each (N, head_dim / 2) float32, in the processor's patch order.
+
+    The first half of the angles turns with the patch's row, the second with its column.
+    """
+    quarter = np.arange(0, head_dim // 2, 2, dtype=np.float32) / np.float32(head_dim // 2)
+    inv_freq = np.float32(1.0) / np.power(np.float32(theta), quarter)
+    place = np.empty((rows * cols, 2), dtype=np.float32)
+    place[patch_indices(rows, cols, merge_size)] = np.indices((rows, cols)).transpose(1, 2, 0)
+    angles = (place[:, :, None] * inv_freq).reshape(rows * cols, -1)
+    return np.cos(angles), np.sin(angles)
