@@ -5,6 +5,7 @@ Needs no torch: the exporter stored the pairs and the expected output of every s
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -39,7 +40,10 @@ class VerifyReport:
         return next((stage for stage in self.stages if not stage.passed), None)
 
     def to_json(self) -> dict[str, Any]:
-        """The report as the object that ``verify --json`` prints."""
+        """The report as the object that ``verify --json`` prints.
+
+        The error of a stage is null where outputs could not be compared or held a NaN.
+        """
         failure = self.first_failure
         return {
             "bundle": self.bundle,
@@ -47,7 +51,7 @@ class VerifyReport:
             "first_failure": failure.stage if failure else None,
             "num_files": self.num_files,
             "num_pairs": self.num_pairs,
-            "stages": [{**stage.model_dump(), "passed": stage.passed} for stage in self.stages],
+            "stages": [_stage_json(stage) for stage in self.stages],
         }
 
 
@@ -93,6 +97,12 @@ def verify_bundle(
         num_pairs=len(pairs),
         stages=worst(compared) if compared else (),
     )
+
+
+def _stage_json(stage: StageParity) -> dict[str, Any]:
+    """A stage without the numbers that JSON lacks."""
+    error = stage.error if math.isfinite(stage.error) else None
+    return {**stage.model_dump(), "error": error, "passed": stage.passed}
 
 
 def _stored_pairs(path: Path, parity: Parity) -> list[dict[str, AnyArray]]:

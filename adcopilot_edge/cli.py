@@ -1,0 +1,75 @@
+"""The command line: the list of commands, and the one place where errors become exit codes.
+
+Each command lives in its module under ``commands/`` and imports what it needs when it runs, so
+``--help`` stays fast and a device never looks for workshop packages.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+import adcopilot_edge
+from adcopilot_edge.commands.demo import demo
+from adcopilot_edge.commands.doctor import doctor
+from adcopilot_edge.commands.inspect import inspect
+from adcopilot_edge.commands.verify import verify
+from adcopilot_edge.errors import EdgeError
+
+COMMANDS = (demo, inspect, verify, doctor)
+
+app = typer.Typer(
+    name="adcopilot-edge",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain text, and rich is not even loaded
+    pretty_exceptions_enable=False,  # a bug shows Python's own traceback
+)
+for command in COMMANDS:
+    app.command()(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(adcopilot_edge.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def adcopilot(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Inspect parts against a golden image, on a device without torch.
+
+    Results go to stdout, everything else to stderr. With --json a command prints exactly one
+    object; if it fails, that is {"error": {"kind": "ImageNotFoundError", "message": "..."}}.
+
+    Exit codes: 0 done, 1 a check failed, 2 wrong usage or setting, 3 bundle, 4 export or parity,
+    5 calibration data, 6 inspection, 10 anomaly found with --fail-on-anomaly.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit the process.
+
+    Args:
+        arguments: The words behind the program's name; None takes those of the process.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app(args=words, prog_name="adcopilot-edge")
+    except EdgeError as err:
+        print(f"error: {err}", file=sys.stderr)
+        if "--json" in words:
+            print(json.dumps({"error": {"kind": type(err).__name__, "message": str(err)}}))
+        sys.exit(err.exit_code)
+    sys.exit(0)

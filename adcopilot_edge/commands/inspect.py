@@ -1,0 +1,69 @@
+"""``inspect``: one golden image, one test image, one result."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from adcopilot_edge.commands.options import Json, Provider, Threads
+from adcopilot_edge.commands.printing import print_inspection, print_json
+
+ANOMALY_EXIT_CODE = 10
+
+
+def inspect(
+    golden: Annotated[Path, typer.Argument(help="Picture of a part known to be good.")],
+    test: Annotated[Path, typer.Argument(help="Picture of the part to inspect.")],
+    bundle: Annotated[
+        Path | None, typer.Option(help="Bundle to use; by default the one in this package.")
+    ] = None,
+    task: Annotated[
+        Literal["verdict", "classify", "locate", "describe", "all"],
+        typer.Option(help="What to say beside verdict and anomaly map."),
+    ] = "verdict",
+    ask: Annotated[
+        str | None, typer.Option(help="A question in your own words about the test image.")
+    ] = None,
+    tile: Annotated[
+        bool, typer.Option("--tile", help="Inspect a large picture in tiles, at its own scale.")
+    ] = False,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Draw the result into this picture (.png, .jpg, ...).")
+    ] = None,
+    as_json: Json = False,
+    fail_on_anomaly: Annotated[
+        bool, typer.Option("--fail-on-anomaly", help="Exit with code 10 on an anomaly.")
+    ] = False,
+    provider: Provider = "cpu",
+    threads: Threads = None,
+    max_new_tokens: Annotated[
+        int, typer.Option(help="Limit of each answer, in tokens.", min=1)
+    ] = 128,
+) -> None:
+    """Inspect a test image against a golden image: verdict, boxes, words.
+
+    Boxes are x1 y1 x2 y2 in pixels of the test image; their source is the model's text or its
+    anomaly map. A finished inspection exits with 0 whatever its verdict, unless --fail-on-anomaly.
+
+    Example: adcopilot-edge inspect golden.png part.png --task all --overlay result.png
+    """
+    from adcopilot_edge.runtime.images import open_image
+    from adcopilot_edge.runtime.inspector import Inspector
+    from adcopilot_edge.runtime.overlay import draw_overlay, save_image
+
+    inspector = Inspector.open(bundle, provider=provider, num_threads=threads)
+    inspection = inspector.inspect(
+        golden, test, task=task, ask=ask, tile=tile, max_new_tokens=max_new_tokens
+    )
+    if overlay is not None:
+        save_image(draw_overlay(open_image(golden), open_image(test), inspection), overlay)
+        print(f"wrote {overlay}", file=sys.stderr)
+    if as_json:
+        print_json(inspection.to_json())
+    else:
+        print_inspection(inspection)
+    if fail_on_anomaly and inspection.verdict == "anomaly":
+        raise typer.Exit(ANOMALY_EXIT_CODE)

@@ -1,0 +1,18 @@
+"""Options that several commands share: one wording, one meaning."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Print exactly one JSON object on stdout, also on failure.")
+]
+Provider = Annotated[
+    str, typer.Option(help="Where to run: cpu or cuda. Never falls back to another one.")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(help="Threads of one operator; onnxruntime chooses by default.", min=1),
+]
