@@ -44,9 +44,7 @@ class GraphBuilder:
         self._inputs: list[ir.Value] = []
         self._outputs: list[ir.Value] = []
 
-    def input(
-        self, name: str, shape: Shape, dtype: ir.DataType = ir.DataType.FLOAT
-    ) -> ir.Value:
+    def input(self, name: str, shape: Shape, dtype: ir.DataType = ir.DataType.FLOAT) -> ir.Value:
         """A new input of the graph; a string in ``shape`` names a free dimension."""
         value = ir.val(name, dtype=dtype, shape=shape)
         self._inputs.append(value)
@@ -96,7 +94,7 @@ class GraphBuilder:
     def stream(
         self, name: str, dtype: Any, shape: tuple[int, ...], chunks: Iterable[NDArray[Any]]
     ) -> ir.Value:
-        """A constant tensor whose ``chunks``, in row-major order, go to the data file one by one."""
+        """A constant tensor whose row-major ``chunks`` go to the data file one by one."""
         offset = self._align()
         length = sum(self._data.write(np.ascontiguousarray(chunk).data) for chunk in chunks)
         expected = math.prod(shape) * np.dtype(dtype).itemsize
@@ -167,7 +165,7 @@ class GraphBuilder:
 
 @contextmanager
 def new_graph(path: Path) -> Iterator[GraphBuilder]:
-    """A builder whose graph is written to ``path``, its large tensors to ``path`` plus ``.data``."""
+    """A builder whose graph goes to ``path``, its large tensors to ``path`` plus ``.data``."""
     data_path = path.with_name(f"{path.name}.data")
     with data_path.open("wb") as data:
         builder = GraphBuilder(path.stem, data, data_path.name)

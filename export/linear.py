@@ -59,8 +59,7 @@ class FloatForm:
 
 @dataclass(frozen=True, slots=True)
 class DynamicInt8Form:
-    """INT8 weights, one scale an output; the input is quantized to UINT8 as it comes, per call.
-    """
+    """INT8 weights, one scale an output; the input is quantized to UINT8 as it comes, per call."""
 
     precision: ClassVar[Precision] = "int8"
     limit: int = 127

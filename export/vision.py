@@ -1,4 +1,4 @@
-"""Write the vision tower's graph: patches of one image to features and merged tokens.
+"""Write the vision tower's graph: the patches of one image to features and merged tokens.
 
 The grid is fixed, so the order of the windows and the rotary tables are constants, and attention
 needs no mask (``windows.py``).
@@ -6,82 +6,103 @@ needs no mask (``windows.py``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx_ir as ir
 
+from adcopilot_edge.export.attention import Rotary, window_attention
 from adcopilot_edge.export.checkpoint import Checkpoint
-from adcopilot_edge.export.graph import GraphBuilder, new_graph
-from adcopilot_edge.export.layers import Rotary, attention, swiglu
+from adcopilot_edge.export.graph import new_graph
 from adcopilot_edge.export.linear import LinearForm
-from adcopilot_edge.export.weights import Scope
+from adcopilot_edge.export.section import Section
 from adcopilot_edge.export.windows import WindowGroup, patch_rotary, window_layout
 from adcopilot_edge.training.config import ADCopilotVisionConfig
+from adcopilot_edge.types import FloatArray
 
-_EPS = 1e-6  # of every norm of the tower, fixed in the model's code
+VISION_EPS = 1e-6  # of every norm of the vision side, fixed in the model's code
 
 
 def write_vision_graph(
     path: Path, checkpoint: Checkpoint, *, grid: tuple[int, int], form: LinearForm
 ) -> None:
-    """Write ``patches`` (N, 1176) -> ``features`` (N, C), ``tokens`` (N / 4, D) to ``path``.
+    """Write the graph ``patches`` (N, 1176) -> ``features`` (N, C), ``tokens`` (N / 4, D).
 
-    Patches and features are in the processor's order, tokens in raster order of the merged cells.
-    grid: (rows, columns) of patches.
+    Args:
+        path: The ONNX file.
+        checkpoint: Where the weights are.
+        grid: (rows, columns) of patches.
+        form: How the linear layers compute.
     """
     config = checkpoint.config.vision_config
-    scope = Scope(checkpoint, "visual")
-    rows, cols = grid
-    num_patches, merged = rows * cols, config.spatial_merge_size**2
+    num_patches, merged = grid[0] * grid[1], config.spatial_merge_size**2
     layout = window_layout(
-        rows,
-        cols,
+        *grid,
         merge_size=config.spatial_merge_size,
         window=config.window_size // config.patch_size,
     )
+    whole = (WindowGroup(1, num_patches),)
     with new_graph(path) as graph:
-        embed = scope.linear("patch_embed.proj")
-        patches = graph.input("patches", (num_patches, embed.shape[1]))
-        hidden = form.apply(graph, patches, embed)
+        tower = Section(graph, checkpoint, form, "visual")
+        num_values = tower.layer("patch_embed.proj").shape[1]
+        patches = graph.input("patches", (num_patches, num_values))
+        hidden = tower.linear(patches, "patch_embed.proj")
         hidden = graph.gather_rows(hidden, layout.order, name="to_windows")
-        rotary = _rotary(graph, config, grid, layout.order)
-        whole = (WindowGroup(1, num_patches),)
+        cos, sin = vision_rotary(config, grid)
+        rotary = Rotary.add(graph, cos[layout.order], sin[layout.order])
         for index in range(config.depth):
             groups = whole if index in config.fullatt_block_indexes else layout.groups
-            block = scope.child(f"blocks.{index}")
-            hidden = _block(graph, hidden, block, config, rotary, groups, form)
+            hidden = _block(tower.child(f"blocks.{index}"), hidden, rotary, groups)
         features = graph.gather_rows(hidden, layout.inverse, name="to_patches")
-        tokens = _merge(graph, features, scope.child("merger"), merged, form)
+        tokens = _merge(tower.child("merger"), features)
         graph.output(features, "features", (num_patches, config.hidden_size))
         graph.output(tokens, "tokens", (num_patches // merged, config.out_hidden_size))
 
 
-def _rotary(graph, config, grid, order):
-    head_dim=config.hidden_size//config.num_heads
-    cos,sin=patch_rotary(*grid,merge_size=config.spatial_merge_size,head_dim=head_dim,theta=config.rope_parameters["rope_theta"])
-    cos,sin=cos[order],sin[order]
-    from adcopilot_edge.export import layers
-    if layers.PLAIN_ROPE: cos,sin=cos[:,None],sin[:,None]
-    return Rotary(graph.constant("cos",cos),graph.constant("sin",sin),head_dim,len(order))
+def vision_rotary(
+    config: ADCopilotVisionConfig, grid: tuple[int, int]
+) -> tuple[FloatArray, FloatArray]:
+    """Cosine and sine, each (N, head_dim / 2), of the patches in the processor's order."""
+    return patch_rotary(
+        *grid,
+        merge_size=config.spatial_merge_size,
+        head_dim=config.hidden_size // config.num_heads,
+        theta=config.rope_parameters["rope_theta"],
+    )
 
-def _block(graph,hidden,block,config,rotary,groups,form):
-    from adcopilot_edge.export.layers import rotate
-    C=config.hidden_size
-    p=block.prefix
-    x=graph.rms_norm(hidden,block.tensor("norm1.weight"),_EPS,name=p+".norm1")
-    qkv=form.apply(graph,x,block.linear("attn.qkv"))
-    q,k,v=graph.split(qkv,(C,C,C),axis=-1,name=p+".split")
-    q=rotate(graph,q,rotary,config.num_heads,p+".q"); k=rotate(graph,k,rotary,config.num_heads,p+".k")
-    a=attention(graph,q,k,v,groups=groups,heads=config.num_heads,width=C,name=p+".att")
-    hidden=graph.add(hidden,form.apply(graph,a,block.linear("attn.proj")),name=p+".res1")
-    x=graph.rms_norm(hidden,block.tensor("norm2.weight"),_EPS,name=p+".norm2")
-    x=swiglu(graph,x,block.linear("mlp.gate_proj","mlp.up_proj"),block.linear("mlp.down_proj"),form)
-    return graph.add(hidden,x,name=p+".res2")
 
-def _merge(graph,features,scope,merged,form):
-    x=graph.rms_norm(features,scope.tensor("ln_q.weight"),_EPS,name="merger.ln_q")
-    l0=scope.linear("mlp.0"); 
-    x=graph.reshape(x,(-1,l0.shape[1]),name="merger.cells")
-    x=form.apply(graph,x,l0)
-    x=graph.op("Gelu",[x],name="merger.gelu")
-    return form.apply(graph,x,scope.linear("mlp.2"))
+def _block(
+    block: Section, hidden: ir.Value, rotary: Rotary, groups: Sequence[WindowGroup]
+) -> ir.Value:
+    """One transformer block: (N, C) to (N, C), attention within ``groups``."""
+    graph = block.graph
+    update = _attend(block, block.norm(hidden, "norm1", eps=VISION_EPS), rotary, groups)
+    hidden = graph.add(hidden, update, name=f"{block.prefix}.attended")
+    update = block.swiglu(block.norm(hidden, "norm2", eps=VISION_EPS), "mlp")
+    return graph.add(hidden, update, name=f"{block.prefix}.output")
+
+
+def _attend(
+    block: Section, value: ir.Value, rotary: Rotary, groups: Sequence[WindowGroup]
+) -> ir.Value:
+    """The block's attention; the fused product holds queries, then keys, then values."""
+    graph, name = block.graph, f"{block.prefix}.attn"
+    config = block.checkpoint.config.vision_config
+    heads, head_dim = config.num_heads, config.hidden_size // config.num_heads
+    fused = block.linear(value, "attn.qkv")
+    fused = graph.reshape(fused, (-1, 3 * heads, head_dim), name=f"{name}.heads")
+    turning, values = graph.split(fused, (2 * heads, heads), axis=1, name=f"{name}.operands")
+    turned = rotary.rotate(graph, turning, name=f"{name}.rotary")
+    queries, keys = graph.split(turned, (heads, heads), axis=1, name=f"{name}.turned")
+    mixed = window_attention(graph, (queries, keys, values), groups, (heads, head_dim), name=name)
+    return block.linear(mixed, "attn.proj")
+
+
+def _merge(merger: Section, features: ir.Value) -> ir.Value:
+    """The patch merger: features (N, C) to tokens (N / 4, D), cells in raster order."""
+    graph = merger.graph
+    normed = merger.norm(features, "ln_q", eps=VISION_EPS)
+    width = merger.layer("mlp.0").shape[1]
+    cells = graph.reshape(normed, (-1, width), name=f"{merger.prefix}.cells")
+    hidden = graph.op("Gelu", [merger.linear(cells, "mlp.0")], name=f"{merger.prefix}.gelu")
+    return merger.linear(hidden, "mlp.2")

@@ -11,7 +11,7 @@ from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.types import FloatArray
 
 # 64 MiB of float32: what a chunk of a matrix takes in memory while it is converted.
-_CHUNK_VALUES = 1 << 24
+CHUNK_VALUES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Linear:
         """The rows of the weight matrix in order, (n, inputs) at a time."""
         inputs = self.shape[1]
         for module in self.modules:
-            for rows in self.checkpoint.chunks(f"{module}.weight", _CHUNK_VALUES // inputs or 1):
+            for rows in self.checkpoint.chunks(f"{module}.weight", CHUNK_VALUES // inputs or 1):
                 yield rows.reshape(len(rows), inputs)
 
     def matrix(self) -> FloatArray:
@@ -56,24 +56,3 @@ class Linear:
                 for name, module in zip(names, self.modules, strict=True)
             ]
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """The tensors of a checkpoint below one prefix."""
-
-    checkpoint: Checkpoint
-    prefix: str
-
-    def child(self, name: str) -> Scope:
-        """The tensors below ``name`` of this scope."""
-        return Scope(self.checkpoint, f"{self.prefix}.{name}")
-
-    def tensor(self, name: str) -> FloatArray:
-        """One tensor of the scope, whole."""
-        return self.checkpoint.tensor(f"{self.prefix}.{name}")
-
-    def linear(self, *modules: str, name: str | None = None) -> Linear:
-        """The linear layer ``modules``, stacked when several; ``name`` defaults to the first's."""
-        paths = tuple(f"{self.prefix}.{module}" for module in modules)
-        return Linear(self.checkpoint, f"{self.prefix}.{name or modules[0]}", paths)

@@ -1,0 +1,105 @@
+"""Write the Comparison Encoder's graph: the features of two images to comparison tokens.
+
+Steps and tensor names follow the AD-Copilot spec, section 3.3. Both images have the same grid, so
+nothing is padded and no mask is needed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx_ir as ir
+
+from adcopilot_edge.export.attention import Rotary, attention
+from adcopilot_edge.export.checkpoint import Checkpoint
+from adcopilot_edge.export.graph import new_graph
+from adcopilot_edge.export.linear import FloatForm, LinearForm
+from adcopilot_edge.export.section import Section
+from adcopilot_edge.export.vision import VISION_EPS, vision_rotary
+from adcopilot_edge.export.windows import patch_indices
+
+
+def write_comparison_graph(
+    path: Path, checkpoint: Checkpoint, *, grid: tuple[int, int], form: LinearForm
+) -> None:
+    """Write ``previous`` (N, C), ``current`` (N, C) -> ``comparison_tokens`` (L, D).
+
+    Features are in the processor's patch order. With the anomaly-map head there is a second
+    output, ``anomaly_logits`` (rows, columns), one logit a patch of the current image.
+
+    Args:
+        path: The ONNX file.
+        checkpoint: Where the weights are.
+        grid: (rows, columns) of patches.
+        form: How the linear layers compute.
+    """
+    config = checkpoint.config.vision_config
+    shape = (grid[0] * grid[1], config.hidden_size)
+    with new_graph(path) as graph:
+        encoder = Section(graph, checkpoint, form, "visual.compare_visual_encoder")
+        previous, current = graph.input("previous", shape), graph.input("current", shape)
+        rotary = Rotary.add(graph, *vision_rotary(config, grid)) if config.compare_rope else None
+        updated = _update_current(encoder, previous, current, rotary)
+        tokens = _read_out(encoder, updated)
+        token_shape = (config.compare_token_size, config.out_hidden_size)
+        graph.output(tokens, "comparison_tokens", token_shape)
+        if config.compare_anomaly_map:
+            # One output a patch: nothing to gain from INT8, and its scale is the map's own.
+            logits = encoder.with_form(FloatForm()).linear(updated, "anomaly_map")
+            raster = patch_indices(*grid, config.spatial_merge_size).ravel()
+            logits = graph.gather_rows(logits, raster, name="to_raster")
+            graph.output(graph.reshape(logits, grid, name="map"), "anomaly_logits", grid)
+
+
+def _update_current(
+    encoder: Section, previous: ir.Value, current: ir.Value, rotary: Rotary | None
+) -> ir.Value:
+    """The current features (N, C) after both image-to-image attentions (steps 1 to 8)."""
+    graph, prefix = encoder.graph, encoder.prefix
+    query = encoder.norm(previous, "encoder_norm1", eps=VISION_EPS, use=".previous")
+    context = encoder.norm(current, "encoder_norm1", eps=VISION_EPS, use=".current")
+    update = _cross_attend(encoder.child("encoder_cross_attn1"), query, context, rotary)
+    previous = graph.add(previous, update, name=f"{prefix}.previous_attended")
+    update = encoder.swiglu(encoder.norm(previous, "encoder_norm2", eps=VISION_EPS), "encoder_mlp1")
+    previous = graph.add(previous, update, name=f"{prefix}.previous_updated")
+
+    query = encoder.norm(current, "encoder_norm3", eps=VISION_EPS, use=".current")
+    context = encoder.norm(previous, "encoder_norm3", eps=VISION_EPS, use=".previous")
+    update = _cross_attend(encoder.child("encoder_cross_attn2"), query, context, rotary)
+    current = graph.add(current, update, name=f"{prefix}.current_attended")
+    update = encoder.swiglu(encoder.norm(current, "encoder_norm4", eps=VISION_EPS), "encoder_mlp2")
+    minus = encoder.checkpoint.config.vision_config.compare_minus_residual
+    sign = "Sub" if minus else "Add"
+    return graph.op(sign, [current, update], name=f"{prefix}.current_updated")
+
+
+def _read_out(encoder: Section, current: ir.Value) -> ir.Value:
+    """Comparison tokens (L, D) that the queries read off the features (steps 9 to 13)."""
+    graph, prefix = encoder.graph, encoder.prefix
+    queries = graph.constant(f"{prefix}.query_embeddings", encoder.tensor("query_embeddings"))
+    query = encoder.norm(queries, "decoder_norm1", eps=VISION_EPS, use=".queries")
+    context = encoder.norm(current, "decoder_norm1", eps=VISION_EPS, use=".current")
+    update = _cross_attend(encoder.child("decoder_cross_attn"), query, context, None)
+    queries = graph.add(queries, update, name=f"{prefix}.queries_attended")
+    update = encoder.swiglu(encoder.norm(queries, "decoder_norm2", eps=VISION_EPS), "decoder_mlp")
+    queries = graph.add(queries, update, name=f"{prefix}.queries_updated")
+    return encoder.linear(queries, "compare_projector")
+
+
+def _cross_attend(
+    attn: Section, query: ir.Value, context: ir.Value, rotary: Rotary | None
+) -> ir.Value:
+    """Attention of ``query`` (T, C) over ``context`` (N, C); ``kv`` holds keys, then values."""
+    graph, name = attn.graph, attn.prefix
+    config = attn.checkpoint.config.vision_config
+    heads, head_dim = config.num_heads, config.hidden_size // config.num_heads
+    queries = attn.linear(query, "q_proj")
+    queries = graph.reshape(queries, (-1, heads, head_dim), name=f"{name}.query_heads")
+    fused = attn.linear(context, "kv")
+    fused = graph.reshape(fused, (-1, 2 * heads, head_dim), name=f"{name}.heads")
+    keys, values = graph.split(fused, (heads, heads), axis=1, name=f"{name}.operands")
+    if rotary is not None:
+        queries = rotary.rotate(graph, queries, name=f"{name}.query_rotary")
+        keys = rotary.rotate(graph, keys, name=f"{name}.key_rotary")
+    mixed = attention(graph, (queries, keys, values), (heads, head_dim), name=name)
+    return attn.linear(mixed, "proj")
