@@ -112,9 +112,9 @@ def new_bundle(out: str | os.PathLike[str]) -> Iterator[Path]:
     existing bundle at ``out`` is replaced; anything else there is a ConfigError.
     """
     target = Path(out)
-    if target.exists() and not (target / MANIFEST_NAME).is_file():
-        if not target.is_dir() or any(target.iterdir()):
-            raise ConfigError(f"{target} exists and is no bundle; choose another --out.")
+    is_empty = target.is_dir() and not any(target.iterdir())
+    if target.exists() and not is_empty and not (target / MANIFEST_NAME).is_file():
+        raise ConfigError(f"{target} exists and is no bundle; choose another --out.")
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = target.with_name(f".{target.name}.{os.getpid()}.partial")
     shutil.rmtree(folder, ignore_errors=True)
@@ -125,7 +125,12 @@ def new_bundle(out: str | os.PathLike[str]) -> Iterator[Path]:
         old = target.with_name(f".{target.name}.{os.getpid()}.old")
         if target.exists():
             target.rename(old)
-        folder.rename(target)
+        try:
+            folder.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

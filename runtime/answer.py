@@ -10,6 +10,7 @@ import ast
 import json
 import math
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -130,7 +131,9 @@ def _literal_values(text: str) -> Iterator[Any]:
 def _literal(text: str) -> Any:
     """The value of a Python literal, or None if it is none."""
     try:
-        return ast.literal_eval(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on the model's spelling, as of a lone backslash
+            return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
 

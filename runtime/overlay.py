@@ -6,6 +6,7 @@ model's words and the legend.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,8 +89,8 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
     """Write ``image`` whole or not at all; the extension chooses the format.
 
     Raises:
-        ConfigError: The extension is none of .png, .jpg, .jpeg, .webp and .bmp, or the folder
-            does not exist.
+        ConfigError: The extension is none of .png, .jpg, .jpeg, .webp and .bmp, or the file
+            can't be written.
     """
     target = Path(path)
     file_format = _FORMATS.get(target.suffix.lower())
@@ -100,8 +101,15 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
         )
     if not target.parent.is_dir():
         raise ConfigError(f"can't write {target}: there is no folder {target.parent}. Create it")
-    with atomic_write(target) as file:
-        image.save(file, format=file_format, quality=92)
+    encoded = io.BytesIO()
+    image.save(encoded, format=file_format, quality=92)
+    try:
+        with atomic_write(target) as file:
+            file.write(encoded.getbuffer())
+    except OSError as err:
+        raise ConfigError(
+            f"can't write {target}: {err}. Check the permissions and the free space"
+        ) from err
 
 
 def _make_panels(

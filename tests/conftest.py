@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.types import ImageArray
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,6 +44,20 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(build, check=True, capture_output=True)
     (path,) = (source / "dist").glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="session")
+def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The toy bundle, to be read only."""
+    from toy import write_toy_bundle
+
+    return write_toy_bundle(tmp_path_factory.mktemp("toy") / "bundle")
+
+
+@pytest.fixture
+def damaged_bundle(toy_bundle: Bundle, tmp_path: Path) -> Path:
+    """The folder of a toy bundle that a test may change."""
+    return Path(shutil.copytree(toy_bundle.path, tmp_path / "bundle"))
 
 
 @pytest.fixture

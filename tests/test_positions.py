@@ -1,0 +1,97 @@
+"""M-RoPE ids of text, image and comparison tokens, and the rotary tables made of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.positions import ImageSpan, TextSpan, mrope_positions, rotary_tables
+
+# The worked example of the AD-Copilot spec, section 5.
+IMAGE = ImageSpan(rows=18, cols=18, num_comparison=100)
+SPANS = (TextSpan(15), IMAGE, TextSpan(2), IMAGE, TextSpan(30))
+FIRST_CELLS, FIRST_COMPARISON = slice(15, 339), slice(339, 439)
+SECOND_CELLS, SECOND_COMPARISON = slice(441, 765), slice(765, 865)
+
+
+@pytest.mark.parametrize(
+    ("mode", "second_image", "final_text", "delta"),
+    [
+        ("shared", 18, (19, 48), -846),
+        ("diagonal", 117, (217, 246), -648),
+        # By the rule: 18 cells a side move the text on by 18, 15 + 18 + 2 = 35 and 35 + 18 = 53.
+        ("diagonal_scaled", 35, (53, 82), -812),
+    ],
+)
+def test_the_worked_example(mode, second_image, final_text, delta):
+    positions = mrope_positions(SPANS, mode)
+    ids = positions.ids
+    assert ids.shape == (3, 895)
+    assert ids.dtype == np.int64
+    np.testing.assert_array_equal(ids[:, :15], np.tile(np.arange(15), (3, 1)))
+    for cells, base in ((FIRST_CELLS, 15), (SECOND_CELLS, second_image)):
+        np.testing.assert_array_equal(ids[:, cells].min(axis=1), [base, base, base])
+        np.testing.assert_array_equal(ids[:, cells].max(axis=1), [base, base + 17, base + 17])
+        np.testing.assert_array_equal(ids[:, cells][:, 19], [base, base + 1, base + 1])
+    assert (ids[0, -30], ids[0, -1]) == final_text
+    assert positions.next_text == final_text[1] + 1
+    assert positions.maximum + 1 - ids.shape[1] == delta
+
+
+@pytest.mark.parametrize(
+    ("mode", "first", "last"),
+    [
+        ("shared", (18, 18, 18), (18, 18, 18)),
+        ("diagonal", (117, 117, 117), (117, 216, 216)),
+        ("diagonal_scaled", (35, 35, 35), (35, 52, 52)),
+    ],
+)
+def test_comparison_tokens_of_the_second_image(mode, first, last):
+    comparison = mrope_positions(SPANS, mode).ids[:, SECOND_COMPARISON]
+    assert tuple(comparison[:, 0]) == first
+    assert tuple(comparison[:, -1]) == last
+
+
+@pytest.mark.parametrize("mode", ["shared", "diagonal", "diagonal_scaled"])
+def test_without_comparison_tokens_the_modes_agree_with_the_stock_rule(mode):
+    positions = mrope_positions((TextSpan(3), ImageSpan(2, 4, 0), TextSpan(1)), mode)
+    expected = [
+        [0, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 7],
+        [0, 1, 2, 3, 3, 3, 3, 4, 4, 4, 4, 7],
+        [0, 1, 2, 3, 4, 5, 6, 3, 4, 5, 6, 7],
+    ]
+    np.testing.assert_array_equal(positions.ids, expected)
+
+
+@pytest.mark.parametrize("mode", ["shared", "diagonal", "diagonal_scaled"])
+def test_parts_continue_as_the_whole(mode):
+    whole = mrope_positions(SPANS, mode)
+    start = mrope_positions(SPANS[:3], mode)
+    rest = mrope_positions(SPANS[3:], mode, after=start)
+    np.testing.assert_array_equal(np.hstack([start.ids, rest.ids]), whole.ids)
+    assert (rest.next_text, rest.maximum) == (whole.next_text, whole.maximum)
+
+
+def test_nothing_follows_nothing():
+    positions = mrope_positions([], "shared")
+    assert (positions.ids.shape, positions.next_text, positions.maximum) == ((3, 0), 0, -1)
+
+
+def test_an_unknown_mode_is_a_config_error():
+    with pytest.raises(ConfigError, match="shared, diagonal, diagonal_scaled, got 'spiral'"):
+        mrope_positions(SPANS, "spiral")  # type: ignore[arg-type]
+
+
+def test_each_section_takes_the_angle_of_its_axis():
+    ids = np.array([[1], [2], [3]])
+    cos, sin = rotary_tables(ids, theta=10_000.0, sections=(2, 3, 3), head_dim=16)
+    angles = np.array([1, 1, 2, 2, 2, 3, 3, 3]) * 10_000.0 ** (-np.arange(8) / 8)
+    np.testing.assert_allclose(cos[0], np.cos(angles), atol=1e-6)
+    np.testing.assert_allclose(sin[0], np.sin(angles), atol=1e-6)
+    assert cos.dtype == sin.dtype == np.float32
+
+
+def test_sections_must_fill_half_a_head():
+    with pytest.raises(ConfigError, match=r"sum to head_dim / 2 = 8, got \[2, 3\]"):
+        rotary_tables(np.zeros((3, 1), np.int64), theta=1e4, sections=(2, 3), head_dim=16)
