@@ -158,7 +158,7 @@ def _entries(path: Path) -> dict[str, TensorEntry]:
                 piece = opened.get_slice(name)
                 if piece.get_dtype() in _FLOAT_TYPES:
                     shape = tuple(piece.get_shape())
-                    entries[_our_name(name)] = TensorEntry(file, name, shape, piece.get_dtype())
+                    entries[our_name(name)] = TensorEntry(file, name, shape, piece.get_dtype())
     return entries
 
 
@@ -185,7 +185,8 @@ def _weight_files(path: Path) -> Sequence[Path]:
     return files
 
 
-def _our_name(name: str) -> str:
+def our_name(name: str) -> str:
+    """The name of a tensor in the exporter, from any spelling of a checkpoint."""
     for pattern, replacement in _RENAMINGS:
         name = pattern.sub(replacement, name)
     return name
