@@ -18,7 +18,6 @@ from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
 )
-from transformers import initialization as init
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.core_model_loading import WeightRenaming
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -72,7 +71,7 @@ class ADCopilotVisionTower(Qwen2_5_VisionTransformerPretrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, ComparisonEncoder):
-            init.normal_(module.query_embeddings, mean=0.0, std=self.config.initializer_range)
+            module.init_weights(self.config.initializer_range)
 
     def to_patch_order(self, features: Tensor, grid_thw: Tensor) -> Tensor:
         """Undo the window permutation of ``features`` (N, C): rows follow the processor's patches."""
