@@ -13,7 +13,7 @@ from adcopilot_edge.runtime.decode import Decoder
 from adcopilot_edge.runtime.embedding import EmbeddingTable
 
 # Sums of a few dozen float32 products in another order.
-TOLERANCE = {"rtol": 1e-5, "atol": 1e-4}
+RELATIVE, ABSOLUTE = 1e-5, 1e-4
 
 
 def open_decoder(bundle):
@@ -47,9 +47,9 @@ def test_reading_in_parts_is_reading_at_once(decoder, prompt, cuts):
     decoder.cache.truncate(0)
     for start, stop in zip([0, *cuts], [*cuts, 40], strict=True):
         logits = decoder.prefill(embeds[start:stop], ids[:, start:stop])
-    np.testing.assert_allclose(logits, whole, **TOLERANCE)
+    np.testing.assert_allclose(logits, whole, rtol=RELATIVE, atol=ABSOLUTE)
     for (name, _), buffer in decoder.cache.buffers.items():
-        np.testing.assert_allclose(buffer.read(0, 40), keys[name], **TOLERANCE)
+        np.testing.assert_allclose(buffer.read(0, 40), keys[name], rtol=RELATIVE, atol=ABSOLUTE)
 
 
 def test_a_prefix_continues_as_if_it_had_just_been_read(decoder, prompt, rng):

@@ -18,6 +18,7 @@ from adcopilot_edge.bundle import Bundle, list_files, open_bundle, write_manifes
 from adcopilot_edge.manifest import (
     Embedding,
     Graph,
+    GraphName,
     Manifest,
     ModelSpec,
     Preprocessing,
@@ -74,7 +75,10 @@ def write_toy_bundle(folder: Path, model: ModelSpec = MODEL) -> Bundle:
     np.save(folder / "embedding.npy", embedding)
     onnx.save(vision_graph(model, rng), folder / "vision.onnx")
     onnx.save(decoder_graph(model, rng, letters(tokenizer)), folder / "decoder.onnx")
-    graphs = {name: Graph(file=f"{name}.onnx", precision="fp32") for name in ("vision", "decoder")}
+    graphs: dict[GraphName, Graph] = {
+        "vision": Graph(file="vision.onnx", precision="fp32"),
+        "decoder": Graph(file="decoder.onnx", precision="fp32"),
+    }
     if model.compare_token_size:
         onnx.save(comparison_graph(model, rng), folder / "comparison.onnx")
         graphs["comparison"] = Graph(file="comparison.onnx", precision="fp32")
@@ -86,8 +90,8 @@ def write_toy_bundle(folder: Path, model: ModelSpec = MODEL) -> Bundle:
         model=model,
         preprocessing=Preprocessing(image_mean=(0.5, 0.5, 0.5), image_std=(0.5, 0.5, 0.5)),
         tokens=Tokens(
-            image=tokenizer.token_to_id(IMAGE_TOKEN),
-            end=(tokenizer.token_to_id(END_OF_TURN),),
+            image=id_of(tokenizer, IMAGE_TOKEN),
+            end=(id_of(tokenizer, END_OF_TURN),),
             yes=yes,
             no=no,
         ),
@@ -103,7 +107,14 @@ def write_toy_bundle(folder: Path, model: ModelSpec = MODEL) -> Bundle:
 
 def letters(tokenizer: Tokenizer) -> tuple[int, int]:
     """The ids of the answers yes and no."""
-    return tokenizer.token_to_id(DEFAULT_PROMPT.yes), tokenizer.token_to_id(DEFAULT_PROMPT.no)
+    return id_of(tokenizer, DEFAULT_PROMPT.yes), id_of(tokenizer, DEFAULT_PROMPT.no)
+
+
+def id_of(tokenizer: Tokenizer, token: str) -> int:
+    """The id of one token of the vocabulary."""
+    found = tokenizer.token_to_id(token)
+    assert found is not None
+    return found
 
 
 def vision_graph(model: ModelSpec, rng: np.random.Generator) -> onnx.ModelProto:
@@ -234,7 +245,7 @@ def decoder_graph(
     outputs = [_value("logits", [1, model.vocab_size])]
     for layer in range(model.num_layers):
         for kind in ("key", "value"):
-            shape = [1, kv, "P", width]
+            shape: list[int | str] = [1, kv, "P", width]
             inputs.append(_value(f"past_{kind}.{layer}", shape))
             outputs.append(_value(f"present_{kind}.{layer}", shape))
     return _model(nodes, inputs, outputs, weights | {"last": np.array(-1, dtype=np.int64)})
