@@ -137,7 +137,7 @@ def test_a_file_of_another_kind(damaged_bundle, name, content, message):
 def test_prompt_tokens_and_tokenizer_must_fit(damaged_bundle, changes):
     edit_manifest(damaged_bundle, **changes)
     with pytest.raises(ManifestError, match="Export the bundle again"):
-        Inspector.open(damaged_bundle)
+        Inspector.open(damaged_bundle, num_threads=1)
 
 
 def test_a_bundle_takes_its_name_when_it_is_whole(tmp_path):

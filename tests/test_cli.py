@@ -76,7 +76,18 @@ def test_version():
 
 
 def test_the_program_in_a_process(pair, toy_bundle):
-    words = ["inspect", *pair, "--bundle", toy_bundle.path, "--json", "--task", "all", "--tile"]
+    words = [
+        "inspect",
+        *pair,
+        "--bundle",
+        toy_bundle.path,
+        "--threads",
+        1,
+        "--json",
+        "--task",
+        "all",
+        "--tile",
+    ]
     command = [sys.executable, "-m", "adcopilot_edge", *map(str, words)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
@@ -85,7 +96,16 @@ def test_the_program_in_a_process(pair, toy_bundle):
 
 def test_inspect_for_people(call, pair, toy_bundle):
     code, out, err = call(
-        "inspect", *pair, "--bundle", toy_bundle.path, "--task", "describe", "--max-new-tokens", "2"
+        "inspect",
+        *pair,
+        "--bundle",
+        toy_bundle.path,
+        "--threads",
+        1,
+        "--task",
+        "describe",
+        "--max-new-tokens",
+        "2",
     )
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -98,7 +118,9 @@ def test_inspect_for_people(call, pair, toy_bundle):
 
 
 def test_inspect_as_json(call, pair, toy_bundle):
-    code, out, err = call("inspect", *pair, "--bundle", toy_bundle.path, "--json", "--ask", "Why?")
+    code, out, err = call(
+        "inspect", *pair, "--bundle", toy_bundle.path, "--threads", 1, "--json", "--ask", "Why?"
+    )
     assert (code, err) == (0, "")
     record = as_object(out)
     assert set(record) == {
@@ -119,7 +141,17 @@ def test_inspect_as_json(call, pair, toy_bundle):
 
 def test_overlay_leaves_stdout_alone(call, pair, toy_bundle, tmp_path):
     overlay = tmp_path / "result.png"
-    words = ["inspect", *pair, "--bundle", toy_bundle.path, "--overlay", overlay, "--json"]
+    words = [
+        "inspect",
+        *pair,
+        "--bundle",
+        toy_bundle.path,
+        "--threads",
+        1,
+        "--overlay",
+        overlay,
+        "--json",
+    ]
     code, out, err = call(*words)
     assert (code, err) == (0, f"wrote {overlay}\n")
     assert as_object(out)["verdict"] == "anomaly"
@@ -130,7 +162,7 @@ def test_overlay_leaves_stdout_alone(call, pair, toy_bundle, tmp_path):
 @pytest.mark.parametrize("words", [[], ["--json"]])
 def test_an_anomaly_has_its_exit_code(call, pair, toy_bundle, words):
     golden, test = pair
-    words = ["--bundle", toy_bundle.path, "--fail-on-anomaly", *words]
+    words = ["--bundle", toy_bundle.path, "--threads", 1, "--fail-on-anomaly", *words]
     code, out, _ = call("inspect", golden, test, *words)
     assert code == 10
     assert "anomaly" in out
@@ -170,7 +202,7 @@ def test_an_unusable_image(call, pair, toy_bundle, tmp_path, kind, place):
     if (content := BROKEN_FILES[kind]) is not None:
         broken.write_bytes(content)
     paths = (broken, pair[1]) if place == "golden" else (pair[0], broken)
-    words = ["inspect", *paths, "--bundle", toy_bundle.path]
+    words = ["inspect", *paths, "--bundle", toy_bundle.path, "--threads", 1]
     assert_fails(call, words, code=6, kind=IMAGE_KINDS[kind])
 
 
@@ -178,7 +210,7 @@ def test_another_view(call, pair, toy_bundle, tmp_path):
     turned = tmp_path / "turned.png"
     with Image.open(pair[1]) as image:
         image.transpose(Image.Transpose.ROTATE_90).save(turned)
-    words = ["inspect", pair[0], turned, "--bundle", toy_bundle.path]
+    words = ["inspect", pair[0], turned, "--bundle", toy_bundle.path, "--threads", 1]
     assert_fails(call, words, code=6, kind="AspectMismatchError")
 
 
@@ -188,7 +220,7 @@ def test_a_damaged_bundle(call, pair, damaged_bundle, command):
     path.write_bytes(path.read_bytes()[:-1])
     words = ["verify", damaged_bundle]
     if command == "inspect":
-        words = ["inspect", *pair, "--bundle", damaged_bundle]
+        words = ["inspect", *pair, "--bundle", damaged_bundle, "--threads", 1]
     assert_fails(call, words, code=3, kind="ChecksumError")
 
 
@@ -199,7 +231,7 @@ def test_no_bundle(call, pair, tmp_path):
 
 def test_an_absent_provider(call, pair, toy_bundle, monkeypatch):
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
-    words = ["inspect", *pair, "--bundle", toy_bundle.path, "--provider", "cuda"]
+    words = ["inspect", *pair, "--bundle", toy_bundle.path, "--threads", 1, "--provider", "cuda"]
     assert_fails(call, words, code=6, kind="ProviderUnavailableError")
 
 
@@ -208,13 +240,22 @@ def test_an_absent_provider(call, pair, toy_bundle, monkeypatch):
     [["--provider", "abacus"], ["--ask", " "], ["--overlay", "x.txt"], ["--overlay", "no/x.png"]],
 )
 def test_a_setting_out_of_range(call, pair, toy_bundle, words):
-    words = ["inspect", *pair, "--bundle", toy_bundle.path, *words]
+    words = ["inspect", *pair, "--bundle", toy_bundle.path, "--threads", 1, *words]
     assert_fails(call, words, code=2, kind="ConfigError")
 
 
 def test_an_overlay_that_can_not_be_written(call, pair, toy_bundle, tmp_path):
     (tmp_path / "folder.png").mkdir()
-    words = ["inspect", *pair, "--bundle", toy_bundle.path, "--overlay", tmp_path / "folder.png"]
+    words = [
+        "inspect",
+        *pair,
+        "--bundle",
+        toy_bundle.path,
+        "--threads",
+        1,
+        "--overlay",
+        tmp_path / "folder.png",
+    ]
     assert_fails(call, words, code=2, kind="ConfigError")
 
 
@@ -234,10 +275,10 @@ def test_wrong_usage_prints_nothing_on_stdout(call, words):
 
 
 def test_verify(call, toy_bundle):
-    code, out, err = call("verify", toy_bundle.path, "--json")
+    code, out, err = call("verify", toy_bundle.path, "--threads", 1, "--json")
     assert (code, err) == (0, "")
     assert as_object(out)["passed"] is True
-    assert "result     passed" in call("verify", toy_bundle.path)[1]
+    assert "result     passed" in call("verify", toy_bundle.path, "--threads", 1)[1]
 
 
 def test_verify_that_fails(call, toy_bundle, monkeypatch):
@@ -247,10 +288,10 @@ def test_verify_that_fails(call, toy_bundle, monkeypatch):
     stage = StageParity(stage="logits", metric="max_abs", error=float("nan"), tolerance=1e-4)
     report = VerifyReport(bundle=toy_bundle.id, num_files=6, num_pairs=2, stages=(stage,))
     monkeypatch.setattr("adcopilot_edge.runtime.verify.verify_bundle", lambda *_, **__: report)
-    code, out, _ = call("verify", toy_bundle.path, "--json")
+    code, out, _ = call("verify", toy_bundle.path, "--threads", 1, "--json")
     assert code == 4
     assert as_object(out)["stages"][0]["error"] is None
-    code, out, _ = call("verify", toy_bundle.path)
+    code, out, _ = call("verify", toy_bundle.path, "--threads", 1)
     assert code == 4
     assert "result     FAILED at logits" in out
 

@@ -274,14 +274,14 @@ def test_another_view_is_refused(inspector, image_pair):
 
 def test_a_golden_of_another_bundle_is_refused(inspector, image_pair, tmp_path):
     model = MODEL.model_copy(update={"compare_position_mode": "shared"})
-    other = Inspector.open(write_toy_bundle(tmp_path / "other", model).path)
+    other = Inspector.open(write_toy_bundle(tmp_path / "other", model).path, num_threads=1)
     with pytest.raises(InputError, match="the golden was read by the bundle"):
         inspector.inspect(other.golden(image_pair[0]), image_pair[1])
 
 
 def test_a_bundle_without_comparison_and_map(image_pair, tmp_path):
     model = MODEL.model_copy(update={"compare_token_size": 0, "has_anomaly_map": False})
-    inspector = Inspector.open(write_toy_bundle(tmp_path / "plain", model).path)
+    inspector = Inspector.open(write_toy_bundle(tmp_path / "plain", model).path, num_threads=1)
     inspection = inspector.inspect(*image_pair, task="all", max_new_tokens=3)
     assert inspection.anomaly_map is None
     assert inspection.defects == ()

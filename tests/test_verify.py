@@ -45,7 +45,7 @@ def store(folder, tensors):
 def proved(damaged_bundle, image_pair):
     """A toy bundle with two stored pairs, a bad and a good one."""
     golden, test = image_pair
-    inspector = Inspector.open(damaged_bundle)
+    inspector = Inspector.open(damaged_bundle, num_threads=1)
     tensors = {}
     for index, picture in enumerate((test, golden)):
         outputs = run_ladder(inspector, golden, picture, max_new_tokens=6)
@@ -71,7 +71,7 @@ def test_a_sound_bundle_passes(proved):
 
 
 def test_a_bundle_without_pairs_is_hashed(toy_bundle):
-    report = verify_bundle(toy_bundle.path)
+    report = verify_bundle(toy_bundle.path, num_threads=1)
     assert (report.num_files, report.num_pairs, report.stages) == (5, 0, ())
     assert report.first_failure is None
 
@@ -90,7 +90,7 @@ def test_a_bundle_without_pairs_is_hashed(toy_bundle):
 )
 def test_the_first_stage_that_differs_is_named(proved, name, change):
     change_tensor(proved, name, change)
-    report = verify_bundle(proved)
+    report = verify_bundle(proved, num_threads=1)
     failure = report.first_failure
     assert failure is not None
     assert failure.stage == name.partition("/")[2]
@@ -102,7 +102,7 @@ def test_the_first_stage_that_differs_is_named(proved, name, change):
 def test_damage_is_found_before_anything_runs(proved):
     (proved / "vision.onnx").write_bytes(b"")
     with pytest.raises(ChecksumError, match=r"vision\.onnx \(0 bytes, expected"):
-        verify_bundle(proved)
+        verify_bundle(proved, num_threads=1)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_damage_is_found_before_anything_runs(proved):
 def test_pairs_that_are_not_whole(proved, tensors, message):
     store(proved, tensors)
     with pytest.raises(ManifestError, match=message):
-        verify_bundle(proved)
+        verify_bundle(proved, num_threads=1)
 
 
 def test_inputs_that_are_no_safetensors(proved):
@@ -123,7 +123,7 @@ def test_inputs_that_are_no_safetensors(proved):
     manifest = open_bundle(proved, verify=False).manifest
     write_manifest(proved, manifest.model_copy(update={"files": list_files(proved)}))
     with pytest.raises(ManifestError, match="holds no parity inputs"):
-        verify_bundle(proved)
+        verify_bundle(proved, num_threads=1)
 
 
 def test_errors_by_metric():
