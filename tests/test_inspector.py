@@ -70,6 +70,8 @@ def test_a_cached_golden_changes_nothing_but_the_time(inspector, image_pair):
     cached = inspector.inspect(golden, test, task="all", max_new_tokens=8)
     prepared = inspector.inspect(inspector.golden(golden), test, task="all", max_new_tokens=8)
     anew = inspector.golden(golden, cache=False)
+    assert anew is not inspector.golden(golden)
+    assert inspector.golden(golden) is inspector.golden(golden)
     uncached = inspector.inspect(anew, test, task="all", max_new_tokens=8)
     assert [first.golden_cached, cached.golden_cached, prepared.golden_cached] == [
         False,
@@ -138,6 +140,29 @@ def test_reuse_gives_the_logits_of_reading_all_at_once(inspector, image_pair):
     at_once = decoder.prefill(np.concatenate(embeds), positions.ids)
     engine.dialogue.show(engine.read_golden(golden).prefix, blocks["test"])
     np.testing.assert_allclose(engine.verdict_logits(), at_once, rtol=1e-5, atol=1e-4)
+
+
+def test_an_answer_counts_on_from_the_largest_position(tmp_path, rng, monkeypatch):
+    """With shared positions the text falls back behind a wide image; the answer does not."""
+    changes = {"image_height": 28, "image_width": 2240, "compare_position_mode": "shared"}
+    bundle = write_toy_bundle(tmp_path / "wide", MODEL.model_copy(update=changes))
+    inspector = Inspector.open(bundle.path, num_threads=1)
+    dialogue = inspector.engine.dialogue
+    generate, started = dialogue._decoder.generate, []
+
+    def record(logits, *, position, **options):
+        started.append(position)
+        return generate(logits, position=position, **options)
+
+    monkeypatch.setattr(dialogue._decoder, "generate", record)
+    image = rng.integers(0, 256, (28, 2240, 3), dtype=np.uint8)
+    inspector.inspect(image, image, ask="?", max_new_tokens=1)
+    segments = PromptSegments(bundle.manifest, inspector.engine.tokenizer)
+    question = segments.question(bundle.manifest.prompt.ask("?"))
+    spans = [*segments.golden.spans, *segments.test.spans, *question.spans]
+    positions = mrope_positions(spans, "shared")
+    assert started == [positions.maximum + 1]
+    assert positions.maximum + 1 > positions.next_text
 
 
 def test_segments_are_the_ids_of_the_whole_prompt(inspector):

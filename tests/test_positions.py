@@ -73,6 +73,13 @@ def test_parts_continue_as_the_whole(mode):
     assert (rest.next_text, rest.maximum) == (whole.next_text, whole.maximum)
 
 
+def test_the_maximum_stays_where_shared_text_falls_back_behind_an_image():
+    image = mrope_positions([TextSpan(1), ImageSpan(30, 30, 4)], "shared")
+    assert (image.next_text, image.maximum) == (2, 30)
+    text = mrope_positions([TextSpan(2)], "shared", after=image)
+    assert (text.next_text, text.maximum) == (4, 30)
+
+
 def test_nothing_follows_nothing():
     positions = mrope_positions([], "shared")
     assert (positions.ids.shape, positions.next_text, positions.maximum) == ((3, 0), 0, -1)
