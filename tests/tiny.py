@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+import onnxruntime
 import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
@@ -129,3 +130,10 @@ def _call_it_stock(path: Path) -> None:
     for key in [key for key in vision if key.startswith("compare_")]:
         del vision[key]
     path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """A session on one thread: tiny graphs gain nothing from more, and waiting threads cost."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,65 @@
+"""The comparison graph against the torch encoder, with every switch of the configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import open_session, save_tiny, tiny_config, tiny_model
+
+from adcopilot_edge.export.checkpoint import open_checkpoint
+from adcopilot_edge.export.comparison import write_comparison_graph
+from adcopilot_edge.export.linear import FloatForm
+from adcopilot_edge.export.windows import patch_indices
+from adcopilot_edge.training.config import ADCopilotConfig
+from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
+from adcopilot_edge.types import FloatArray
+
+pytestmark = pytest.mark.torch
+
+GRID = (6, 10)
+
+
+def torch_outputs(
+    model: ADCopilotForConditionalGeneration, previous: FloatArray, current: FloatArray
+) -> tuple[FloatArray, FloatArray | None]:
+    features = [torch.from_numpy(previous), torch.from_numpy(current)]
+    grid_thw = torch.tensor([[1, *GRID]] * 2)
+    with torch.no_grad():
+        tokens, logits = model.model.visual.compare(features, grid_thw, [(0, 1)])
+    if logits is None:
+        return tokens[0].numpy(), None
+    return tokens[0].numpy(), logits[0].numpy()[patch_indices(*GRID, 2)]
+
+
+def check_graph(folder: Path, config: ADCopilotConfig) -> None:
+    model = tiny_model(config)
+    checkpoint = open_checkpoint(save_tiny(folder / "checkpoint", model))
+    path = folder / "comparison.onnx"
+    write_comparison_graph(path, checkpoint, grid=GRID, form=FloatForm())
+    rng = np.random.default_rng(2)
+    previous, current = rng.standard_normal((2, 60, 64), dtype=np.float32)
+    session = open_session(path)
+    names = [output.name for output in session.get_outputs()]
+    outputs = session.run(None, {"previous": previous, "current": current})
+    actual = dict(zip(names, outputs, strict=True))
+    tokens, logits = torch_outputs(model, previous, current)
+    np.testing.assert_allclose(actual.pop("comparison_tokens"), tokens, rtol=0, atol=1e-5)
+    if logits is not None:
+        np.testing.assert_allclose(actual.pop("anomaly_logits"), logits, rtol=0, atol=1e-5)
+    assert not actual
+
+
+@pytest.mark.parametrize("rope", [False, True])
+@pytest.mark.parametrize("head", [False, True])
+def test_graph_equals_the_encoder(tmp_path: Path, *, rope: bool, head: bool) -> None:
+    check_graph(tmp_path, tiny_config(compare_rope=rope, compare_anomaly_map=head))
+
+
+@pytest.mark.parametrize("minus", [False, True])
+def test_sign_of_the_last_residual_is_a_setting(tmp_path: Path, *, minus: bool) -> None:
+    config = tiny_config()
+    config.vision_config.compare_minus_residual = minus
+    check_graph(tmp_path, config)
