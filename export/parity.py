@@ -1,0 +1,78 @@
+"""Judge a bundle: the outputs of the exported graphs against the torch checkpoint's, by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from safetensors.numpy import save_file
+
+from adcopilot_edge.errors import ParityError
+from adcopilot_edge.export.recipe import ExportRecipe
+from adcopilot_edge.manifest import StageParity
+from adcopilot_edge.runtime.ladder import Tolerance, compare, worst
+from adcopilot_edge.runtime.tensors import AnyArray
+
+Stages = Mapping[str, AnyArray]
+
+# Between float32 graphs only the order of sums differs.
+_FLOAT: dict[str, Tolerance] = {
+    "patches": Tolerance("max_abs", 1e-6),
+    "features": Tolerance("max_abs", 1e-4),
+    "tokens": Tolerance("max_rel", 1e-5),
+    "comparison_tokens": Tolerance("max_rel", 1e-5),
+    "anomaly_logits": Tolerance("max_abs", 1e-3),
+    "logits": Tolerance("max_abs", 1e-3),
+    "greedy_ids": Tolerance("mismatches", 0),
+    "verdict": Tolerance("mismatches", 0),
+}
+# Released towers have activations in the thousands, where float32 itself has no 1e-4.
+_LARGE_FEATURES = Tolerance("max_rel", 1e-5)
+_LARGE_FEATURE = 100.0
+
+
+def stage_tolerances(recipe: ExportRecipe, references: Sequence[Stages]) -> dict[str, Tolerance]:
+    """How far each stage that the references have may be off."""
+    table = dict(_FLOAT)
+    if max(abs(stages["features"]).max() for stages in references) > _LARGE_FEATURE:
+        table["features"] = _LARGE_FEATURES
+    return {stage: limit for stage, limit in table.items() if stage in references[0]}
+
+
+def judge(
+    recipe: ExportRecipe, references: Sequence[Stages], actuals: Sequence[Stages]
+) -> tuple[StageParity, ...]:
+    """Compare every stage over all pairs; the largest error counts, mismatches add up.
+
+    Raises:
+        ParityError: A stage is out of its tolerance; the first one is named, all are listed.
+    """
+    tolerances = stage_tolerances(recipe, references)
+    pairs = [
+        compare(reference, actual, tolerances)
+        for reference, actual in zip(references, actuals, strict=True)
+    ]
+    stages = tuple(
+        record
+        if record.metric != "mismatches"
+        else record.model_copy(update={"error": sum(pair[index].error for pair in pairs)})
+        for index, record in enumerate(worst(pairs))
+    )
+    failed = next((stage for stage in stages if not stage.passed), None)
+    if failed is not None:
+        errors = ", ".join(f"{stage.stage} {stage.error:.3g}" for stage in stages)
+        raise ParityError(
+            f"the exported graphs differ from the checkpoint, first at the stage "
+            f"'{failed.stage}': {failed.metric} {failed.error:.3g}, allowed {failed.tolerance:.3g} "
+            f"({len(pairs)} pairs; all stages: {errors}). The bundle was not written."
+        )
+    return stages
+
+
+def store_pair(path: Path, golden: AnyArray, test: AnyArray, reference: Stages) -> None:
+    """Write a pair and its expected outputs to ``path``, for ``verify`` on the device.
+
+    One pair shows every stage; more would only make the bundle larger.
+    """
+    arrays = {"golden": golden, "test": test, **reference}
+    save_file({f"pair0/{name}": array.copy() for name, array in arrays.items()}, path)

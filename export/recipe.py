@@ -1,0 +1,94 @@
+"""What to export: image size, target, precisions, how much proof. Knows nothing of weights."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.export.linear import BlockForm, DynamicInt8Form, FloatForm, LinearForm
+from adcopilot_edge.manifest import Precision, Target
+
+_VISION_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
+_LLM_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8", "int4")
+_CELL = 28  # pixels of a merged cell: sides must be multiples of it
+_SIZE = re.compile(r"(\d+)(?:x(\d+))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRecipe:
+    """One export.
+
+    image_height, image_width: pixels, fixed in the graphs. vision: precision of the vision and the
+    comparison graph. llm: of the decoder. block_size: weights that share a scale in an ``int8`` or
+    ``int4`` decoder. max_sequence_length: tokens that the device's key-value cache holds; None
+    takes 2048, or more where the images need it. num_parity_pairs: pairs that the proof runs.
+    max_new_tokens: ids that each greedy answer of the proof may have.
+
+    Raises:
+        ConfigError: A setting is out of range, or not in this release.
+    """
+
+    image_height: int
+    image_width: int
+    target: Target = "cpu"
+    vision: Precision = "fp32"
+    llm: Precision = "fp32"
+    block_size: int = 32
+    max_sequence_length: int | None = None
+    num_parity_pairs: int = 20
+    max_new_tokens: int = 64
+
+    def __post_init__(self) -> None:
+        for name in ("image_height", "image_width"):
+            side = getattr(self, name)
+            if side < _CELL or side % _CELL:
+                raise ConfigError(f"{name} must be a positive multiple of {_CELL}, got {side}")
+        if self.target != "cpu":
+            raise ConfigError(
+                f"this release exports for the target 'cpu' only, not for {self.target!r}. "
+                "Leave --target out."
+            )
+        for name, known in (("vision", _VISION_PRECISIONS), ("llm", _LLM_PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f"the precision of {name} must be one of {', '.join(known)} for the "
+                    f"target 'cpu', got {getattr(self, name)!r}"
+                )
+        if self.block_size < 16 or self.block_size & (self.block_size - 1):
+            raise ConfigError(
+                f"block_size must be a power of two of at least 16, got {self.block_size}"
+            )
+        for name in ("max_sequence_length", "num_parity_pairs", "max_new_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}")
+
+    @property
+    def vision_form(self) -> LinearForm:
+        """How the linear layers of the vision and the comparison graph compute."""
+        return FloatForm() if self.vision == "fp32" else DynamicInt8Form()
+
+    @property
+    def decoder_form(self) -> LinearForm:
+        """How the decoder's linear layers compute, but for the head."""
+        if self.llm == "fp32":
+            return FloatForm()
+        return BlockForm(bits=8 if self.llm == "int8" else 4, block_size=self.block_size)
+
+    @property
+    def head_form(self) -> LinearForm:
+        """How the output head computes: with 8 bits where the layers have 4.
+
+        It decides between the answer letters directly, and nothing behind it evens an error out.
+        """
+        return FloatForm() if self.llm == "fp32" else BlockForm(bits=8, block_size=self.block_size)
+
+
+def parse_image_size(text: str) -> tuple[int, int]:
+    """(height, width) of ``224`` or ``448x560``, height first. Raises ConfigError."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ConfigError(f"an image size is written 224 or 448x560 (height x width), got {text!r}")
+    height = int(match[1])
+    return height, int(match[2] or height)
