@@ -16,12 +16,14 @@ import typer
 import adcopilot_edge
 from adcopilot_edge.commands.demo import demo
 from adcopilot_edge.commands.doctor import doctor
+from adcopilot_edge.commands.evaluate import evaluate
 from adcopilot_edge.commands.export import export
 from adcopilot_edge.commands.inspect import inspect
+from adcopilot_edge.commands.train import train
 from adcopilot_edge.commands.verify import verify
 from adcopilot_edge.errors import EdgeError
 
-COMMANDS = (demo, inspect, export, verify, doctor)
+COMMANDS = (demo, inspect, export, verify, train, evaluate, doctor)
 
 app = typer.Typer(
     name="adcopilot-edge",

@@ -140,7 +140,9 @@ class ComparisonEncoder(nn.Module):
         init.copy_(second.kv.weight, torch.cat([keys, torch.eye(width)]))
         init.copy_(second.proj.weight, -torch.diag(taken.flatten()))
 
-    def forward(self, previous: FeatureBatch, current: FeatureBatch) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, previous: FeatureBatch, current: FeatureBatch
+    ) -> tuple[Tensor, Tensor | None]:
         """Compare ``current`` with ``previous``, row by row.
 
         Returns the comparison tokens (B, L, D) and, with the anomaly-map head, one logit a patch

@@ -69,4 +69,3 @@ class YangJianConfig(ADCopilotConfig):
     """The same configuration under the name that older checkpoints carry."""
 
     model_type = "yangjian"
-

@@ -139,7 +139,9 @@ def _load(checkpoint: Path) -> tuple[ADCopilotForConditionalGeneration, ADCopilo
     return model, ADCopilotProcessor.from_pretrained(checkpoint)
 
 
-def _batches(recipe: TrainRecipe, builder: SampleBuilder, done: int, workers: int) -> DataLoader[Batch]:
+def _batches(
+    recipe: TrainRecipe, builder: SampleBuilder, done: int, workers: int
+) -> DataLoader[Batch]:
     """Batches from step ``done`` on; a batch depends on its step alone."""
     total = recipe.steps * recipe.batch_size
     dataset = SyntheticDataset(

@@ -74,7 +74,7 @@ class ADCopilotVisionTower(Qwen2_5_VisionTransformerPretrainedModel):
             module.init_weights(self.config.initializer_range)
 
     def to_patch_order(self, features: Tensor, grid_thw: Tensor) -> Tensor:
-        """Undo the window permutation of ``features`` (N, C): rows follow the processor's patches."""
+        """Undo the window permutation of ``features`` (N, C): rows in the processor's order."""
         window_index, _ = get_vision_window_index(
             grid_thw, self.spatial_merge_size, self.window_size, self.patch_size
         )
@@ -127,7 +127,9 @@ def _pad(
     return FeatureBatch(stack(chosen), mask, tables)
 
 
-def pair_images(images_per_sample: Sequence[int], *, sequence_compare: bool) -> list[tuple[int, int]]:
+def pair_images(
+    images_per_sample: Sequence[int], *, sequence_compare: bool
+) -> list[tuple[int, int]]:
     """(previous, current) of every image: its predecessor in the same sample.
 
     The first image of a sample is paired with itself, or with the sample's last one when

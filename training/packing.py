@@ -76,7 +76,10 @@ def pack(
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """Samples padded at the end: ids, labels, kinds (B, T); positions (3, B, T); mask (B, 1, T, T)."""
+    """Samples padded at the end.
+
+    ids, labels, kinds: (B, T). positions: (3, B, T). mask: (B, 1, T, T), true where visible.
+    """
 
     ids: Tensor
     labels: Tensor

@@ -88,9 +88,7 @@ def recipe_names() -> list[str]:
     """The recipes that come with the package."""
     folder = resources.files("adcopilot_edge.training") / "recipes"
     return sorted(
-        item.name.removesuffix(".toml")
-        for item in folder.iterdir()
-        if item.name.endswith(".toml")
+        item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml")
     )
 
 

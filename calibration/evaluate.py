@@ -1,0 +1,126 @@
+"""How well a bundle inspects labelled pairs, beside the image difference and another bundle.
+
+Two bundles are run over the same pairs in one go, so that verdict flips and lost box overlap are
+those of the bundles and not of the choice of pairs. Needs onnxruntime, not torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from adcopilot_edge.calibration.difference import find_differences
+from adcopilot_edge.metrics import balanced_accuracy, measure_boxes, roc_auc
+from adcopilot_edge.runtime.inspector import Inspector
+from adcopilot_edge.types import BBox, Inspection, LabelledPair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """What one inspector, or the baseline, said about each of S pairs.
+
+    is_anomaly: (S,) verdicts. scores: (S,) 0..1, or None where there is only a verdict. boxes: by
+    source, the boxes of each pair. unparsed: answers that held no readable boxes. median_ms: of
+    the whole inspection, NaN where it was not timed.
+    """
+
+    name: str
+    is_anomaly: tuple[bool, ...]
+    scores: tuple[float, ...] | None
+    boxes: dict[str, tuple[tuple[BBox, ...], ...]]
+    unparsed: int = 0
+    median_ms: float = float("nan")
+
+
+def predict(
+    name: str,
+    inspector: Inspector,
+    pairs: Sequence[LabelledPair],
+    *,
+    with_text: bool,
+    on_pair: Callable[[], None] = lambda: None,
+) -> Predictions:
+    """Inspect every pair; with ``with_text`` the model is also asked to write the boxes."""
+    inspections: list[Inspection] = []
+    for pair in pairs:
+        golden = inspector.golden(pair.golden, cache=False)
+        task = "locate" if with_text else "verdict"
+        inspections.append(inspector.inspect(golden, pair.test, task=task))
+        on_pair()
+
+    def boxes_of(source: str) -> tuple[tuple[BBox, ...], ...]:
+        return tuple(
+            tuple(defect.bbox_2d for defect in item.defects if defect.source == source)
+            for item in inspections
+        )
+
+    boxes = {"map": boxes_of("map")} if inspections[0].anomaly_map is not None else {}
+    if with_text:
+        boxes["text"] = boxes_of("text")
+    return Predictions(
+        name=name,
+        is_anomaly=tuple(item.verdict == "anomaly" for item in inspections),
+        scores=tuple(item.anomaly_score for item in inspections),
+        boxes=boxes,
+        unparsed=sum("answer_unparsed:locate" in item.notes for item in inspections),
+        median_ms=median(item.timings_ms["total"] for item in inspections),
+    )
+
+
+def predict_difference(pairs: Sequence[LabelledPair]) -> Predictions:
+    """The plain image difference, the baseline that a model has to beat."""
+    boxes = tuple(tuple(find_differences(pair.golden, pair.test)) for pair in pairs)
+    return Predictions(
+        name="image difference",
+        is_anomaly=tuple(bool(found) for found in boxes),
+        scores=None,
+        boxes={"difference": boxes},
+    )
+
+
+def summarize(pairs: Sequence[LabelledPair], said: Predictions) -> dict[str, Any]:
+    """Figures of merit as a JSON object: verdicts, escapes and overkill apart, boxes by source."""
+    truth = np.array([pair.is_anomaly for pair in pairs])
+    verdicts = np.array(said.is_anomaly)
+    return {
+        "name": said.name,
+        "pairs": len(pairs),
+        "balanced_accuracy": round(balanced_accuracy(truth, verdicts), 4),
+        "auroc": None if said.scores is None else round(roc_auc(truth, said.scores), 4),
+        "escapes": int((truth & ~verdicts).sum()),
+        "overkill": int((~truth & verdicts).sum()),
+        "boxes": {
+            source: measure_boxes(pairs, found).to_json() for source, found in said.boxes.items()
+        },
+        "unparsed": said.unparsed,
+        "median_ms": None if np.isnan(said.median_ms) else round(said.median_ms, 2),
+    }
+
+
+def compare(
+    pairs: Sequence[LabelledPair], candidate: Predictions, reference: Predictions
+) -> dict[str, Any]:
+    """Verdict flips and the change of mean IoU of ``candidate`` against ``reference``."""
+    flips = sum(
+        one != other for one, other in zip(candidate.is_anomaly, reference.is_anomaly, strict=True)
+    )
+    change = {
+        source: round(
+            measure_boxes(pairs, found).mean_iou
+            - measure_boxes(pairs, reference.boxes[source]).mean_iou,
+            4,
+        )
+        for source, found in candidate.boxes.items()
+        if source in reference.boxes
+    }
+    return {
+        "candidate": candidate.name,
+        "reference": reference.name,
+        "verdict_flips": flips,
+        "flip_rate": round(flips / len(pairs), 4),
+        "miou_change": change,
+    }
