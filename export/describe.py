@@ -28,35 +28,35 @@ def describe_model(checkpoint: Checkpoint, recipe: ExportRecipe) -> ModelSpec:
     Raises:
         ConfigError: The two images do not fit into the sequence.
     """
-    config = checkpoint.config
-    text, vision = config.text_config, config.vision_config
-    head_dim = text.hidden_size // text.num_attention_heads
-    rope = text.rope_parameters
-    cell = vision.patch_size * vision.spatial_merge_size
+    text, vision, rope = checkpoint.text, checkpoint.vision, checkpoint.text_rope
+    cell = checkpoint.patch_size * vision.spatial_merge_size
     merged = (recipe.image_height // cell) * (recipe.image_width // cell)
-    return ModelSpec(
-        image_height=recipe.image_height,
-        image_width=recipe.image_width,
-        patch_size=vision.patch_size,
-        temporal_patch_size=vision.temporal_patch_size,
-        merge_size=vision.spatial_merge_size,
-        vision_width=vision.hidden_size,
-        hidden_size=text.hidden_size,
-        vocab_size=text.vocab_size,
-        num_layers=text.num_hidden_layers,
-        num_heads=text.num_attention_heads,
-        num_kv_heads=text.num_key_value_heads,
-        head_dim=head_dim,
-        max_sequence_length=_sequence_length(
-            recipe.max_sequence_length,
-            needed=2 * (merged + vision.compare_token_size) + _TEXT_TOKENS,
-            trained=text.max_position_embeddings,
-        ),
-        rope_theta=rope["rope_theta"],
-        mrope_section=tuple(rope["mrope_section"]),
-        compare_token_size=vision.compare_token_size,
-        compare_position_mode=config.compare_position_mode,
-        has_anomaly_map=bool(vision.compare_token_size and vision.compare_anomaly_map),
+    # Validated, not just constructed: transformers types many of these as optional or as lists.
+    return ModelSpec.model_validate(
+        {
+            "image_height": recipe.image_height,
+            "image_width": recipe.image_width,
+            "patch_size": checkpoint.patch_size,
+            "temporal_patch_size": vision.temporal_patch_size,
+            "merge_size": vision.spatial_merge_size,
+            "vision_width": vision.hidden_size,
+            "hidden_size": text.hidden_size,
+            "vocab_size": text.vocab_size,
+            "num_layers": text.num_hidden_layers,
+            "num_heads": text.num_attention_heads,
+            "num_kv_heads": text.num_key_value_heads,
+            "head_dim": text.hidden_size // text.num_attention_heads,
+            "max_sequence_length": _sequence_length(
+                recipe.max_sequence_length,
+                needed=2 * (merged + vision.compare_token_size) + _TEXT_TOKENS,
+                trained=text.max_position_embeddings,
+            ),
+            "rope_theta": rope["rope_theta"],
+            "mrope_section": rope["mrope_section"],
+            "compare_token_size": vision.compare_token_size,
+            "compare_position_mode": checkpoint.config.compare_position_mode,
+            "has_anomaly_map": bool(vision.compare_token_size and vision.compare_anomaly_map),
+        }
     )
 
 
@@ -135,7 +135,7 @@ def find_tokens(checkpoint: Checkpoint, tokenizer: Tokenizer, prompt: PromptTemp
 
 def _end_ids(checkpoint: Checkpoint, tokenizer: Tokenizer) -> Iterator[int]:
     """Every id that may end an answer: Qwen's two, and those the checkpoint's settings name."""
-    named = [checkpoint.config.text_config.eos_token_id]
+    named = [checkpoint.text.eos_token_id]
     generation = checkpoint.path / "generation_config.json"
     if generation.is_file():
         named.append(read_json(generation).get("eos_token_id"))

@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors.numpy import save_file
 
 from adcopilot_edge.errors import ParityError
 from adcopilot_edge.export.recipe import ExportRecipe
+from adcopilot_edge.export.tolerances import Stages, stage_tolerances
 from adcopilot_edge.manifest import StageParity
-from adcopilot_edge.runtime.ladder import Tolerance, compare, worst
-from adcopilot_edge.runtime.tensors import AnyArray
-
-Stages = Mapping[str, AnyArray]
-
-# Between float32 graphs only the order of sums differs.
-_FLOAT: dict[str, Tolerance] = {
-    "patches": Tolerance("max_abs", 1e-6),
-    "features": Tolerance("max_abs", 1e-4),
-    "tokens": Tolerance("max_rel", 1e-5),
-    "comparison_tokens": Tolerance("max_rel", 1e-5),
-    "anomaly_logits": Tolerance("max_abs", 1e-3),
-    "logits": Tolerance("max_abs", 1e-3),
-    "greedy_ids": Tolerance("mismatches", 0),
-    "verdict": Tolerance("mismatches", 0),
-}
-# Released towers have activations in the thousands, where float32 itself has no 1e-4.
-_LARGE_FEATURES = Tolerance("max_rel", 1e-5)
-_LARGE_FEATURE = 100.0
-
-
-def stage_tolerances(recipe: ExportRecipe, references: Sequence[Stages]) -> dict[str, Tolerance]:
-    """How far each stage that the references have may be off."""
-    table = dict(_FLOAT)
-    if max(abs(stages["features"]).max() for stages in references) > _LARGE_FEATURE:
-        table["features"] = _LARGE_FEATURES
-    return {stage: limit for stage, limit in table.items() if stage in references[0]}
+from adcopilot_edge.runtime.ladder import compare, worst
+from adcopilot_edge.types import ImageArray
 
 
 def judge(
@@ -64,12 +40,12 @@ def judge(
         raise ParityError(
             f"the exported graphs differ from the checkpoint, first at the stage "
             f"'{failed.stage}': {failed.metric} {failed.error:.3g}, allowed {failed.tolerance:.3g} "
-            f"({len(pairs)} pairs; all stages: {errors}). The bundle was not written."
+            f"({len(pairs)} pairs; all stages: {errors}). No bundle was written."
         )
     return stages
 
 
-def store_pair(path: Path, golden: AnyArray, test: AnyArray, reference: Stages) -> None:
+def store_pair(path: Path, golden: ImageArray, test: ImageArray, reference: Stages) -> None:
     """Write a pair and its expected outputs to ``path``, for ``verify`` on the device.
 
     One pair shows every stage; more would only make the bundle larger.

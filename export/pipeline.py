@@ -30,9 +30,10 @@ from adcopilot_edge.export.describe import (
 )
 from adcopilot_edge.export.embedding import write_embedding
 from adcopilot_edge.export.layout import check_layout
-from adcopilot_edge.export.parity import Stages, judge, store_pair
+from adcopilot_edge.export.parity import judge, store_pair
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.reference import TorchReference
+from adcopilot_edge.export.tolerances import Stages
 from adcopilot_edge.export.vision import write_vision_graph
 from adcopilot_edge.manifest import FileEntry, Graph, GraphName, Manifest, Parity, Precision, Source
 from adcopilot_edge.prompt import DEFAULT_PROMPT

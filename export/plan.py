@@ -61,7 +61,7 @@ def plan_export(checkpoint: Checkpoint, recipe: ExportRecipe) -> ExportPlan:
     vocab, width = checkpoint.entries[EMBEDDING_TENSOR].shape
     data["decoder"] += recipe.head_form.weight_bytes(vocab, width)
     blocks = {
-        "vision": checkpoint.config.vision_config.depth,
+        "vision": checkpoint.vision.depth,
         "comparison": 3,
         "decoder": model.num_layers,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.export.linear import BlockForm, DynamicInt8Form, FloatForm, LinearForm
@@ -11,6 +12,9 @@ from adcopilot_edge.manifest import Precision, Target
 
 _VISION_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 _LLM_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8", "int4")
+# onnxruntime's accuracy level at which a block product quantizes its input to INT8 as well. On
+# trained nano weights the logits are then off by 0.8 % of the largest, against 0.6 % without.
+_INT8_ACTIVATIONS = 4
 _CELL = 28  # pixels of a merged cell: sides must be multiples of it
 _SIZE = re.compile(r"(\d+)(?:x(\d+))?")
 
@@ -74,7 +78,7 @@ class ExportRecipe:
         """How the decoder's linear layers compute, but for the head."""
         if self.llm == "fp32":
             return FloatForm()
-        return BlockForm(bits=8 if self.llm == "int8" else 4, block_size=self.block_size)
+        return self._blocks(4 if self.llm == "int4" else 8)
 
     @property
     def head_form(self) -> LinearForm:
@@ -82,7 +86,10 @@ class ExportRecipe:
 
         It decides between the answer letters directly, and nothing behind it evens an error out.
         """
-        return FloatForm() if self.llm == "fp32" else BlockForm(bits=8, block_size=self.block_size)
+        return FloatForm() if self.llm == "fp32" else self._blocks(8)
+
+    def _blocks(self, bits: Literal[4, 8]) -> BlockForm:
+        return BlockForm(bits=bits, block_size=self.block_size, accuracy_level=_INT8_ACTIVATIONS)
 
 
 def parse_image_size(text: str) -> tuple[int, int]:

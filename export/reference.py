@@ -13,6 +13,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.utils import logging
 
 from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.windows import patch_indices
@@ -45,6 +46,7 @@ class TorchReference:
             temporal_patch_size=manifest.model.temporal_patch_size,
             merge_size=manifest.model.merge_size,
         )
+        logging.disable_progress_bar()  # the export shows its own progress
         self._model = ADCopilotForConditionalGeneration.from_pretrained(
             checkpoint.path,
             config=checkpoint.config,

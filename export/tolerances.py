@@ -1,0 +1,70 @@
+"""How far each stage of a bundle may be from the checkpoint: one table a precision, with reasons.
+
+Errors in brackets are the largest seen on trained nano weights (40 pairs, 224 px) and on random
+tiny weights, whose errors nothing has learned to ignore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from adcopilot_edge.export.recipe import ExportRecipe
+from adcopilot_edge.runtime.ladder import Tolerance
+from adcopilot_edge.runtime.tensors import AnyArray
+
+Stages = Mapping[str, AnyArray]
+
+# float32 against float32: only the order of sums differs.
+_FLOAT = {
+    "patches": Tolerance("max_abs", 1e-6),  # [0]
+    "features": Tolerance("max_abs", 1e-4),  # [6e-5 at features up to 70]
+    "tokens": Tolerance("max_rel", 5e-5),  # [1e-6]
+    "comparison_tokens": Tolerance("max_rel", 5e-5),  # [5e-6]
+    "anomaly_logits": Tolerance("max_abs", 1e-3),  # [1e-5]
+    "logits": Tolerance("max_abs", 1e-3),  # [1e-5]
+    "greedy_ids": Tolerance("mismatches", 0),
+    "verdict": Tolerance("mismatches", 0),
+}
+# Released towers have features in the thousands, where float32 itself has no 1e-4.
+_LARGE_FEATURE = 100.0
+_LARGE_FEATURES = Tolerance("max_rel", 1e-5)
+
+# UINT8 inputs of every layer: 1/255 of its range a layer, and the attention amplifies some.
+_INT8_VISION = {
+    "features": Tolerance("max_rel", 0.2),  # [0.08]
+    "tokens": Tolerance("max_rel", 0.2),  # [0.05]
+    "comparison_tokens": Tolerance("max_rel", 0.4),  # [0.22 untrained, 0.03 trained]
+    "anomaly_logits": Tolerance("max_rel", 0.2),  # [0.06]
+    "logits": Tolerance("max_rel", 0.1),  # [0.006]
+}
+# 8-bit weights and 8-bit inputs by blocks of 32 [0.007]; 4 bits have 16 times coarser weights.
+_INT8_LOGITS = Tolerance("max_rel", 0.05)
+_INT4_LOGITS = Tolerance("max_rel", 0.2)  # [0.06]
+
+# Quantized, one pair in ten may change its verdict here: the gate on accuracy is `evaluate`.
+_PAIRS_A_FLIP = 10
+
+
+def stage_tolerances(recipe: ExportRecipe, references: Sequence[Stages]) -> dict[str, Tolerance]:
+    """The tolerance of every stage that the references have, mismatches over all of them."""
+    table = dict(_FLOAT)
+    if max(np.abs(stages["features"]).max() for stages in references) > _LARGE_FEATURE:
+        table["features"] = _LARGE_FEATURES
+    if recipe.vision == "int8":
+        table.update(_INT8_VISION)
+    if recipe.llm != "fp32":
+        logits = _INT8_LOGITS if recipe.llm == "int8" else _INT4_LOGITS
+        table["logits"] = max(logits, table["logits"], key=_relative_limit)
+    if recipe.vision != "fp32" or recipe.llm != "fp32":
+        # One id that differs changes all that follow: their number is shown, not judged.
+        num_ids = sum(recipe.max_new_tokens for _ in references)
+        table["greedy_ids"] = Tolerance("mismatches", num_ids)
+        table["verdict"] = Tolerance("mismatches", len(references) // _PAIRS_A_FLIP)
+    return {stage: limit for stage, limit in table.items() if stage in references[0]}
+
+
+def _relative_limit(tolerance: Tolerance) -> float:
+    """The limit of a relative tolerance; an absolute one is the float table's, the tightest."""
+    return tolerance.limit if tolerance.metric == "max_rel" else 0.0
