@@ -20,12 +20,13 @@ from adcopilot_edge.types import FloatArray
 class Rotary:
     """Rotary tables in a graph, one row a patch.
 
-    first: the row of the first patch. width: values of a head.
+    first: the row of the first patch. num_rows: N. width: values of a head.
     """
 
     cos: ir.Value
     sin: ir.Value
     first: ir.Value
+    num_rows: int
     width: int
 
     @classmethod
@@ -35,6 +36,7 @@ class Rotary:
             cos=graph.constant("rotary.cos", cos),
             sin=graph.constant("rotary.sin", sin),
             first=graph.constant("rotary.first", np.zeros(1, dtype=np.int64)),
+            num_rows=cos.shape[0],
             width=2 * cos.shape[1],
         )
 
@@ -42,7 +44,7 @@ class Rotary:
         """Turn each head of ``value`` (N, H, head_dim), half against half; returns (N, H, d)."""
         # The operator reads (B, H, N, d) or (B, N, H * d); the second needs no transposition, and
         # takes the number of heads from the table.
-        rows = graph.reshape(value, (1, self._num_rows(), -1), name=f"{name}.rows")
+        rows = graph.reshape(value, (1, self.num_rows, -1), name=f"{name}.rows")
         turned = graph.op(
             "RotaryEmbedding",
             [rows, self.first, self.cos, self.sin],
@@ -50,11 +52,7 @@ class Rotary:
             name=f"{name}.turned",
             domain=MICROSOFT,
         )
-        return graph.reshape(turned, (self._num_rows(), -1, self.width), name=name)
-
-    def _num_rows(self) -> int:
-        assert self.cos.shape is not None
-        return int(self.cos.shape[0])
+        return graph.reshape(turned, (self.num_rows, -1, self.width), name=name)
 
 
 def attention(

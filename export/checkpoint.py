@@ -15,15 +15,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLTextConfig
 
 from adcopilot_edge.bundle import hash_file
 from adcopilot_edge.errors import CheckpointError, UnsupportedModelError
-from adcopilot_edge.training.config import ADCopilotConfig
+from adcopilot_edge.training.config import ADCopilotConfig, ADCopilotVisionConfig
 from adcopilot_edge.types import FloatArray
 
 STOCK_MODEL_TYPE = "qwen2_5_vl"
@@ -87,6 +88,31 @@ class Checkpoint:
                 "Train or download the checkpoint again."
             )
         return array
+
+    @property
+    def vision(self) -> ADCopilotVisionConfig:
+        """The settings of the vision tower and the Comparison Encoder."""
+        return cast(ADCopilotVisionConfig, self.config.vision_config)
+
+    @property
+    def text(self) -> Qwen2_5_VLTextConfig:
+        """The settings of the language model."""
+        return cast(Qwen2_5_VLTextConfig, self.config.text_config)
+
+    @property
+    def patch_size(self) -> int:
+        """Pixels of a patch's side."""
+        return cast(int, self.vision.patch_size)
+
+    @property
+    def vision_rope(self) -> dict[str, Any]:
+        """The rotary settings of the vision tower."""
+        return cast(dict[str, Any], self.vision.rope_parameters)
+
+    @property
+    def text_rope(self) -> dict[str, Any]:
+        """The rotary settings of the language model."""
+        return cast(dict[str, Any], self.text.rope_parameters)
 
     @property
     def head_name(self) -> str:

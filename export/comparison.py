@@ -33,12 +33,14 @@ def write_comparison_graph(
         grid: (rows, columns) of patches.
         form: How the linear layers compute.
     """
-    config = checkpoint.config.vision_config
+    config = checkpoint.vision
     shape = (grid[0] * grid[1], config.hidden_size)
     with new_graph(path) as graph:
         encoder = Section(graph, checkpoint, form, "visual.compare_visual_encoder")
         previous, current = graph.input("previous", shape), graph.input("current", shape)
-        rotary = Rotary.add(graph, *vision_rotary(config, grid)) if config.compare_rope else None
+        rotary = (
+            Rotary.add(graph, *vision_rotary(checkpoint, grid)) if config.compare_rope else None
+        )
         updated = _update_current(encoder, previous, current, rotary)
         tokens = _read_out(encoder, updated)
         token_shape = (config.compare_token_size, config.out_hidden_size)
@@ -68,7 +70,7 @@ def _update_current(
     update = _cross_attend(encoder.child("encoder_cross_attn2"), query, context, rotary)
     current = graph.add(current, update, name=f"{prefix}.current_attended")
     update = encoder.swiglu(encoder.norm(current, "encoder_norm4", eps=VISION_EPS), "encoder_mlp2")
-    minus = encoder.checkpoint.config.vision_config.compare_minus_residual
+    minus = encoder.checkpoint.vision.compare_minus_residual
     sign = "Sub" if minus else "Add"
     return graph.op(sign, [current, update], name=f"{prefix}.current_updated")
 
@@ -91,7 +93,7 @@ def _cross_attend(
 ) -> ir.Value:
     """Attention of ``query`` (T, C) over ``context`` (N, C); ``kv`` holds keys, then values."""
     graph, name = attn.graph, attn.prefix
-    config = attn.checkpoint.config.vision_config
+    config = attn.checkpoint.vision
     heads, head_dim = config.num_heads, config.hidden_size // config.num_heads
     queries = attn.linear(query, "q_proj")
     queries = graph.reshape(queries, (-1, heads, head_dim), name=f"{name}.query_heads")

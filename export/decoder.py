@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx_ir as ir
@@ -42,7 +43,7 @@ def write_decoder_graph(
         head_form: How the output head computes.
         on_layer: Called with the number of layers written so far.
     """
-    config = checkpoint.config.text_config
+    config = checkpoint.text
     with new_graph(path) as graph:
         model = Section(graph, checkpoint, form, "language_model")
         embeds = graph.input("embeds", (1, "S", config.hidden_size))
@@ -67,6 +68,7 @@ class _Sequence:
         self._graph = graph
         self._config = config
         self._head_dim = config.hidden_size // config.num_attention_heads
+        self._kv_heads = cast(int, config.num_key_value_heads)
         table = ("T", self._head_dim // 2)
         self._lengths = [
             graph.input("seqlens_k", (1,), ir.DataType.INT32),
@@ -80,7 +82,7 @@ class _Sequence:
 
         fused: (S, (H + 2 KV) * head_dim), queries, keys and values of the new tokens.
         """
-        heads, kv_heads = self._config.num_attention_heads, self._config.num_key_value_heads
+        heads, kv_heads = self._config.num_attention_heads, self._kv_heads
         width = (heads + 2 * kv_heads) * self._head_dim
         past = [
             self._graph.input(f"past_{kind}.{index}", (1, kv_heads, "P", self._head_dim))
@@ -100,7 +102,7 @@ class _Sequence:
 
     def add_outputs(self) -> None:
         """Make every layer's new keys and values outputs of the graph."""
-        shape = (1, self._config.num_key_value_heads, "P_present", self._head_dim)
+        shape = (1, self._kv_heads, "P_present", self._head_dim)
         for value, name in self._present:
             self._graph.output(value, name, shape)
 
@@ -113,7 +115,7 @@ def _layer(
     The last layer needs keys and values of all tokens, but the rest of its work for one only.
     """
     graph, prefix = layer.graph, layer.prefix
-    eps = layer.checkpoint.config.text_config.rms_norm_eps
+    eps = layer.checkpoint.text.rms_norm_eps
     normed = layer.norm(hidden, "input_layernorm", eps=eps)
     modules = [f"self_attn.{role}_proj" for role in ("q", "k", "v")]
     fused = layer.linear(normed, *modules, name="self_attn.qkv")

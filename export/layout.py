@@ -6,7 +6,6 @@ import torch
 
 from adcopilot_edge.errors import CheckpointError, UnsupportedModelError
 from adcopilot_edge.export.checkpoint import Checkpoint, our_name
-from adcopilot_edge.training.config import ADCopilotConfig
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 
 _MAX_FINDINGS = 10
@@ -20,7 +19,7 @@ def check_layout(checkpoint: Checkpoint) -> None:
         CheckpointError: Tensors are missing or have another shape than the configuration gives
             them. Biases of the attention may be missing and then count as zero.
     """
-    if findings := _settings(checkpoint.config):
+    if findings := _settings(checkpoint):
         raise UnsupportedModelError(
             f"{checkpoint.path / 'config.json'} asks for what this release does not export: "
             f"{'; '.join(findings)}."
@@ -35,9 +34,9 @@ def check_layout(checkpoint: Checkpoint) -> None:
         )
 
 
-def _settings(config: ADCopilotConfig) -> list[str]:
-    """What the graphs do not know of ``config``."""
-    text, vision = config.text_config, config.vision_config
+def _settings(checkpoint: Checkpoint) -> list[str]:
+    """What the graphs do not know of the checkpoint's configuration."""
+    text, vision = checkpoint.text, checkpoint.vision
     findings = [
         f"{name}.hidden_act {part.hidden_act!r}, only 'silu' is known"
         for name, part in (("text_config", text), ("vision_config", vision))
@@ -45,11 +44,11 @@ def _settings(config: ADCopilotConfig) -> list[str]:
     ]
     if "sliding_attention" in (text.layer_types or ()):
         findings.append("text_config has layers with a sliding window")
-    if (kind := text.rope_parameters.get("rope_type", "default")) not in ("default", "mrope"):
+    if (kind := checkpoint.text_rope.get("rope_type", "default")) not in ("default", "mrope"):
         findings.append(f"text_config.rope_type {kind!r}, only 'default' is known")
-    if "mrope_section" not in text.rope_parameters:
+    if "mrope_section" not in checkpoint.text_rope:
         findings.append("text_config has no mrope_section")
-    if vision.compare_token_size and not config.sequence_compare:
+    if vision.compare_token_size and not checkpoint.config.sequence_compare:
         # The golden's tokens would depend on the test image, so nothing could be reused.
         findings.append("sequence_compare false, which compares the first image with the last")
     if vision.in_channels != 3:

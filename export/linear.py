@@ -59,10 +59,14 @@ class FloatForm:
 
 @dataclass(frozen=True, slots=True)
 class DynamicInt8Form:
-    """INT8 weights, one scale an output; the input is quantized to UINT8 as it comes, per call."""
+    """INT8 weights, one scale an output; the input is quantized to UINT8 as it comes, per call.
+
+    limit: the largest level of a weight. Without VNNI, x86 sums two products of 255 * 64 in int16,
+    which just fits; levels up to 127 saturate there and give wrong sums on such a device only.
+    """
 
     precision: ClassVar[Precision] = "int8"
-    limit: int = 127
+    limit: int = 64
 
     def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
         """See :class:`LinearForm`."""
@@ -125,7 +129,7 @@ class BlockForm:
                 yield levels
 
         weight = graph.stream(f"{layer.name}.weight", np.uint8, (outputs, blocks, blob), packed())
-        operands = [
+        operands: list[ir.Value | None] = [
             value,
             weight,
             graph.constant(f"{layer.name}.scales", np.concatenate(scales)),

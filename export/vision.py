@@ -17,7 +17,6 @@ from adcopilot_edge.export.graph import new_graph
 from adcopilot_edge.export.linear import LinearForm
 from adcopilot_edge.export.section import Section
 from adcopilot_edge.export.windows import WindowGroup, patch_rotary, window_layout
-from adcopilot_edge.training.config import ADCopilotVisionConfig
 from adcopilot_edge.types import FloatArray
 
 VISION_EPS = 1e-6  # of every norm of the vision side, fixed in the model's code
@@ -34,12 +33,12 @@ def write_vision_graph(
         grid: (rows, columns) of patches.
         form: How the linear layers compute.
     """
-    config = checkpoint.config.vision_config
+    config = checkpoint.vision
     num_patches, merged = grid[0] * grid[1], config.spatial_merge_size**2
     layout = window_layout(
         *grid,
         merge_size=config.spatial_merge_size,
-        window=config.window_size // config.patch_size,
+        window=config.window_size // checkpoint.patch_size,
     )
     whole = (WindowGroup(1, num_patches),)
     with new_graph(path) as graph:
@@ -48,7 +47,7 @@ def write_vision_graph(
         patches = graph.input("patches", (num_patches, num_values))
         hidden = tower.linear(patches, "patch_embed.proj")
         hidden = graph.gather_rows(hidden, layout.order, name="to_windows")
-        cos, sin = vision_rotary(config, grid)
+        cos, sin = vision_rotary(checkpoint, grid)
         rotary = Rotary.add(graph, cos[layout.order], sin[layout.order])
         for index in range(config.depth):
             groups = whole if index in config.fullatt_block_indexes else layout.groups
@@ -59,15 +58,14 @@ def write_vision_graph(
         graph.output(tokens, "tokens", (num_patches // merged, config.out_hidden_size))
 
 
-def vision_rotary(
-    config: ADCopilotVisionConfig, grid: tuple[int, int]
-) -> tuple[FloatArray, FloatArray]:
+def vision_rotary(checkpoint: Checkpoint, grid: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
     """Cosine and sine, each (N, head_dim / 2), of the patches in the processor's order."""
+    config = checkpoint.vision
     return patch_rotary(
         *grid,
         merge_size=config.spatial_merge_size,
         head_dim=config.hidden_size // config.num_heads,
-        theta=config.rope_parameters["rope_theta"],
+        theta=checkpoint.vision_rope["rope_theta"],
     )
 
 
@@ -87,7 +85,7 @@ def _attend(
 ) -> ir.Value:
     """The block's attention; the fused product holds queries, then keys, then values."""
     graph, name = block.graph, f"{block.prefix}.attn"
-    config = block.checkpoint.config.vision_config
+    config = block.checkpoint.vision
     heads, head_dim = config.num_heads, config.hidden_size // config.num_heads
     fused = block.linear(value, "attn.qkv")
     fused = graph.reshape(fused, (-1, 3 * heads, head_dim), name=f"{name}.heads")

@@ -96,7 +96,7 @@ def save_tiny(
         image_processor=Qwen2VLImageProcessorPil(),
         tokenizer=tiny_tokenizer(),
         chat_template=CHAT_TEMPLATE,
-        compare_token_size=model.config.vision_config.compare_token_size,
+        compare_token_size=model.model.visual.config.compare_token_size,
     )
     processor.save_pretrained(folder)
     if is_stock:
