@@ -1,1 +1,1 @@
-"""Workshop: the AD-Copilot model in torch, its data and its training. Never imported on a device."""
+"""Workshop: AD-Copilot in torch, its data and its training. Never imported on a device."""

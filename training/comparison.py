@@ -111,15 +111,24 @@ class ComparisonEncoder(nn.Module):
         self.anomaly_map = nn.Linear(width, 1) if config.compare_anomaly_map else None
 
     @torch.no_grad()
-    def init_weights(self, std: float) -> None:
+    def init_weights(self) -> None:
         """Start values beyond those of the layers; only for training from scratch.
+
+        The query decoder starts with unit gain: with small weights its attention is an average
+        over all patches, in which one defective patch does not show.
 
         With rotary terms the two image-to-image attentions start at the same place of both images,
         and the second takes the previous features away from half of the current ones, so that the
         encoder sees a difference from the first step on. Without this start a small model takes
         many times longer to find that two images have a common grid.
         """
-        init.normal_(self.query_embeddings, mean=0.0, std=std)
+        init.normal_(self.query_embeddings, mean=0.0, std=1.0)
+        for linear in (
+            *(getattr(self.decoder_cross_attn, name) for name in ("q_proj", "kv", "proj")),
+            *(getattr(self.decoder_mlp, name) for name in ("gate_proj", "up_proj", "down_proj")),
+            self.compare_projector,
+        ):
+            init.normal_(linear.weight, mean=0.0, std=linear.in_features**-0.5)
         if self.anomaly_map is not None:
             init.constant_(self.anomaly_map.bias, _ANOMALY_PRIOR_LOGIT)
         if not self.has_rope:

@@ -6,6 +6,9 @@ both load. Settings that the released configuration lacks default to the release
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from transformers import PreTrainedConfig
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLTextConfig,
@@ -42,7 +45,7 @@ class ADCopilotConfig(Qwen2_5_VLConfig):
     """
 
     model_type = "ad_copilot"
-    sub_configs_defaults = {
+    sub_configs_defaults: ClassVar[dict[str, type[PreTrainedConfig]]] = {
         "vision_config": ADCopilotVisionConfig,
         "text_config": Qwen2_5_VLTextConfig,
     }

@@ -71,7 +71,7 @@ class ADCopilotVisionTower(Qwen2_5_VisionTransformerPretrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, ComparisonEncoder):
-            module.init_weights(self.config.initializer_range)
+            module.init_weights()
 
     def to_patch_order(self, features: Tensor, grid_thw: Tensor) -> Tensor:
         """Undo the window permutation of ``features`` (N, C): rows in the processor's order."""

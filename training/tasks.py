@@ -15,6 +15,9 @@ from adcopilot_edge.types import TASKS, BBox, LabelledPair, Task
 
 _ROWS = ("upper", "middle", "lower")
 _COLUMNS = ("left", "centre", "right")
+# With as many swapped as plain letters neither the image nor the question alone says anything
+# about the answer, and a small model that has to find both at once stays at chance.
+_SWAPPED_SHARE = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Exchange:
 
 
 def exchanges(pair: LabelledPair, rng: random.Random) -> list[Exchange]:
-    """All four exchanges about ``pair``; half of the verdicts have the letters swapped."""
+    """All four exchanges about ``pair``; some of the verdicts have the letters swapped."""
     return [_exchange(task, pair, rng) for task in TASKS]
 
 
@@ -39,7 +42,7 @@ def chosen_exchanges(pair: LabelledPair, rng: random.Random) -> list[Exchange]:
 
 def _exchange(task: Task, pair: LabelledPair, rng: random.Random) -> Exchange:
     if task == "verdict":
-        swapped = rng.random() < 0.5
+        swapped = rng.random() < _SWAPPED_SHARE
         words = SWAPPED_VERDICT if swapped else DEFAULT_PROMPT.tasks["verdict"]
         letter = DEFAULT_PROMPT.yes if pair.is_anomaly != swapped else DEFAULT_PROMPT.no
         return Exchange(task, DEFAULT_PROMPT.ask(words), letter + END_OF_TURN)

@@ -1,0 +1,108 @@
+"""Training: packed branches, targets, recipes, and a run that goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file
+
+from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.positions import TextSpan, mrope_positions
+from adcopilot_edge.training.data import patch_targets
+from adcopilot_edge.training.loop import train
+from adcopilot_edge.training.packing import IGNORED, Branch, collate, pack
+from adcopilot_edge.training.recipe import TrainRecipe, load_recipe
+from adcopilot_edge.training.synthetic import generate_pair
+from adcopilot_edge.training.tasks import exchanges
+
+pytestmark = pytest.mark.torch
+
+
+def tiny_recipe(**changes: Any) -> TrainRecipe:
+    nano = load_recipe("nano")
+    schedule = nano.schedule.model_copy(
+        update={"log_every_steps": 1, "evaluation_pairs": 4, "checkpoint_every_steps": 2}
+    )
+    small = {"batch_size": 2, "image_size": 112, "model": tiny.RECIPE, "schedule": schedule}
+    return nano.model_copy(update={"name": "tiny", **small, **changes})
+
+
+def test_the_nano_recipe_is_valid_and_small() -> None:
+    assert load_recipe("nano").image_size == 224
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = 1 =", "not valid TOML"),
+        ('name = "x"\nsurprise = 1', "surprise"),
+    ],
+)
+def test_a_wrong_recipe_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        load_recipe(str(path))
+
+
+def test_an_unknown_recipe_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="nano"):
+        load_recipe("giant")
+
+
+def test_branches_see_the_prefix_and_themselves_only() -> None:
+    prefix = mrope_positions([TextSpan(2)], "diagonal")
+    branches = [Branch(0, [5], [6, 7]), Branch(1, [8], [9])]
+    packed = pack([1, 2], prefix, branches, "diagonal")
+    assert packed.ids.tolist() == [1, 2, 5, 6, 7, 8, 9]
+    assert packed.labels.tolist() == [IGNORED, IGNORED, IGNORED, 6, 7, IGNORED, 9]
+    assert packed.positions[0].tolist() == [0, 1, 2, 3, 4, 2, 3]
+    mask = collate([packed], pad_id=0).mask[0, 0]
+    assert mask[6, :7].tolist() == [True, True, False, False, False, True, True]
+    assert mask[4, :7].tolist() == [True, True, True, True, True, False, False]
+
+
+def test_targets_follow_the_order_of_patches() -> None:
+    mask = torch.zeros(1, 56, 56, dtype=torch.bool)
+    mask[0, 20:22, 48:50] = True
+    target = patch_targets(mask, patch_size=14, merge_size=2)[0]
+    # The pixel lies in patch row 1, column 3: cell (0, 1), place (1, 1) in it.
+    assert int(target.argmax()) == 1 * 4 + 3
+
+
+def test_answers_agree_with_the_truth() -> None:
+    for seed in range(30):
+        pair = generate_pair(seed, size=112).to_labelled()
+        verdict, classify, locate, describe = exchanges(pair, random.Random(seed))
+        says_yes = verdict.answer[0] == ("A" if "A. Yes" in verdict.question else "B")
+        assert says_yes == pair.is_anomaly
+        boxes = json.loads(locate.answer.removesuffix("<|im_end|>"))
+        assert sorted(item["label"] for item in boxes) == sorted(pair.labels)
+        assert ("No defect" in classify.answer) != pair.is_anomaly
+        assert ("no defect" in describe.answer) != pair.is_anomaly
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = train(tiny_recipe(steps=4), tmp_path / "whole", workers=0)
+    train(tiny_recipe(steps=4).model_copy(update={"steps": 2}), tmp_path / "half", workers=0)
+    log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").open(encoding="utf-8")]
+    assert [event["step"] for event in log if event["event"] == "step"] == [1, 2, 3, 4]
+    assert whole.scores["synthetic"]["num_pairs"] == 4
+    resumed = train(tiny_recipe(steps=4), tmp_path / "half", resume=True, workers=0)
+    assert resumed.steps == 4
+    names = load_file(resumed.checkpoint / "model.safetensors").keys()
+    assert names == load_file(whole.checkpoint / "model.safetensors").keys()
+
+
+def test_a_run_is_not_overwritten_or_continued_by_another_recipe(tmp_path: Path) -> None:
+    train(tiny_recipe(steps=1), tmp_path, workers=0)
+    with pytest.raises(ConfigError, match="--resume"):
+        train(tiny_recipe(steps=2), tmp_path, workers=0)
+    with pytest.raises(ConfigError, match="batch_size"):
+        train(tiny_recipe(steps=2, batch_size=3), tmp_path, resume=True, workers=0)
