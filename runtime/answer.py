@@ -118,8 +118,10 @@ def _json_value(text: str, start: int) -> tuple[Any, int]:
     """The JSON value at ``start`` and where it ends, or None and the next place to look."""
     try:
         value, end = _JSON.raw_decode(text, start)
-    except (ValueError, RecursionError):  # ValueError: also an integer of thousands of digits
+    except ValueError:  # also an integer of thousands of digits
         return None, start + 1
+    except RecursionError:  # as deep from the next bracket on, and each try costs milliseconds
+        return None, len(text)
     return value, end
 
 
@@ -164,8 +166,13 @@ def _read_item(item: dict[Any, Any], *, height: int, width: int) -> LabelledBox 
     if x1 >= x2 or y1 >= y2:
         return None
     label = item.get("label")
-    name = label.strip() if isinstance(label, str) else ""
+    name = _printable(label) if isinstance(label, str) else ""
     return LabelledBox((float(x1), float(y1), float(x2), float(y2)), name or UNNAMED)
+
+
+def _printable(text: str) -> str:
+    """``text`` on one line without control characters and halves of surrogate pairs."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
 
 
 def _is_finite_number(value: Any) -> bool:

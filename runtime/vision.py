@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adcopilot_edge.bundle import Bundle
+from adcopilot_edge.errors import SessionError
 from adcopilot_edge.runtime.session import GraphSession
 from adcopilot_edge.types import FloatArray
 
@@ -71,13 +72,17 @@ class ImageEncoder:
         A bundle without comparison tokens gives none: L is 0.
 
         Raises:
-            SessionError: The graph fails.
+            SessionError: The graph fails, or its map is not finite.
         """
         if self._comparison is None:
             no_tokens = np.zeros((0, self._model.hidden_size), dtype=np.float32)
             return Comparison(tokens=no_tokens, anomaly_logits=None)
         outputs = self._comparison.run({"previous": previous, "current": current})
-        return Comparison(
-            tokens=outputs["comparison_tokens"],
-            anomaly_logits=outputs["anomaly_logits"] if self._model.has_anomaly_map else None,
-        )
+        logits = outputs["anomaly_logits"] if self._model.has_anomaly_map else None
+        # A NaN is in no region, so the map would show a defect as nothing.
+        if logits is not None and not np.isfinite(logits).all():
+            raise SessionError(
+                "the anomaly map is not finite. If its precision is fp16 or int8, export the "
+                "bundle again with a higher one"
+            )
+        return Comparison(tokens=outputs["comparison_tokens"], anomaly_logits=logits)

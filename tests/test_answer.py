@@ -40,7 +40,7 @@ ANSWERS = {
     ),
     "line break in a label": (
         '[{"bbox_2d": [1, 2, 3, 4], "label": "mouse\nbite"}]',
-        [LabelledBox((1.0, 2.0, 3.0, 4.0), "mouse\nbite")],
+        [LabelledBox((1.0, 2.0, 3.0, 4.0), "mouse bite")],
         0,
     ),
     "box in a list of its own": ('[{"bbox_2d": [[10, 20, 30, 40]], "label": "open"}]', [OPEN], 0),
@@ -63,6 +63,11 @@ ANSWERS = {
     "label is no text": (
         '[{"bbox_2d": [1, 2, 3, 4], "label": ["short"]}]',
         [LabelledBox(SHORT.bbox_2d, "defect")],
+        0,
+    ),
+    "label that can't be printed": (
+        '[{"bbox_2d": [10, 20, 30, 40], "label": "\\ud800op\\u001ben\\n"}]',
+        [OPEN],
         0,
     ),
     "swapped corners": ('[{"bbox_2d": [30, 40, 10, 20], "label": "open"}]', [OPEN], 0),
@@ -99,7 +104,7 @@ REFUSED = {
     "cut, with an empty list inside": '[{"bbox_2d": []',
     "thinking that never ended": f"<think>{A_BOX}",
     "other JSON": '{"verdict": "A"}',
-    "open brackets": "[" * 4_000,
+    "open brackets": "[" * 20_000,
     "open braces": '{"a":' * 4_000,
     "an integer of thousands of digits": f'[{{"bbox_2d": [0, 0, {"9" * 5000}, 1]}}]',
     "zero bytes": "\x00\x00",

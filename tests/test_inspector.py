@@ -10,7 +10,7 @@ from PIL import Image
 from toy import MODEL, write_toy_bundle
 
 from adcopilot_edge.bundle import open_bundle
-from adcopilot_edge.errors import AspectMismatchError, ConfigError, InputError
+from adcopilot_edge.errors import AspectMismatchError, ConfigError, InputError, SessionError
 from adcopilot_edge.positions import mrope_positions
 from adcopilot_edge.runtime.dialogue import Answer
 from adcopilot_edge.runtime.engine import open_engine
@@ -310,6 +310,13 @@ def test_a_bundle_without_comparison_and_map(image_pair, tmp_path):
     inspection = inspector.inspect(*image_pair, task="all", max_new_tokens=3)
     assert inspection.anomaly_map is None
     assert inspection.defects == ()
+
+
+def test_a_map_that_is_not_finite_is_no_good_part(inspector):
+    model = inspector.engine.bundle.manifest.model
+    features = np.full((model.num_patches, model.vision_width), np.nan, dtype=np.float32)
+    with pytest.raises(SessionError, match="the anomaly map is not finite"):
+        inspector.engine.encoder.compare(features, features)
 
 
 def test_a_golden_array_may_be_reused_by_its_owner(inspector, image_pair):
