@@ -35,7 +35,16 @@ from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.reference import TorchReference
 from adcopilot_edge.export.tolerances import Stages
 from adcopilot_edge.export.vision import write_vision_graph
-from adcopilot_edge.manifest import FileEntry, Graph, GraphName, Manifest, Parity, Precision, Source
+from adcopilot_edge.manifest import (
+    FileEntry,
+    Graph,
+    GraphName,
+    Manifest,
+    ModelSpec,
+    Parity,
+    Precision,
+    Source,
+)
 from adcopilot_edge.prompt import DEFAULT_PROMPT
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.ladder import run_ladder
@@ -76,9 +85,28 @@ def export_bundle(
     on_step("read", 0, 1)
     checkpoint = open_checkpoint(Path(path))
     check_layout(checkpoint)
+    model = describe_model(checkpoint, recipe)
+    tokens = find_tokens(checkpoint, read_tokenizer(checkpoint), DEFAULT_PROMPT)
     images = _images(pairs, recipe)
     with new_bundle(out) as folder:
-        manifest = _write_parts(checkpoint, folder, recipe, on_step)
+        graphs = _write_graphs(checkpoint, folder, recipe, model, on_step)
+        on_step("embedding", 0, 1)
+        table = folder / EMBEDDING_FILE
+        embedding = write_embedding(table, checkpoint, is_half=recipe.llm != "fp32")
+        copyfile(checkpoint.path / TOKENIZER_FILE, folder / TOKENIZER_FILE)
+        manifest = Manifest(
+            created_by=f"adcopilot-edge {adcopilot_edge.__version__}",
+            target=recipe.target,
+            source=_source(checkpoint),
+            model=model,
+            preprocessing=read_preprocessing(checkpoint),
+            tokens=tokens,
+            prompt=DEFAULT_PROMPT,
+            graphs=graphs,
+            embedding=embedding,
+            tokenizer=TOKENIZER_FILE,
+            files=list_files(folder),
+        )
         write_manifest(folder, manifest)
         references = _ask_torch(checkpoint, manifest, images, recipe, on_step)
         actuals = _ask_bundle(folder, images, recipe, on_step)
@@ -102,26 +130,28 @@ def _images(pairs: Iterable[LabelledPair], recipe: ExportRecipe) -> list[ImagePa
     return images
 
 
-def _write_parts(
-    checkpoint: Checkpoint, folder: Path, recipe: ExportRecipe, on_step: OnStep
-) -> Manifest:
-    """Write every file but the manifest and the proof; returns the manifest as far as it goes."""
-    model = describe_model(checkpoint, recipe)
-    tokens = find_tokens(checkpoint, read_tokenizer(checkpoint), DEFAULT_PROMPT)
+def _write_graphs(
+    checkpoint: Checkpoint,
+    folder: Path,
+    recipe: ExportRecipe,
+    model: ModelSpec,
+    on_step: OnStep,
+) -> dict[GraphName, Graph]:
+    """Write the graphs that the model has."""
     graphs: dict[GraphName, Graph] = {}
 
     def target(name: GraphName, precision: Precision) -> Path:
         graphs[name] = Graph(file=f"{name}.onnx", precision=precision)
         return folder / graphs[name].file
 
-    form = recipe.vision_form
     on_step("vision", 0, 1)
     path = target("vision", recipe.vision)
-    write_vision_graph(path, checkpoint, grid=model.grid, form=form)
+    write_vision_graph(path, checkpoint, grid=model.grid, form=recipe.vision_form)
     if model.compare_token_size:
         on_step("comparison", 0, 1)
         path = target("comparison", recipe.vision)
-        write_comparison_graph(path, checkpoint, grid=model.grid, form=form)
+        write_comparison_graph(path, checkpoint, grid=model.grid, form=recipe.vision_form)
+    on_step("decoder", 0, model.num_layers)
     write_decoder_graph(
         target("decoder", recipe.llm),
         checkpoint,
@@ -129,25 +159,15 @@ def _write_parts(
         head_form=recipe.head_form,
         on_layer=lambda done: on_step("decoder", done, model.num_layers),
     )
-    on_step("embedding", 0, 1)
-    embedding = write_embedding(folder / EMBEDDING_FILE, checkpoint, is_half=recipe.llm != "fp32")
-    copyfile(checkpoint.path / TOKENIZER_FILE, folder / TOKENIZER_FILE)
-    return Manifest(
-        created_by=f"adcopilot-edge {adcopilot_edge.__version__}",
-        target=recipe.target,
-        source=Source(
-            name=checkpoint.path.resolve().name,
-            model_type=checkpoint.model_type,
-            sha256=checkpoint.sha256(),
-        ),
-        model=model,
-        preprocessing=read_preprocessing(checkpoint),
-        tokens=tokens,
-        prompt=DEFAULT_PROMPT,
-        graphs=graphs,
-        embedding=embedding,
-        tokenizer=TOKENIZER_FILE,
-        files=list_files(folder),
+    return graphs
+
+
+def _source(checkpoint: Checkpoint) -> Source:
+    """Where the weights come from."""
+    return Source(
+        name=checkpoint.path.resolve().name,
+        model_type=checkpoint.model_type,
+        sha256=checkpoint.sha256(),
     )
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 # Pairs that training never draws: it counts its seeds up from 0.
 _FIRST_SEED = 1 << 40
-_MIN_PAIR_SIZE = 112
+# The generator's smallest size, and one that still takes well under a second a pair.
+_PAIR_SIZES = (112, 448)
 
 
 def export(
@@ -89,7 +90,8 @@ def _pairs(recipe: ExportRecipe) -> Iterator[LabelledPair]:
     """Synthetic pairs without end: squares, which the export scales to its own size."""
     from adcopilot_edge.training.synthetic import generate_pair
 
-    size = max(_MIN_PAIR_SIZE, recipe.image_height, recipe.image_width)
+    smallest, largest = _PAIR_SIZES
+    size = min(max(smallest, recipe.image_height, recipe.image_width), largest)
     return (generate_pair(seed, size=size).to_labelled() for seed in count(_FIRST_SEED))
 
 

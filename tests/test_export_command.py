@@ -1,0 +1,97 @@
+"""``adcopilot-edge export`` as a person or a script meets it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny import tiny_checkpoint
+
+from adcopilot_edge.cli import main
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "checkpoint")
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]):
+    """Run ``export``; returns exit code, stdout and stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stopped:
+            main(["export", *map(str, words)])
+        out, err = capsys.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return run
+
+
+def test_a_script_gets_one_object(call, checkpoint: Path, tmp_path: Path) -> None:
+    words = ["--image-size", "56x84", "--llm", "int8", "--parity-pairs", 1, "--json"]
+    code, out, err = call(checkpoint, "--out", tmp_path / "bundle", *words)
+    assert code == 0
+    result = json.loads(out)
+    assert result["precision"] == "vision-fp32+comparison-fp32+decoder-int8"
+    assert result["path"] == str(tmp_path / "bundle")
+    assert result["num_pairs"] == 1
+    assert all(stage["passed"] for stage in result["stages"])
+    assert err.splitlines()[:4] == ["read", "vision", "comparison", "decoder 0/2"]
+
+
+def test_a_person_gets_a_table_of_stages(call, checkpoint: Path, tmp_path: Path) -> None:
+    code, out, _ = call(
+        checkpoint, "--out", tmp_path / "bundle", "--image-size", "56", "--parity-pairs", 1
+    )
+    assert code == 0
+    assert "features" in out
+    assert "limit 0.0001" in out
+    assert (tmp_path / "bundle" / "manifest.json").is_file()
+
+
+def test_a_dry_run_writes_nothing(call, checkpoint: Path, tmp_path: Path) -> None:
+    code, out, _ = call(checkpoint, "--out", tmp_path / "bundle", "--dry-run", "--json")
+    plan = json.loads(out)
+    assert code == 0
+    assert plan["total_bytes"] == sum(plan["files"].values())
+    assert plan["peak_memory_bytes"] > plan["total_bytes"]
+    assert list(tmp_path.iterdir()) == []
+    code, out, _ = call(checkpoint, "--out", tmp_path / "bundle", "--dry-run", "--int8")
+    assert code == 0
+    assert "vision.onnx.data" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--fp16"], 2, "must be one of fp32, int8"),
+        (["--fp32", "--int8"], 2, "choose one of --fp32, --int8"),
+        (["--target", "cuda"], 2, "'cpu' only"),
+        (["--target", "tensorrt", "--fp16"], 2, "'cpu' only"),
+        (["--image-size", "100"], 2, "multiple of 28"),
+        (["--image-size", "0"], 2, "multiple of 28"),
+        (["--image-size", "large"], 2, "written 224 or 448x560"),
+        (["--image-size", "2240"], 2, "need a sequence of"),
+    ],
+)
+def test_a_wrong_setting_says_what_is_right(
+    call, checkpoint: Path, tmp_path: Path, words: list[str], code: int, message: str
+) -> None:
+    status, out, err = call(checkpoint, "--out", tmp_path / "bundle", *words)
+    assert status == code
+    assert message in err
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_checkpoint(call, tmp_path: Path) -> None:
+    code, out, err = call(tmp_path / "nowhere", "--out", tmp_path / "bundle", "--json")
+    assert code == 4
+    assert "no Hugging Face checkpoint folder" in err
+    assert json.loads(out)["error"]["kind"] == "CheckpointError"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,228 @@
+"""From checkpoint to bundle: what is written, that it is proven, that a failure leaves nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import tiny_checkpoint
+
+from adcopilot_edge.bundle import Bundle
+from adcopilot_edge.errors import ConfigError, ParityError
+from adcopilot_edge.export.checkpoint import open_checkpoint
+from adcopilot_edge.export.comparison import write_comparison_graph
+from adcopilot_edge.export.pipeline import export_bundle
+from adcopilot_edge.export.plan import plan_export
+from adcopilot_edge.export.recipe import ExportRecipe
+from adcopilot_edge.manifest import Precision
+from adcopilot_edge.runtime.inspector import Inspector
+from adcopilot_edge.runtime.verify import verify_bundle
+from adcopilot_edge.training.synthetic import generate_pair
+
+pytestmark = pytest.mark.torch
+
+PIPELINE = "adcopilot_edge.export.pipeline"
+RECIPE = ExportRecipe(image_height=112, image_width=84, num_parity_pairs=2, max_new_tokens=8)
+PAIRS = [generate_pair(seed, size=112).to_labelled() for seed in range(2)]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "checkpoint")
+
+
+@pytest.fixture(scope="module")
+def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    out = tmp_path_factory.mktemp("bundles") / "fp32"
+    return export_bundle(checkpoint, out, replace(RECIPE, max_new_tokens=64), pairs=PAIRS)
+
+
+def test_a_bundle_holds_its_files_and_its_proof(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    names = {"vision", "comparison", "decoder"}
+    assert set(manifest.graphs) == names
+    assert set(manifest.files) == {
+        *(f"{name}.onnx" for name in names),
+        *(f"{name}.onnx.data" for name in names),
+        "embedding.npy",
+        "tokenizer.json",
+        "parity.safetensors",
+    }
+    assert {path.name for path in bundle.path.iterdir()} == {*manifest.files, "manifest.json"}
+    assert manifest.precision == "vision-fp32+comparison-fp32+decoder-fp32"
+    assert manifest.source.name == "checkpoint"
+    assert manifest.parity is not None
+    assert manifest.parity.num_pairs == 2
+    assert [stage.stage for stage in manifest.parity.stages] == [
+        "patches",
+        "features",
+        "tokens",
+        "comparison_tokens",
+        "anomaly_logits",
+        "logits",
+        "greedy_ids",
+        "verdict",
+    ]
+
+
+def test_float_graphs_answer_word_for_word_as_the_checkpoint(bundle: Bundle) -> None:
+    assert bundle.manifest.parity is not None
+    errors = {stage.stage: stage.error for stage in bundle.manifest.parity.stages}
+    assert errors["patches"] == 0
+    assert errors["features"] < 1e-4
+    assert errors["greedy_ids"] == errors["verdict"] == 0
+
+
+def test_the_device_verifies_the_bundle_without_torch(bundle: Bundle) -> None:
+    report = verify_bundle(bundle.path)
+    assert report.num_pairs == 1
+    assert len(report.stages) == 8
+    assert report.first_failure is None
+
+
+def test_the_bundle_inspects(bundle: Bundle) -> None:
+    inspector = Inspector.open(bundle.path)
+    inspection = inspector.inspect(PAIRS[0].golden[:, :84], PAIRS[0].test[:, :84], task="all")
+    assert inspection.precision == bundle.manifest.precision
+    assert inspection.anomaly_map is not None
+
+
+def test_the_embedding_is_a_memory_mapped_table(bundle: Bundle, checkpoint: Path) -> None:
+    table = np.load(bundle.file("embedding.npy"), mmap_mode="r")
+    source = open_checkpoint(checkpoint).tensor("language_model.embed_tokens.weight")
+    assert table.dtype == np.float32
+    np.testing.assert_array_equal(table, source)
+
+
+@pytest.mark.parametrize(("vision", "llm"), [("int8", "fp32"), ("fp32", "int8"), ("int8", "int4")])
+def test_quantized_bundles_are_smaller_and_stay_within_their_table(
+    bundle: Bundle, checkpoint: Path, tmp_path: Path, vision: Precision, llm: Precision
+) -> None:
+    # Random weights put every verdict near one half, so that one of ten pairs may well flip.
+    recipe = replace(RECIPE, vision=vision, llm=llm)
+    quantized = export_bundle(checkpoint, tmp_path / "out", recipe, pairs=PAIRS)
+    manifest = quantized.manifest
+    assert manifest.graphs["vision"].precision == manifest.graphs["comparison"].precision == vision
+    assert manifest.graphs["decoder"].precision == llm
+    assert manifest.embedding.precision == ("fp32" if llm == "fp32" else "fp16")
+    smaller = {"vision"} if vision == "int8" else set()
+    smaller |= {"decoder"} if llm != "fp32" else set()
+    for name in smaller:
+        data = f"{name}.onnx.data"
+        assert manifest.files[data].size_bytes < bundle.manifest.files[data].size_bytes / 2
+    assert verify_bundle(quantized.path).first_failure is None
+
+
+def test_a_stock_model_has_no_comparison(tmp_path: Path) -> None:
+    checkpoint = tiny_checkpoint(tmp_path / "stock", is_stock=True)
+    bundle = export_bundle(checkpoint, tmp_path / "out", RECIPE, pairs=PAIRS[:1])
+    assert set(bundle.manifest.graphs) == {"vision", "decoder"}
+    assert bundle.manifest.model.compare_token_size == 0
+    assert bundle.manifest.parity is not None
+    assert not {stage.stage for stage in bundle.manifest.parity.stages} & {
+        "comparison_tokens",
+        "anomaly_logits",
+    }
+    inspection = Inspector.open(bundle.path).inspect(PAIRS[0].golden, PAIRS[0].golden)
+    assert inspection.anomaly_map is None
+
+
+def test_the_same_checkpoint_gives_the_same_files(bundle: Bundle, checkpoint: Path, tmp_path: Path):
+    again = export_bundle(
+        checkpoint, tmp_path / "out", replace(RECIPE, max_new_tokens=64), pairs=PAIRS
+    )
+    assert again.id == bundle.id
+
+
+def test_pairs_may_come_without_end(checkpoint: Path, tmp_path: Path) -> None:
+    endless = (PAIRS[index % 2] for index in count())
+    recipe = replace(RECIPE, num_parity_pairs=1)
+    bundle = export_bundle(checkpoint, tmp_path / "out", recipe, pairs=endless)
+    assert bundle.manifest.parity is not None
+    assert bundle.manifest.parity.num_pairs == 1
+
+
+def test_progress_names_every_step(checkpoint: Path, tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    export_bundle(
+        checkpoint,
+        tmp_path / "out",
+        RECIPE,
+        pairs=PAIRS,
+        on_step=lambda *event: seen.append(event),
+    )
+    steps = list(dict.fromkeys(step for step, _, _ in seen))
+    assert steps == [
+        "read",
+        "vision",
+        "comparison",
+        "decoder",
+        "embedding",
+        "torch",
+        "onnxruntime",
+        "package",
+    ]
+    assert [event[1:] for event in seen if event[0] == "decoder"] == [(0, 2), (1, 2), (2, 2)]
+    assert ("torch", 2, 2) in seen
+
+
+def test_an_export_without_pairs_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="at least one pair"):
+        export_bundle(checkpoint, tmp_path / "out", RECIPE, pairs=[])
+
+
+def test_a_graph_that_is_wrong_leaves_no_bundle(
+    bundle: Bundle, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_wrong_sign(path, checkpoint, **arguments):
+        settings = checkpoint.vision
+        settings.compare_minus_residual = not settings.compare_minus_residual
+        write_comparison_graph(path, checkpoint, **arguments)
+        settings.compare_minus_residual = not settings.compare_minus_residual
+
+    monkeypatch.setattr(f"{PIPELINE}.write_comparison_graph", write_wrong_sign)
+    out = tmp_path / "out"
+    with pytest.raises(ParityError, match="first at the stage 'comparison_tokens'"):
+        export_bundle(checkpoint, out, RECIPE, pairs=PAIRS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_older_bundle_survives_a_failure(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    older = export_bundle(checkpoint, out, RECIPE, pairs=PAIRS)
+
+    def fail(*_, **__):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(f"{PIPELINE}.write_embedding", fail)
+    with pytest.raises(OSError, match="no space"):
+        export_bundle(checkpoint, out, replace(RECIPE, llm="int4"), pairs=PAIRS)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert Inspector.open(out).engine.bundle.id == older.id
+
+
+def test_something_else_at_out_is_left_alone(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="is no bundle"):
+        export_bundle(checkpoint, tmp_path, RECIPE, pairs=PAIRS)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("vision", "llm"), [("fp32", "fp32"), ("int8", "int4")])
+def test_the_plan_is_what_is_written(
+    checkpoint: Path, tmp_path: Path, vision: Precision, llm: Precision
+) -> None:
+    recipe = replace(RECIPE, image_width=112, vision=vision, llm=llm, num_parity_pairs=1)
+    plan = plan_export(open_checkpoint(checkpoint), recipe)
+    bundle = export_bundle(checkpoint, tmp_path / "out", recipe, pairs=PAIRS[:1])
+    written = {name: entry.size_bytes for name, entry in bundle.manifest.files.items()}
+    assert set(plan.files) == set(written)
+    for name, size in written.items():
+        assert plan.files[name] == pytest.approx(size, rel=0.1, abs=64_000), name
+    assert json.loads(json.dumps(plan.to_json()))["total_bytes"] == plan.total
