@@ -72,7 +72,8 @@ def mrope_positions(
     """
     if mode not in COMPARE_POSITION_MODES:
         raise ConfigError(
-            f"compare_position_mode must be one of {', '.join(COMPARE_POSITION_MODES)}, got {mode!r}"
+            "compare_position_mode must be one of "
+            f"{', '.join(COMPARE_POSITION_MODES)}, got {mode!r}"
         )
     blocks: list[IntArray] = [EMPTY.ids]
     start = after.next_text

@@ -32,9 +32,7 @@ class PromptTemplate(BaseModel):
         f"<|im_start|>user\n{VISION_SPAN} is a normal sample. "
     )
     test: str = VISION_SPAN
-    question: str = (
-        " is the query sample. {question}" + END_OF_TURN + "\n<|im_start|>assistant\n"
-    )
+    question: str = " is the query sample. {question}" + END_OF_TURN + "\n<|im_start|>assistant\n"
     tasks: dict[Task, str] = {
         "verdict": "Is there any defect in the query sample? A. Yes B. No. Answer with the letter.",
         "classify": "What is the type of the defect in the query sample?",

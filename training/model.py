@@ -19,7 +19,7 @@ from transformers import (
     AutoModelForImageTextToText,
 )
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
-from transformers.core_model_loading import WeightRenaming
+from transformers.core_model_loading import WeightConverter, WeightRenaming, WeightTransform
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     Qwen2_5_VisionTransformerPretrainedModel,
@@ -48,7 +48,7 @@ class ImageFeatures(BaseModelOutputWithPooling):
     in the same order, or None without the head.
     """
 
-    pooler_output: tuple[Tensor, ...] | None = None
+    pooler_output: tuple[Tensor, ...] | None = None  # type: ignore[assignment] # as upstream
     patch_features: tuple[Tensor, ...] | None = None
     anomaly_logits: tuple[Tensor, ...] | None = None
 
@@ -75,8 +75,10 @@ class ADCopilotVisionTower(Qwen2_5_VisionTransformerPretrainedModel):
 
     def to_patch_order(self, features: Tensor, grid_thw: Tensor) -> Tensor:
         """Undo the window permutation of ``features`` (N, C): rows in the processor's order."""
+        patch_size = self.config.patch_size
+        assert isinstance(patch_size, int)
         window_index, _ = get_vision_window_index(
-            grid_thw, self.spatial_merge_size, self.window_size, self.patch_size
+            grid_thw, self.spatial_merge_size, self.window_size, patch_size
         )
         cells = features.unflatten(0, (-1, self.spatial_merge_unit))
         return cells[torch.argsort(window_index)].flatten(0, 1)
@@ -89,6 +91,8 @@ class ADCopilotVisionTower(Qwen2_5_VisionTransformerPretrainedModel):
         features: per image (N, C) in patch order.
         """
         encoder = self.compare_visual_encoder
+        if encoder is None:
+            raise ValueError("this model has no Comparison Encoder (compare_token_size is 0)")
         rotary = None
         if self.config.compare_rope:
             position_ids = get_vision_position_ids(grid_thw, self.spatial_merge_size)
@@ -160,12 +164,14 @@ class ADCopilotModel(Qwen2_5_VLModel):
     def get_image_features(
         self,
         pixel_values: Tensor,
-        image_grid_thw: Tensor,
+        image_grid_thw: Tensor | None,
         *,
         images_per_sample: Sequence[int] | None = None,
         **kwargs: Any,
     ) -> ImageFeatures:
         """Merged and comparison tokens of all images; without counts they are one sample's."""
+        if image_grid_thw is None:
+            raise ValueError("pixel_values need image_grid_thw, the patches of each image")
         outputs = self.visual(pixel_values.type(self.visual.dtype), grid_thw=image_grid_thw)
         sizes = image_grid_thw.prod(-1)
         merged = outputs.pooler_output.split((sizes // self.visual.spatial_merge_unit).tolist())
@@ -218,7 +224,7 @@ class ADCopilotModel(Qwen2_5_VLModel):
             **kwargs,
         )
 
-    def get_rope_index(
+    def get_rope_index(  # type: ignore[override] # no videos
         self,
         input_ids: Tensor,
         mm_token_type_ids: Tensor,
@@ -228,7 +234,7 @@ class ADCopilotModel(Qwen2_5_VLModel):
     ) -> tuple[Tensor, Tensor]:
         """Position ids (3, B, T) and deltas (B, 1), comparison tokens included (spec section 5)."""
         grids = iter([] if image_grid_thw is None else image_grid_thw.tolist())
-        merge = self.config.vision_config.spatial_merge_size
+        merge = self.config.vision.spatial_merge_size
         ids = torch.zeros(3, *input_ids.shape, dtype=torch.long)
         deltas = []
         for row, types in enumerate(mm_token_type_ids.cpu()):
@@ -261,7 +267,7 @@ class ADCopilotForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         super(Qwen2_5_VLForConditionalGeneration, self).__init__(config)
         self.model = ADCopilotModel(config)
         self.lm_head = nn.Linear(
-            config.text_config.hidden_size, config.text_config.vocab_size, bias=False
+            config.text.hidden_size, config.text.vocab_size, bias=False
         )
         self.post_init()
 
@@ -275,12 +281,12 @@ class YangJianForConditionalGeneration(ADCopilotForConditionalGeneration):
 class _LoadOnlyRenaming(WeightRenaming):
     """A renaming for a spelling that is read but never written."""
 
-    def reverse_transform(self) -> WeightRenaming:
+    def reverse_transform(self) -> WeightTransform:
         """A renaming that finds nothing in memory, so that saving keeps the plain name."""
         return self.copy(self._original_source_patterns, self._original_target_patterns)
 
 
-def _renamings() -> list[WeightRenaming]:
+def _renamings() -> list[WeightConverter | WeightRenaming]:
     """The layout on disk (spec 3.5): ``visual.*`` and ``model.layers.*``; in-memory names load too.
 
     Where the queries are an embedding module, the same tensor is ``query_embeddings.weight``.

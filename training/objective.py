@@ -55,7 +55,9 @@ def run_batch(model: ADCopilotForConditionalGeneration, batch: Batch) -> Outputs
 def compute_losses(outputs: Outputs, target: Tensor) -> dict[str, Tensor]:
     """The unweighted losses: one a task, and ``anomaly_map`` when the model has the head."""
     tokens = functional.cross_entropy(outputs.logits.float(), outputs.labels, reduction="none")
-    losses = {task: tokens[outputs.kinds == kind].mean() for kind, task in enumerate(TASKS)}
+    losses: dict[str, Tensor] = {
+        task: tokens[outputs.kinds == kind].mean() for kind, task in enumerate(TASKS)
+    }
     if outputs.anomaly_logits is not None:
         losses["anomaly_map"] = functional.binary_cross_entropy_with_logits(
             outputs.anomaly_logits.float(), target

@@ -48,7 +48,12 @@ def build_processor(recipe: ModelRecipe, image_size: int) -> ADCopilotProcessor:
 
 def build_config(recipe: ModelRecipe, tokenizer: PreTrainedTokenizerFast) -> ADCopilotConfig:
     """The configuration that ``recipe`` describes, with the tokenizer's ids."""
-    token_id = tokenizer.convert_tokens_to_ids
+
+    def token_id(token: str) -> int:
+        number = tokenizer.convert_tokens_to_ids(token)
+        assert isinstance(number, int)
+        return number
+
     return ADCopilotConfig(
         text_config={
             "vocab_size": -(-len(tokenizer) // _VOCAB_MULTIPLE) * _VOCAB_MULTIPLE,
