@@ -1,0 +1,179 @@
+"""The forms of a linear layer against onnxruntime's own quantizers on the same weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+from onnxruntime.quantization import QuantFormat, quantize_dynamic
+from onnxruntime.quantization.matmul_nbits_quantizer import (
+    DefaultWeightOnlyQuantConfig,
+    MatMulNBitsQuantizer,
+)
+from safetensors.numpy import save_file
+from tiny import open_session
+
+from adcopilot_edge.export import weights
+from adcopilot_edge.export.checkpoint import Checkpoint, TensorEntry
+from adcopilot_edge.export.graph import new_graph
+from adcopilot_edge.export.linear import BlockForm, DynamicInt8Form, FloatForm, LinearForm
+from adcopilot_edge.export.weights import Linear
+from adcopilot_edge.training.config import ADCopilotConfig
+from adcopilot_edge.types import FloatArray
+
+pytestmark = pytest.mark.torch
+
+# Two stacked layers; 80 inputs are two and a half blocks of 32.
+INPUTS, OUTPUTS = 80, (24, 40)
+BATCH = 7
+
+
+@pytest.fixture(scope="module")
+def layer(tmp_path_factory: pytest.TempPathFactory) -> Linear:
+    """A stack of two layers with outliers, one of them without a bias."""
+    rng = np.random.default_rng(0)
+    tensors = {
+        f"{name}.weight": rng.standard_t(4, (size, INPUTS)).astype(np.float32)
+        for name, size in zip("ab", OUTPUTS, strict=True)
+    }
+    tensors["b.bias"] = rng.standard_normal(OUTPUTS[1]).astype(np.float32)
+    path = tmp_path_factory.mktemp("layer") / "model.safetensors"
+    save_file(tensors, path)
+    entries = {name: TensorEntry(path, name, array.shape, "F32") for name, array in tensors.items()}
+    config = ADCopilotConfig()
+    checkpoint = Checkpoint(path.parent, "ad_copilot", config, entries)
+    return Linear(checkpoint, "stack", ("a", "b"))
+
+
+@pytest.fixture(scope="module")
+def rows() -> FloatArray:
+    return np.random.default_rng(1).standard_normal((BATCH, INPUTS)).astype(np.float32)
+
+
+def ours(path: Path, form: LinearForm, layer: Linear, rows: FloatArray) -> FloatArray:
+    """The layer's outputs (BATCH, 64) in our form."""
+    with new_graph(path) as graph:
+        value = graph.input("rows", ("T", INPUTS))
+        graph.output(form.apply(graph, value, layer), "product", ("T", sum(OUTPUTS)))
+    return run(path, rows)
+
+
+def run(path: Path, rows: FloatArray) -> FloatArray:
+    (product,) = open_session(path).run(None, {"rows": rows})
+    return np.asarray(product)
+
+
+def float_model(layer: Linear) -> onnx.ModelProto:
+    """The same layer as a person would write it: a product and a sum."""
+    bias = layer.bias()
+    assert bias is not None
+    nodes = [
+        helper.make_node("MatMul", ["rows", "weight"], ["raw"], name="matmul"),
+        helper.make_node("Add", ["raw", "bias"], ["product"], name="add"),
+    ]
+    initializers = [
+        numpy_helper.from_array(np.ascontiguousarray(layer.matrix().T), "weight"),
+        numpy_helper.from_array(bias, "bias"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "layer",
+        [helper.make_tensor_value_info("rows", onnx.TensorProto.FLOAT, ["T", INPUTS])],
+        [helper.make_tensor_value_info("product", onnx.TensorProto.FLOAT, ["T", sum(OUTPUTS)])],
+        initializers,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def exact(layer: Linear, rows: FloatArray) -> FloatArray:
+    bias = layer.bias()
+    assert bias is not None
+    return rows @ layer.matrix().T + bias
+
+
+def test_a_layer_without_a_bias_adds_nothing(layer: Linear) -> None:
+    bias = layer.bias()
+    assert bias is not None
+    assert bias.shape == (sum(OUTPUTS),)
+    assert not bias[: OUTPUTS[0]].any()
+    assert bias[OUTPUTS[0] :].all()
+
+
+def test_float(tmp_path: Path, layer: Linear, rows: FloatArray) -> None:
+    product = ours(tmp_path / "layer.onnx", FloatForm(), layer, rows)
+    np.testing.assert_allclose(product, exact(layer, rows), atol=1e-5, rtol=0)
+
+
+def test_int8_is_what_quantize_dynamic_makes(
+    tmp_path: Path, layer: Linear, rows: FloatArray
+) -> None:
+    theirs = tmp_path / "theirs.onnx"
+    quantize_dynamic(
+        float_model(layer),
+        theirs,
+        op_types_to_quantize=["MatMul"],
+        per_channel=True,
+        reduce_range=True,
+    )
+    product = ours(tmp_path / "ours.onnx", DynamicInt8Form(), layer, rows)
+    # The integers are the same; scales are multiplied in another order.
+    np.testing.assert_allclose(product, run(theirs, rows), atol=1e-5, rtol=0)
+    error = np.abs(product - exact(layer, rows)).max() / np.abs(product).max()
+    assert 1e-4 < error < 0.1
+
+
+def test_int8_cannot_overflow_the_pair_sums_of_x86_without_vnni() -> None:
+    assert 2 * 255 * DynamicInt8Form().limit <= np.iinfo(np.int16).max
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("block_size", [16, 32])
+def test_blocks_are_what_the_quantizer_of_onnxruntime_makes(
+    tmp_path: Path, layer: Linear, rows: FloatArray, bits: Literal[4, 8], block_size: int
+) -> None:
+    settings = DefaultWeightOnlyQuantConfig(
+        block_size=block_size,
+        is_symmetric=False,
+        bits=bits,
+        quant_format=QuantFormat.QOperator,
+    )
+    quantizer = MatMulNBitsQuantizer(float_model(layer), algo_config=settings)
+    quantizer.process()
+    theirs = tmp_path / "theirs.onnx"
+    quantizer.model.save_model_to_file(str(theirs))
+    form = BlockForm(bits=bits, block_size=block_size)
+    product = ours(tmp_path / "ours.onnx", form, layer, rows)
+    np.testing.assert_allclose(product, run(theirs, rows), atol=1e-5, rtol=0)
+    error = np.abs(product - exact(layer, rows)).max() / np.abs(product).max()
+    assert error < (0.2 if bits == 4 else 0.02)
+
+
+@pytest.mark.parametrize("form", [FloatForm(), BlockForm(bits=4, block_size=32)])
+def test_a_matrix_read_in_pieces_gives_the_same_file(
+    tmp_path: Path,
+    layer: Linear,
+    rows: FloatArray,
+    form: LinearForm,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = ours(tmp_path / "whole.onnx", form, layer, rows)
+    monkeypatch.setattr(weights, "CHUNK_VALUES", 5 * INPUTS)
+    assert [len(chunk) for chunk in layer.chunks()] == [5, 5, 5, 5, 4, *[5] * 8]
+    pieces = ours(tmp_path / "pieces.onnx", form, layer, rows)
+    np.testing.assert_array_equal(pieces, whole)
+    names = [tmp_path / f"{name}.onnx.data" for name in ("whole", "pieces")]
+    assert names[0].read_bytes() == names[1].read_bytes()
+
+
+@pytest.mark.parametrize("form", [FloatForm(), DynamicInt8Form(), BlockForm(bits=4, block_size=32)])
+def test_the_size_is_known_beforehand(
+    tmp_path: Path, layer: Linear, rows: FloatArray, form: LinearForm
+) -> None:
+    ours(tmp_path / "layer.onnx", form, layer, rows)
+    written = sum(path.stat().st_size for path in tmp_path.iterdir())
+    bias_and_nodes = 4 * sum(OUTPUTS) + 2_500
+    assert 0 <= written - form.weight_bytes(sum(OUTPUTS), INPUTS) < bias_and_nodes
