@@ -1,6 +1,6 @@
 """How far each stage of a bundle may be from the checkpoint: one table a precision, with reasons.
 
-Errors in brackets are the largest seen on trained nano weights (40 pairs, 224 px) and on random
+Errors in brackets are the largest seen on trained nano weights (20 to 40 pairs, 224 px) and on random
 tiny weights, whose errors nothing has learned to ignore.
 """
 
@@ -19,7 +19,7 @@ Stages = Mapping[str, AnyArray]
 # float32 against float32: only the order of sums differs.
 _FLOAT = {
     "patches": Tolerance("max_abs", 1e-6),  # [0]
-    "features": Tolerance("max_abs", 1e-4),  # [6e-5 at features up to 70]
+    "features": Tolerance("max_abs", 1e-4),  # [4e-5 at features up to 138]
     "tokens": Tolerance("max_rel", 5e-5),  # [1e-6]
     "comparison_tokens": Tolerance("max_rel", 5e-5),  # [5e-6]
     "anomaly_logits": Tolerance("max_abs", 1e-3),  # [1e-5]
@@ -28,7 +28,7 @@ _FLOAT = {
     "verdict": Tolerance("mismatches", 0),
 }
 # Released towers have features in the thousands, where float32 itself has no 1e-4.
-_LARGE_FEATURE = 100.0
+_LARGE_FEATURE = 300.0
 _LARGE_FEATURES = Tolerance("max_rel", 1e-5)
 
 # UINT8 inputs of every layer: 1/255 of its range a layer, and the attention amplifies some.
