@@ -1,7 +1,7 @@
 """How far each stage of a bundle may be from the checkpoint: one table a precision, with reasons.
 
-Errors in brackets are the largest seen on trained nano weights (20 to 40 pairs, 224 px) and on random
-tiny weights, whose errors nothing has learned to ignore.
+Errors in brackets are the largest seen on trained nano weights (20 to 40 pairs, 224 px) and on
+random tiny weights, whose errors nothing has learned to ignore.
 """
 
 from __future__ import annotations

@@ -95,3 +95,15 @@ def test_no_checkpoint(call, tmp_path: Path) -> None:
     assert "no Hugging Face checkpoint folder" in err
     assert json.loads(out)["error"]["kind"] == "CheckpointError"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_learns_what_to_install(
+    call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(name: str) -> None:
+        assert name == "torch"
+
+    monkeypatch.setattr("importlib.util.find_spec", find)
+    code, _, err = call(tmp_path, "--out", tmp_path / "bundle")
+    assert code == 2
+    assert "pip install 'adcopilot-edge[export]'" in err

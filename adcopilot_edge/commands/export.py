@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Iterator
 from itertools import count
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from adcopilot_edge.manifest import Precision
     from adcopilot_edge.types import LabelledPair
 
+_PACKAGES = ("torch", "transformers", "onnx_ir", "onnxruntime")
 # Pairs that training never draws: it counts its seeds up from 0.
 _FIRST_SEED = 1 << 40
 # The generator's smallest size, and one that still takes well under a second a pair.
@@ -61,14 +63,13 @@ def export(
     precisions = [name for name, is_chosen in chosen.items() if is_chosen] or ["fp32"]
     if len(precisions) > 1:
         raise ConfigError(f"choose one of --{', --'.join(precisions)}")
-    try:
-        from adcopilot_edge.export.checkpoint import open_checkpoint
-        from adcopilot_edge.export.pipeline import export_bundle
-        from adcopilot_edge.export.plan import plan_export
-        from adcopilot_edge.export.recipe import ExportRecipe, parse_image_size
-    except ImportError as err:
-        package = (err.name or "torch").partition(".")[0]
-        raise MissingExtraError(feature="export", extra="export", package=package) from err
+    for package in _PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(feature="export", extra="export", package=package)
+    from adcopilot_edge.export.checkpoint import open_checkpoint
+    from adcopilot_edge.export.pipeline import export_bundle
+    from adcopilot_edge.export.plan import plan_export
+    from adcopilot_edge.export.recipe import ExportRecipe, parse_image_size
 
     height, width = parse_image_size(image_size)
     recipe = ExportRecipe(
