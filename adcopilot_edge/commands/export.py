@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from adcopilot_edge.types import LabelledPair
 
 _PACKAGES = ("torch", "transformers", "onnx_ir", "onnxruntime")
-# Pairs that training never draws: it counts its seeds up from 0.
+# Far above the seeds that training and its evaluations draw from.
 _FIRST_SEED = 1 << 40
 # The generator's smallest size, and one that still takes well under a second a pair.
 _PAIR_SIZES = (112, 448)
