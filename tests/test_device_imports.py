@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 WITHOUT_WORKSHOP = """
 import sys
 for name in ("torch", "transformers", "onnx", "onnx_ir", "onnxscript"):
@@ -54,7 +52,5 @@ def test_every_device_module_imports() -> None:
 
 def test_a_whole_inspection(repository: Path) -> None:
     assets = repository / "adcopilot_edge" / "assets"
-    if not (assets / "nano" / "manifest.json").is_file():
-        pytest.skip("the embedded bundle is not built yet")
     golden, test = assets / "samples" / "golden.png", assets / "samples" / "test.png"
     assert {*run_on_device(INSPECT_A_PAIR, golden, test)} <= {"normal", "anomaly", "uncertain"}

@@ -88,16 +88,24 @@ def test_answers_agree_with_the_truth() -> None:
         assert ("no defect" in describe.answer) != pair.is_anomaly
 
 
-def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
+def test_a_killed_run_that_is_resumed_ends_with_the_same_weights(tmp_path: Path) -> None:
     whole = train(tiny_recipe(steps=4), tmp_path / "whole", workers=0)
-    train(tiny_recipe(steps=4).model_copy(update={"steps": 2}), tmp_path / "half", workers=0)
-    log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").open(encoding="utf-8")]
-    assert [event["step"] for event in log if event["event"] == "step"] == [1, 2, 3, 4]
+    text = (tmp_path / "whole" / "log.jsonl").read_text(encoding="utf-8")
+    events = [json.loads(line) for line in text.splitlines()]
+    assert [event["step"] for event in events if event["event"] == "step"] == [1, 2, 3, 4]
     assert whole.scores["synthetic"]["num_pairs"] == 4
-    resumed = train(tiny_recipe(steps=4), tmp_path / "half", resume=True, workers=0)
-    assert resumed.steps == 4
-    names = load_file(resumed.checkpoint / "model.safetensors").keys()
-    assert names == load_file(whole.checkpoint / "model.safetensors").keys()
+
+    def die(event: dict[str, Any]) -> None:
+        if event["event"] == "step" and event["step"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_recipe(steps=4), tmp_path / "killed", workers=0, report=die)
+    resumed = train(tiny_recipe(steps=4), tmp_path / "killed", resume=True, workers=0)
+    expected = load_file(whole.checkpoint / "model.safetensors")
+    found = load_file(resumed.checkpoint / "model.safetensors")
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
 
 
 def test_a_run_is_not_overwritten_or_continued_by_another_recipe(tmp_path: Path) -> None:
