@@ -266,9 +266,7 @@ class ADCopilotForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
     def __init__(self, config: ADCopilotConfig) -> None:
         super(Qwen2_5_VLForConditionalGeneration, self).__init__(config)
         self.model = ADCopilotModel(config)
-        self.lm_head = nn.Linear(
-            config.text.hidden_size, config.text.vocab_size, bias=False
-        )
+        self.lm_head = nn.Linear(config.text.hidden_size, config.text.vocab_size, bias=False)
         self.post_init()
 
 
