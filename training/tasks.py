@@ -30,7 +30,7 @@ class Exchange:
 
 
 def exchanges(pair: LabelledPair, rng: random.Random) -> list[Exchange]:
-    """All four exchanges about ``pair``; some of the verdicts have the letters swapped."""
+    """All four exchanges about ``pair``; some verdicts have their letters swapped."""
     return [_exchange(task, pair, rng) for task in TASKS]
 
 

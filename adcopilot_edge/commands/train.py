@@ -44,6 +44,8 @@ def train(
     """
     if preview is not None:
         _draw_preview(preview)
+        if as_json:
+            print_json({"preview": str(preview)})
         return
     from adcopilot_edge.errors import MissingExtraError
 
