@@ -11,12 +11,14 @@ import pytest
 import tiny
 import torch
 from safetensors.torch import load_file
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPatchEmbed
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.positions import TextSpan, mrope_positions
 from adcopilot_edge.training.data import patch_targets
 from adcopilot_edge.training.loop import train
 from adcopilot_edge.training.packing import IGNORED, Branch, collate, pack
+from adcopilot_edge.training.parts import PARTS, part_of, train_only, trainable
 from adcopilot_edge.training.recipe import TrainRecipe, load_recipe
 from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.training.tasks import exchanges
@@ -24,13 +26,14 @@ from adcopilot_edge.training.tasks import exchanges
 pytestmark = pytest.mark.torch
 
 
-def tiny_recipe(**changes: Any) -> TrainRecipe:
+def tiny_recipe(steps: int, **changes: Any) -> TrainRecipe:
     nano = load_recipe("nano")
     schedule = nano.schedule.model_copy(
         update={"log_every_steps": 1, "evaluation_pairs": 4, "checkpoint_every_steps": 2}
     )
-    small = {"batch_size": 2, "image_size": 112, "model": tiny.RECIPE, "schedule": schedule}
-    return nano.model_copy(update={"name": "tiny", **small, **changes})
+    stages = tuple(stage.model_copy(update={"batch_size": 2}) for stage in nano.stages)
+    small = {"stages": stages, "image_size": 112, "model": tiny.RECIPE, "schedule": schedule}
+    return nano.model_copy(update={"name": "tiny", **small, **changes}).with_steps(steps)
 
 
 def test_the_nano_recipe_is_valid_and_small() -> None:
@@ -88,20 +91,91 @@ def test_answers_agree_with_the_truth() -> None:
         assert ("no defect" in describe.answer) != pair.is_anomaly
 
 
-def test_a_killed_run_that_is_resumed_ends_with_the_same_weights(tmp_path: Path) -> None:
-    whole = train(tiny_recipe(steps=4), tmp_path / "whole", workers=0)
+def test_every_parameter_has_a_part_and_only_the_chosen_parts_learn() -> None:
+    model = tiny.tiny_model(tiny.tiny_config())
+    names = [name for name, _ in model.named_parameters()]
+    assert {part_of(name) for name in names} == set(PARTS)
+    assert part_of("model.visual.compare_visual_encoder.decoder_mlp.up_proj.weight") == "queries"
+    assert part_of("model.visual.compare_visual_encoder.anomaly_map.bias") == "comparison"
+    train_only(model, ["queries", "language"])
+    assert {part_of(name) for name, _ in trainable(model)} == {"queries", "language"}
+
+
+def test_steps_are_shared_among_the_stages() -> None:
+    recipe = load_recipe("nano")
+    for steps in (3, 4, 20, 5000):
+        shared = [stage.steps for stage in recipe.with_steps(steps).stages]
+        assert sum(shared) == steps
+        assert min(shared) >= 1
+    assert recipe.with_steps(recipe.steps) == recipe
+    with pytest.raises(ConfigError, match="3 stages"):
+        recipe.with_steps(2)
+
+
+def test_a_stage_changes_only_what_it_trains(tmp_path: Path) -> None:
+    recipe = tiny_recipe(steps=3)
+    see, say, _ = recipe.stages
+    first = train(recipe.model_copy(update={"stages": (see,)}), tmp_path / "one", workers=0)
+    both = train(recipe.model_copy(update={"stages": (see, say)}), tmp_path / "two", workers=0)
+    before = load_file(first.checkpoint / "model.safetensors")
+    after = load_file(both.checkpoint / "model.safetensors")
+    changed = {part_of(name) for name in before if not torch.equal(before[name], after[name])}
+    assert changed == set(say.trains)
+    assert first.scores["synthetic"]["verdict"] is None
+    assert both.scores["synthetic"]["verdict"] is not None
+
+
+def test_pointed_queries_attend_where_the_map_is_high() -> None:
+    encoder = tiny.tiny_model(tiny.tiny_config()).model.visual.compare_visual_encoder
+    assert encoder is not None
+    assert encoder.anomaly_map is not None
+    encoder.init_weights()
+    encoder.point_queries_at_map()
+    attention = encoder.decoder_cross_attn
+    direction = encoder.anomaly_map.weight[0].detach()
+    features = torch.randn(1, 40, len(direction))
+    features[0, 7] = 4 * direction / direction.norm() * len(direction) ** 0.5
+    normed = encoder.decoder_norm1(features)
+    width, head_dim = attention.q_proj.out_features, len(direction) // attention.num_heads
+    q = attention.q_proj(encoder.decoder_norm1(encoder.query_embeddings))[:, :head_dim]
+    k = attention.kv(normed)[0, :, :width][:, :head_dim]
+    weights = (q @ k.T * head_dim**-0.5).softmax(-1)
+    assert float(weights[:, 7].detach().median()) > 0.9
+
+
+def test_the_patch_embedding_equals_the_stock_convolution() -> None:
+    vision = tiny.tiny_config().vision
+    assert isinstance(vision.patch_size, int)
+    stock = Qwen2_5_VisionPatchEmbed(
+        patch_size=vision.patch_size,
+        temporal_patch_size=vision.temporal_patch_size,
+        in_channels=vision.in_channels,
+        embed_dim=vision.hidden_size,
+    )
+    ours = tiny.tiny_model(tiny.tiny_config()).model.visual.patch_embed
+    ours.load_state_dict(stock.state_dict())
+    patches = torch.randn(12, 3 * vision.temporal_patch_size * vision.patch_size**2)
+    torch.testing.assert_close(ours(patches), stock(patches), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kill_at", [1, 3, 5])
+def test_a_killed_run_that_is_resumed_ends_with_the_same_weights(
+    tmp_path: Path, kill_at: int
+) -> None:
+    # Steps 1, 2 see; 3 says; 4 and 5 train all: the kill comes behind two boundaries of stages.
+    whole = train(tiny_recipe(steps=5), tmp_path / "whole", workers=0)
     text = (tmp_path / "whole" / "log.jsonl").read_text(encoding="utf-8")
     events = [json.loads(line) for line in text.splitlines()]
-    assert [event["step"] for event in events if event["event"] == "step"] == [1, 2, 3, 4]
+    assert [event["step"] for event in events if event["event"] == "step"] == [1, 2, 3, 4, 5]
     assert whole.scores["synthetic"]["num_pairs"] == 4
 
     def die(event: dict[str, Any]) -> None:
-        if event["event"] == "step" and event["step"] == 3:
+        if event["event"] == "step" and event["step"] == kill_at:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(tiny_recipe(steps=4), tmp_path / "killed", workers=0, report=die)
-    resumed = train(tiny_recipe(steps=4), tmp_path / "killed", resume=True, workers=0)
+        train(tiny_recipe(steps=5), tmp_path / "killed", workers=0, report=die)
+    resumed = train(tiny_recipe(steps=5), tmp_path / "killed", resume=True, workers=0)
     expected = load_file(whole.checkpoint / "model.safetensors")
     found = load_file(resumed.checkpoint / "model.safetensors")
     assert expected.keys() == found.keys()
@@ -109,8 +183,8 @@ def test_a_killed_run_that_is_resumed_ends_with_the_same_weights(tmp_path: Path)
 
 
 def test_a_run_is_not_overwritten_or_continued_by_another_recipe(tmp_path: Path) -> None:
-    train(tiny_recipe(steps=1), tmp_path, workers=0)
+    train(tiny_recipe(steps=3), tmp_path, workers=0)
     with pytest.raises(ConfigError, match="--resume"):
-        train(tiny_recipe(steps=2), tmp_path, workers=0)
-    with pytest.raises(ConfigError, match="batch_size"):
-        train(tiny_recipe(steps=2, batch_size=3), tmp_path, resume=True, workers=0)
+        train(tiny_recipe(steps=3), tmp_path, workers=0)
+    with pytest.raises(ConfigError, match="stages"):
+        train(tiny_recipe(steps=5), tmp_path, resume=True, workers=0)

@@ -26,7 +26,7 @@ _RECIPE_NAME = "recipe.json"
 
 @dataclass(frozen=True, slots=True)
 class TrainingState:
-    """What a resumed run needs beside the weights: steps done, the optimizer, the best metric."""
+    """What a resumed run needs beside the weights: steps done, the stage's optimizer."""
 
     step: int
     optimizer: dict[str, Any]
@@ -72,14 +72,14 @@ def find_checkpoint(run: Path) -> Path | None:
 
 
 def load_state(checkpoint: Path, recipe: TrainRecipe) -> TrainingState:
-    """The training state of ``checkpoint``, made by the same recipe but for its length.
+    """The training state of ``checkpoint``, made by the same recipe but for its schedule.
 
     Raises ConfigError when the recipe differs: its steps would not be comparable.
     """
     stored = json.loads((checkpoint / _RECIPE_NAME).read_text(encoding="utf-8"))
     wanted = json.loads(recipe.model_dump_json())
     changed = sorted(
-        key for key in wanted if key not in ("steps", "schedule") and stored.get(key) != wanted[key]
+        key for key in wanted if key != "schedule" and stored.get(key) != wanted[key]
     )
     if changed:
         raise ConfigError(

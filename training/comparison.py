@@ -30,6 +30,10 @@ _ALIGNED_FREQUENCIES = 2
 # The map starts near the share of defective patches, so that the first steps are not spent on it.
 _ANOMALY_PRIOR_LOGIT = -3.5
 
+# Key gain along the map's direction and query bias of a head pointed at the map.
+_POINTED_KEY_GAIN = 12.0
+_POINTED_QUERY_BIAS = 4.0
+
 
 class FeatureBatch(NamedTuple):
     """Features of one image a row, zero-padded at the end to the longest.
@@ -148,6 +152,24 @@ class ComparisonEncoder(nn.Module):
         keys = second.kv.weight[:width]
         init.copy_(second.kv.weight, torch.cat([keys, torch.eye(width)]))
         init.copy_(second.proj.weight, -torch.diag(taken.flatten()))
+
+    @torch.no_grad()
+    def point_queries_at_map(self) -> None:
+        """Let half of the query decoder's heads attend where the anomaly map is high.
+
+        A start for learned queries behind a trained map: one key dimension of each such head
+        reads the map's direction, and every query asks for it. Training goes on from there.
+
+        Raises ValueError without the anomaly-map head.
+        """
+        if self.anomaly_map is None:
+            raise ValueError("this model has no anomaly map to point the queries at")
+        attention = self.decoder_cross_attn
+        head_dim = attention.q_proj.out_features // attention.num_heads
+        direction = self.anomaly_map.weight[0] / self.anomaly_map.weight.norm()
+        for head in range((attention.num_heads + 1) // 2):
+            attention.kv.weight[head * head_dim] = direction * _POINTED_KEY_GAIN
+            attention.q_proj.bias[head * head_dim] = _POINTED_QUERY_BIAS
 
     def forward(
         self, previous: FeatureBatch, current: FeatureBatch

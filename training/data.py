@@ -27,9 +27,9 @@ from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.training.tasks import chosen_exchanges
 from adcopilot_edge.types import TASKS, FloatArray, LabelledPair, MaskArray
 
-# A patch belongs to a defect when the defect, grown by half a patch, covers it: boxes around the
-# regions of the map then leave the margin that people leave around a defect.
-_MAP_MARGIN_PX = 7
+# A patch belongs to a defect when the defect, grown by this margin, covers it: boxes around the
+# regions of the map then leave the room that people leave around a defect.
+_MAP_MARGIN_PX = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,13 +28,14 @@ class QuickScores:
 
     verdict: balanced accuracy of the answer letter. map_verdict: the same when the map's largest
     value decides at 0.5. map_iou: intersection over union of patches marked and patches covered by
-    a defect, all pairs together. token_accuracy: share of answer tokens predicted, per task.
+    a defect, all pairs together. token_accuracy: share of answer tokens predicted, per task. What
+    was not asked or has no head is None.
     """
 
     num_pairs: int
-    verdict: float
-    map_verdict: float
-    map_iou: float
+    verdict: float | None
+    map_verdict: float | None
+    map_iou: float | None
     token_accuracy: dict[str, float]
 
     def to_json(self) -> dict[str, object]:
@@ -48,9 +49,13 @@ def quick_scores(
     builder: SampleBuilder,
     pairs: Sequence[LabelledPair],
     *,
+    has_text: bool = True,
     batch_size: int = 32,
 ) -> QuickScores:
-    """Evaluate ``model`` on ``pairs`` of its image size. The model's mode is left as it was."""
+    """Evaluate ``model`` on ``pairs`` of its image size. The model's mode is left as it was.
+
+    has_text: also ask the language model; without it only the map is scored.
+    """
     was_training = model.training
     model.eval()
     yes, no = (builder.encode(letter)[0] for letter in (DEFAULT_PROMPT.yes, DEFAULT_PROMPT.no))
@@ -60,31 +65,33 @@ def quick_scores(
     for start in range(0, len(pairs), batch_size):
         chosen = pairs[start : start + batch_size]
         batch = builder.batch([builder.build(pair, random.Random(pair.name)) for pair in chosen])
-        outputs = run_batch(model, batch)
-        correct = (outputs.logits.argmax(-1) == outputs.labels).float()
-        for kind, found in hits.items():
-            found += correct[outputs.kinds == kind].tolist()
-        # The letter is the first of a verdict's two answer tokens; the other ends the turn.
-        is_letter = (outputs.labels == yes) | (outputs.labels == no)
-        letters = outputs.logits[is_letter & (outputs.kinds == _VERDICT_KIND)][:, [yes, no]]
-        wanted = outputs.labels[is_letter & (outputs.kinds == _VERDICT_KIND)]
-        is_right = (letters.argmax(-1) == 0) == (wanted == yes)
+        outputs = run_batch(model, batch, has_text=has_text)
         anomalous = np.array([pair.is_anomaly for pair in chosen])
         truth.append(anomalous)
-        said.append(np.where(is_right.numpy(), anomalous, ~anomalous))
+        if outputs.words is not None:
+            words = outputs.words
+            correct = (words.logits.argmax(-1) == words.labels).float()
+            for kind, found in hits.items():
+                found += correct[words.kinds == kind].tolist()
+            # The letter is the first of a verdict's two answer tokens; the other ends the turn.
+            is_letter = (words.labels == yes) | (words.labels == no)
+            asked = is_letter & (words.kinds == _VERDICT_KIND)
+            is_right = (words.logits[asked][:, [yes, no]].argmax(-1) == 0) == (
+                words.labels[asked] == yes
+            )
+            said.append(np.where(is_right.numpy(), anomalous, ~anomalous))
         if outputs.anomaly_logits is not None:
             marked, covered = outputs.anomaly_logits > 0, batch.target > 0.5
             intersection += int((marked & covered).sum())
             union += int((marked | covered).sum())
             map_said.append(marked.any(1).numpy())
     model.train(was_training)
+    decided = np.concatenate(truth)
     return QuickScores(
         num_pairs=len(pairs),
-        verdict=balanced_accuracy(np.concatenate(truth), np.concatenate(said)),
-        map_verdict=balanced_accuracy(np.concatenate(truth), np.concatenate(map_said))
-        if map_said
-        else float("nan"),
-        map_iou=intersection / union if union else float("nan"),
+        verdict=balanced_accuracy(decided, np.concatenate(said)) if said else None,
+        map_verdict=balanced_accuracy(decided, np.concatenate(map_said)) if map_said else None,
+        map_iou=intersection / union if union else None,
         token_accuracy={
             TASKS[kind]: float(np.mean(found)) for kind, found in hits.items() if found
         },

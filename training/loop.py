@@ -30,8 +30,9 @@ from adcopilot_edge.training.data import Batch, SampleBuilder, SyntheticDataset
 from adcopilot_edge.training.evaluation import quick_scores
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.objective import compute_losses, run_batch, weighted_sum
+from adcopilot_edge.training.parts import train_only, trainable
 from adcopilot_edge.training.processor import ADCopilotProcessor
-from adcopilot_edge.training.recipe import OptimizerRecipe, TrainRecipe
+from adcopilot_edge.training.recipe import OptimizerRecipe, StageRecipe, TrainRecipe
 from adcopilot_edge.training.scratch import build_config, build_processor
 from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.types import LabelledPair
@@ -76,34 +77,53 @@ def train(
     torch.manual_seed(recipe.seed)
     model, processor = _load(checkpoint) if checkpoint else _create(recipe)
     builder = sample_builder(model, processor, recipe.image_size)
-    optimizer = _optimizer(model, recipe.optimizer)
-    done = 0
-    if checkpoint is not None:
-        state = load_state(checkpoint, recipe)
-        optimizer.load_state_dict(state.optimizer)
-        done = state.step
+    resumed = load_state(checkpoint, recipe) if checkpoint else TrainingState(step=0, optimizer={})
 
     sets = {"synthetic": _evaluation_pairs(recipe), **(held_out or {})}
     log = _log_to(run / "log.jsonl", report)
-    log({"event": "start", "step": done, "steps": recipe.steps, "parameters": _count(model)})
+    log(
+        {
+            "event": "start",
+            "step": resumed.step,
+            "steps": recipe.steps,
+            "parameters": _count(model),
+        }
+    )
     scores: dict[str, dict[str, Any]] = {}
-    started = time.monotonic()
     model.train()
-    for step, batch in enumerate(_batches(recipe, builder, done, workers), start=done + 1):
-        losses = _step(model, optimizer, batch, recipe, step)
-        schedule = recipe.schedule
-        if step % schedule.log_every_steps == 0 or step == recipe.steps:
-            rate = (step - done) * recipe.batch_size / (time.monotonic() - started)
-            log({"event": "step", "step": step, "pairs_per_s": round(rate, 2), "loss": losses})
-        if step % schedule.evaluate_every_steps == 0 or step == recipe.steps:
-            scores = {
-                name: quick_scores(model, builder, pairs).to_json() for name, pairs in sets.items()
-            }
-            log({"event": "evaluation", "step": step, "scores": scores})
-        if step % schedule.checkpoint_every_steps == 0 or step == recipe.steps:
-            state = TrainingState(step=step, optimizer=optimizer.state_dict())
-            path = save_checkpoint(run, model, processor, recipe, state)
-            log({"event": "checkpoint", "step": step, "path": str(path)})
+    schedule = recipe.schedule
+    for plan in plan_stages(recipe):
+        stage = plan.stage
+        if resumed.step >= plan.last_step:
+            continue
+        done = max(0, resumed.step - plan.first_step)
+        train_only(model, stage.trains)
+        if not done and stage.point_queries_at_map:
+            _point_queries_at_map(model)
+        optimizer = _optimizer(model, stage, recipe.optimizer)
+        if done:
+            optimizer.load_state_dict(resumed.optimizer)
+        log({"event": "stage", "name": stage.name, "step": plan.first_step + done})
+        started = time.monotonic()
+        for index, batch in enumerate(_batches(recipe, plan, builder, done, workers), done + 1):
+            losses = _step(model, optimizer, batch, stage, recipe.optimizer, index)
+            step = plan.first_step + index
+            is_last = index == stage.steps
+            if step % schedule.log_every_steps == 0 or is_last:
+                rate = (index - done) * stage.batch_size / (time.monotonic() - started)
+                log({"event": "step", "step": step, "pairs_per_s": round(rate, 2), "loss": losses})
+            if step % schedule.evaluate_every_steps == 0 or is_last:
+                scores = {
+                    name: quick_scores(
+                        model, builder, pairs, has_text=stage.loss.has_text
+                    ).to_json()
+                    for name, pairs in sets.items()
+                }
+                log({"event": "evaluation", "step": step, "scores": scores})
+            if step % schedule.checkpoint_every_steps == 0 or is_last:
+                state = TrainingState(step=step, optimizer=optimizer.state_dict())
+                path = save_checkpoint(run, model, processor, recipe, state)
+                log({"event": "checkpoint", "step": step, "path": str(path)})
     saved = find_checkpoint(run)
     assert saved is not None
     return Trained(checkpoint=saved, steps=recipe.steps, scores=scores)
@@ -139,22 +159,44 @@ def _load(checkpoint: Path) -> tuple[ADCopilotForConditionalGeneration, ADCopilo
     return model, ADCopilotProcessor.from_pretrained(checkpoint)
 
 
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """Where a stage lies in a run: steps done before it and at its end, samples before it."""
+
+    stage: StageRecipe
+    first_step: int
+    last_step: int
+    first_sample: int
+
+
+def plan_stages(recipe: TrainRecipe) -> list[StagePlan]:
+    """The stages of ``recipe`` one behind the other."""
+    plans: list[StagePlan] = []
+    step = sample = 0
+    for stage in recipe.stages:
+        plans.append(StagePlan(stage, step, step + stage.steps, sample))
+        step += stage.steps
+        sample += stage.steps * stage.batch_size
+    return plans
+
+
 def _batches(
-    recipe: TrainRecipe, builder: SampleBuilder, done: int, workers: int
+    recipe: TrainRecipe, plan: StagePlan, builder: SampleBuilder, done: int, workers: int
 ) -> DataLoader[Batch]:
-    """Batches from step ``done`` on; a batch depends on its step alone."""
-    total = recipe.steps * recipe.batch_size
+    """The stage's batches from its step ``done`` on; a batch depends on its step alone."""
+    size = plan.stage.batch_size
+    total = plan.stage.steps * size
     dataset = SyntheticDataset(
         builder,
-        first_seed=_FIRST_TRAINING_SEED + recipe.seed * 100_000_000,
+        first_seed=_FIRST_TRAINING_SEED + recipe.seed * 100_000_000 + plan.first_sample,
         length=total,
         image_size=recipe.image_size,
     )
     # The samples of the data set leave the loader as batches.
-    remaining: Dataset[Any] = Subset(dataset, range(done * recipe.batch_size, total))
+    remaining: Dataset[Any] = Subset(dataset, range(done * size, total))
     return DataLoader(
         remaining,
-        batch_size=recipe.batch_size,
+        batch_size=size,
         num_workers=workers,
         collate_fn=builder.batch,
         prefetch_factor=4 if workers else None,
@@ -165,48 +207,60 @@ def _step(
     model: ADCopilotForConditionalGeneration,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
-    recipe: TrainRecipe,
+    stage: StageRecipe,
+    limits: OptimizerRecipe,
     step: int,
 ) -> dict[str, float]:
     """One optimizer step. Returns the losses; raises on a loss that is no number."""
     for group in optimizer.param_groups:
-        group["lr"] = _learning_rate(step, recipe)
+        group["lr"] = _learning_rate(step, stage)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        outputs = run_batch(model, batch)
+        outputs = run_batch(model, batch, has_text=stage.loss.has_text)
     losses = compute_losses(outputs, batch.target)
-    total = weighted_sum(losses, recipe.loss)
+    total = weighted_sum(losses, stage.loss)
     if not torch.isfinite(total):
         raise ConfigError(
-            f"the loss is {total.item()} at step {step}; lower optimizer.learning_rate and resume"
+            f"the loss is {total.item()} at step {step} of stage {stage.name}; "
+            "lower its learning_rate and start anew"
         )
     optimizer.zero_grad(set_to_none=True)
     total.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.max_grad_norm)
+    learning = [item for group in optimizer.param_groups for item in group["params"]]
+    torch.nn.utils.clip_grad_norm_(learning, limits.max_grad_norm)
     optimizer.step()
     return {name: round(loss.item(), 4) for name, loss in losses.items()}
 
 
-def _learning_rate(step: int, recipe: TrainRecipe) -> float:
-    """Linear warm-up, then a cosine to a tenth of the peak at the last step."""
-    peak, warmup = recipe.optimizer.learning_rate, recipe.optimizer.warmup_steps
+def _learning_rate(step: int, stage: StageRecipe) -> float:
+    """Linear warm-up, then a cosine to a tenth of the peak at the stage's last step."""
+    peak, warmup = stage.learning_rate, stage.warmup_steps
     if step <= warmup:
         return peak * step / max(1, warmup)
-    progress = (step - warmup) / max(1, recipe.steps - warmup)
+    progress = (step - warmup) / max(1, stage.steps - warmup)
     return peak * (0.1 + 0.45 * (1 + math.cos(math.pi * progress)))
 
 
+def _point_queries_at_map(model: ADCopilotForConditionalGeneration) -> None:
+    encoder = model.model.visual.compare_visual_encoder
+    if encoder is None or encoder.anomaly_map is None:
+        raise ConfigError(
+            "point_queries_at_map needs a Comparison Encoder with compare_anomaly_map"
+        )
+    encoder.point_queries_at_map()
+
+
 def _optimizer(
-    model: ADCopilotForConditionalGeneration, recipe: OptimizerRecipe
+    model: ADCopilotForConditionalGeneration, stage: StageRecipe, recipe: OptimizerRecipe
 ) -> torch.optim.Optimizer:
-    """AdamW; norms, biases and the learned queries without weight decay."""
-    matrices = [p for name, p in model.named_parameters() if p.ndim >= 2 and "query" not in name]
-    others = [p for name, p in model.named_parameters() if p.ndim < 2 or "query" in name]
+    """AdamW over what learns; norms, biases and the learned queries without weight decay."""
+    matrices = [p for name, p in trainable(model) if p.ndim >= 2 and "query" not in name]
+    others = [p for name, p in trainable(model) if p.ndim < 2 or "query" in name]
     return torch.optim.AdamW(
         [
             {"params": matrices, "weight_decay": recipe.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ],
-        lr=recipe.learning_rate,
+        lr=stage.learning_rate,
         betas=(0.9, 0.98),
     )
 

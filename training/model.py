@@ -37,6 +37,7 @@ from adcopilot_edge.training.config import (
     ADCopilotVisionConfig,
     YangJianConfig,
 )
+from adcopilot_edge.training.patch_embed import ProductPatchEmbed
 
 
 @dataclass
@@ -61,6 +62,12 @@ class ADCopilotVisionTower(Qwen2_5_VisionTransformerPretrainedModel):
 
     def __init__(self, config: ADCopilotVisionConfig) -> None:
         super().__init__(config)
+        self.patch_embed = ProductPatchEmbed(
+            patch_size=config.patch_size,
+            temporal_patch_size=config.temporal_patch_size,
+            in_channels=config.in_channels,
+            embed_dim=config.hidden_size,
+        )
         for block in self.blocks:
             block.attn = BatchedVisionAttention(config)
         self.compare_visual_encoder = (

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.positions import ComparePositionMode
+from adcopilot_edge.training.parts import Part
+from adcopilot_edge.types import TASKS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -43,22 +45,42 @@ class ModelRecipe(_Record):
 
 
 class OptimizerRecipe(_Record):
-    """AdamW with linear warm-up and cosine decay to a tenth."""
+    """AdamW; each stage warms up linearly, then follows a cosine to a tenth of its rate."""
 
-    learning_rate: float = Field(gt=0)
-    warmup_steps: int = Field(ge=0)
     weight_decay: float = Field(ge=0)
     max_grad_norm: float = Field(gt=0)
 
 
 class LossRecipe(_Record):
-    """Weights of the four text losses and of the anomaly map's dense loss."""
+    """Weights of the four text losses and of the anomaly map's dense loss; 0 leaves one out."""
 
-    verdict: float = Field(ge=0)
-    classify: float = Field(ge=0)
-    locate: float = Field(ge=0)
-    describe: float = Field(ge=0)
-    anomaly_map: float = Field(ge=0)
+    verdict: float = Field(default=0.0, ge=0)
+    classify: float = Field(default=0.0, ge=0)
+    locate: float = Field(default=0.0, ge=0)
+    describe: float = Field(default=0.0, ge=0)
+    anomaly_map: float = Field(default=0.0, ge=0)
+
+    @property
+    def has_text(self) -> bool:
+        """Whether any text loss counts, so that the language model has to run."""
+        return any(getattr(self, task) > 0 for task in TASKS)
+
+
+class StageRecipe(_Record):
+    """One stage of a run: which parts learn, from which losses, for how many optimizer steps.
+
+    point_queries_at_map: before the stage, half of the query decoder's heads are set to attend
+    where the anomaly map is high (see ``ComparisonEncoder.point_queries_at_map``).
+    """
+
+    name: str
+    trains: tuple[Part, ...] = Field(min_length=1)
+    point_queries_at_map: bool = False
+    steps: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+    warmup_steps: int = Field(ge=0)
+    loss: LossRecipe
 
 
 class ScheduleRecipe(_Record):
@@ -75,13 +97,38 @@ class TrainRecipe(_Record):
 
     name: str
     seed: int = Field(ge=0)
-    steps: int = Field(gt=0)
-    batch_size: int = Field(gt=0)
     image_size: int = Field(gt=0, multiple_of=28)
     model: ModelRecipe
     optimizer: OptimizerRecipe
-    loss: LossRecipe
+    stages: tuple[StageRecipe, ...] = Field(min_length=1)
     schedule: ScheduleRecipe
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def with_steps(self, steps: int) -> TrainRecipe:
+        """The recipe shortened or stretched to ``steps``, every stage in proportion.
+
+        Raises ConfigError when there are fewer steps than stages.
+        """
+        if steps < len(self.stages):
+            raise ConfigError(
+                f"recipe {self.name} has {len(self.stages)} stages and needs as many steps, "
+                f"got {steps}"
+            )
+        ends = [0]
+        for stage in self.stages:
+            done = sum(item.steps for item in self.stages[: len(ends)])
+            left = len(self.stages) - len(ends)
+            end = round(steps * done / self.steps)
+            ends.append(min(max(end, ends[-1] + 1), steps - left))
+        stages = tuple(
+            stage.model_copy(update={"steps": end - start})
+            for stage, start, end in zip(self.stages, ends, ends[1:], strict=False)
+        )
+        return self.model_copy(update={"stages": stages})
 
 
 def recipe_names() -> list[str]:

@@ -20,7 +20,7 @@ def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name (nano) or a TOML file.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/NAME.")] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Optimizer steps instead of the recipe's.", min=1)
+        int | None, typer.Option(help="Optimizer steps in all; every stage shrinks in proportion.", min=1)
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")
@@ -57,7 +57,7 @@ def train(
 
     chosen = load_recipe(recipe)
     if steps is not None:
-        chosen = chosen.model_copy(update={"steps": steps})
+        chosen = chosen.with_steps(steps)
     held_out: dict[str, list[LabelledPair]] = {}
     if eval_deeppcb is not None:
         from adcopilot_edge.calibration.deeppcb import read_tiles
@@ -122,6 +122,8 @@ class _Progress:
         if event["event"] == "evaluation":
             for name, scores in event["scores"].items():
                 self._say(f"step {event['step']}: {_scores_line(name, scores)}")
+        elif event["event"] == "stage":
+            self._say(f"stage {event['name']} from step {event['step']}")
         elif event["event"] == "start":
             self._bar.update(self._task, completed=event["step"])
             self._say(f"{event['parameters']:,} parameters, from step {event['step']}")
@@ -137,10 +139,13 @@ class _Progress:
 
 
 def _scores_line(name: str, scores: dict[str, Any]) -> str:
-    return (
-        f"{name} ({scores['num_pairs']} pairs): verdict {scores['verdict']:.3f}, "
-        f"map verdict {scores['map_verdict']:.3f}, map patch IoU {scores['map_iou']:.3f}"
-    )
+    figures = {
+        "verdict": scores["verdict"],
+        "map verdict": scores["map_verdict"],
+        "map patch IoU": scores["map_iou"],
+    }
+    known = [f"{label} {value:.3f}" for label, value in figures.items() if value is not None]
+    return f"{name} ({scores['num_pairs']} pairs): {', '.join(known)}"
 
 
 def _draw_preview(path: Path) -> None:

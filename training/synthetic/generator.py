@@ -83,7 +83,7 @@ def _attempt(
         return None
     view = draw_registration(rng, size, sigma_px=0.6 if is_binary else 0.5)
     index = take_view(_index_marks(drawing), view, size, is_index=True)
-    found = _find_defects(rng, drawing, np.asarray(index), is_board=surface.endswith("board"))
+    found = _find_defects(rng, drawing, np.asarray(index))
     if found is None:
         return None
     defects, mask = found
@@ -110,14 +110,14 @@ def _index_marks(drawing: Drawing) -> Image.Image:
 
 
 def _find_defects(
-    rng: np.random.Generator, drawing: Drawing, index: ImageArray, *, is_board: bool
+    rng: np.random.Generator, drawing: Drawing, index: ImageArray
 ) -> tuple[tuple[SyntheticDefect, ...], MaskArray] | None:
     """The defects seen in the view ``index`` (H, W) and their union; None if one hardly shows."""
     defects = []
     for number, mark in enumerate(drawing.marks, start=1):
         mask = index == number
         area = int(np.count_nonzero(mask))
-        box = padded_bounds(mask, int(rng.integers(9, 12)) if is_board else 3)
+        box = padded_bounds(mask, int(rng.integers(9, 12)))
         if area < _MIN_VISIBLE or box is None:
             return None
         defects.append(SyntheticDefect(label=mark.label, bbox_2d=box, area=area))
