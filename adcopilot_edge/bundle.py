@@ -6,6 +6,7 @@ no code, no side files. Its id is a hash over the manifest, which holds the hash
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -22,12 +23,14 @@ from adcopilot_edge.errors import (
     BundleVersionError,
     ChecksumError,
     ConfigError,
+    EdgeError,
     ManifestError,
 )
 from adcopilot_edge.manifest import FORMAT_VERSION, FileEntry, Manifest
 
 MANIFEST_NAME = "manifest.json"
 _CHUNK_BYTES = 1 << 20
+_KEY_NAME = ".key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +108,29 @@ def _parse_manifest(raw: bytes, path: Path) -> Manifest:
 
 
 @contextmanager
-def new_bundle(out: str | os.PathLike[str]) -> Iterator[Path]:
-    """A fresh folder to write a bundle into; it takes the name ``out`` only when all went well.
+def new_bundle(out: str | os.PathLike[str], *, key: str | None = None) -> Iterator[Path]:
+    """A folder to write a bundle into; it takes the name ``out`` only when all went well.
 
     The folder lies beside ``out``. After an error it is removed and ``out`` is as it was. An
     existing bundle at ``out`` is replaced; anything else there is a ConfigError.
+
+    Args:
+        out: The bundle's folder.
+        key: What the bundle is made of. With it, the folder of a run that was killed or met an
+            OSError stays, and the next run with the same key gets it as it was left; the runs of
+            other keys are removed. Hidden files in the folder are a run's own notes, no part of the bundle.
     """
     target = Path(out)
     is_empty = target.is_dir() and not any(target.iterdir())
     if target.exists() and not is_empty and not (target / MANIFEST_NAME).is_file():
         raise ConfigError(f"{target} exists and is no bundle; choose another --out.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder = _claim(target, key)
+    keep = False
     try:
         yield folder
+        for note in folder.glob(".*"):
+            note.unlink()
         _fsync_tree(folder)
         old = target.with_name(f".{target.name}.{os.getpid()}.old")
         if target.exists():
@@ -132,8 +142,51 @@ def new_bundle(out: str | os.PathLike[str]) -> Iterator[Path]:
                 old.rename(target)
             raise
         shutil.rmtree(old, ignore_errors=True)
+    except (OSError, KeyboardInterrupt) as err:
+        keep = key is not None and not isinstance(err, EdgeError)
+        raise
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _claim(target: Path, key: str | None) -> Path:
+    """The folder of this process beside ``target``: one left by a dead run of ``key``, or new."""
+    folder = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    shutil.rmtree(folder, ignore_errors=True)
+    for left in sorted(target.parent.glob(f".{glob.escape(target.name)}.*.partial")):
+        if _is_running(left):
+            continue
+        if key is not None and not folder.exists() and _read_key(left) == key:
+            left.rename(folder)  # of two runs that want it, one gets it
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+    if not folder.exists():
+        folder.mkdir()
+        if key is not None:
+            (folder / _KEY_NAME).write_text(key, encoding="utf-8")
+    return folder
+
+
+def _read_key(folder: Path) -> str | None:
+    try:
+        return (folder / _KEY_NAME).read_text(encoding="utf-8")
+    except OSError:
+        return None
+
+
+def _is_running(folder: Path) -> bool:
+    """Whether the process that ``folder`` is named after still lives (never this one)."""
+    pid = folder.name.split(".")[-2]
+    if not pid.isdecimal() or os.name != "posix":
+        return True  # not ours, or nothing is known about it: leave it alone
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return int(pid) != os.getpid()
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -143,13 +196,13 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def list_files(folder: Path) -> dict[str, FileEntry]:
-    """Size and hash of every file under ``folder`` but the manifest, by name."""
+    """Size and hash of every file under ``folder`` but the manifest and hidden ones, by name."""
     return {
         path.relative_to(folder).as_posix(): FileEntry(
             sha256=hash_file(path), size_bytes=path.stat().st_size
         )
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST_NAME
+        if path.is_file() and path.name != MANIFEST_NAME and not path.name.startswith(".")
     }
 
 

@@ -53,6 +53,7 @@ def write_decoder_graph(
         for index in range(config.num_hidden_layers):
             layer = model.child(f"layers.{index}")
             hidden = _layer(layer, hidden, sequence, index, last_row_only=index == last)
+            graph.end_block()
             on_layer(index + 1)
         normed = model.norm(hidden, "norm", eps=config.rms_norm_eps)
         head = Linear(checkpoint, "lm_head", (checkpoint.head_name.removesuffix(".weight"),))

@@ -7,15 +7,16 @@ block only. Knows nothing of models: that is ``vision.py``, ``comparison.py`` an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from adcopilot_edge.export.datafile import Chunks, DataFile
 from adcopilot_edge.types import FloatArray
 
 # Opset 20 brings Gelu, and is the newest that TensorRT 10.3 (JetPack 6) reads. onnxruntime reads
@@ -26,8 +27,6 @@ MICROSOFT = "com.microsoft"
 
 # Constants up to this size stay in the graph: shape inference must see the targets of Reshape.
 _INLINE_BYTES = 1024
-# Every tensor starts at a cache line, so that a memory-mapped one is aligned for the kernels.
-_ALIGNMENT_BYTES = 64
 
 Shape = Sequence[int | str]
 Attributes = Mapping[str, Any]
@@ -36,10 +35,9 @@ Attributes = Mapping[str, Any]
 class GraphBuilder:
     """One ONNX graph under construction; make it with :func:`new_graph`."""
 
-    def __init__(self, name: str, data: IO[bytes], data_name: str) -> None:
+    def __init__(self, name: str, data: DataFile) -> None:
         self._name = name
         self._data = data
-        self._data_name = data_name
         self._tape = ir.tape.Tape()
         self._inputs: list[ir.Value] = []
         self._outputs: list[ir.Value] = []
@@ -88,26 +86,28 @@ class GraphBuilder:
     def constant(self, name: str, array: NDArray[Any]) -> ir.Value:
         """A constant tensor: in the graph when small, otherwise in the data file."""
         if array.nbytes > _INLINE_BYTES:
-            return self.stream(name, array.dtype, array.shape, [array])
+            return self.stream(name, array.dtype, array.shape, lambda: [array])
         return self._tape.initializer(ir.tensor(array, name=name))
 
-    def stream(
-        self, name: str, dtype: Any, shape: tuple[int, ...], chunks: Iterable[NDArray[Any]]
-    ) -> ir.Value:
-        """A constant tensor whose row-major ``chunks`` go to the data file one by one."""
-        offset = self._align()
-        length = sum(self._data.write(np.ascontiguousarray(chunk).data) for chunk in chunks)
-        expected = math.prod(shape) * np.dtype(dtype).itemsize
-        assert length == expected, f"{name}: {length} bytes were written, {expected} expected"
+    def stream(self, name: str, dtype: Any, shape: tuple[int, ...], chunks: Chunks) -> ir.Value:
+        """A constant tensor whose row-major ``chunks()`` go to the data file one by one.
+
+        ``chunks`` is not called for a tensor that an earlier run left whole.
+        """
+        length = math.prod(shape) * np.dtype(dtype).itemsize
         tensor = ir.ExternalTensor(
-            self._data_name,
-            offset,
+            self._data.name,
+            self._data.append(name, length, chunks),
             length,
             ir.DataType.from_numpy(np.dtype(dtype)),
             shape=ir.Shape(shape),
             name=name,
         )
         return self._tape.initializer(tensor)
+
+    def end_block(self) -> None:
+        """All weights so far are on disk: a later run need not convert them again."""
+        self._data.mark()
 
     def reshape(self, value: ir.Value, shape: Sequence[int], *, name: str) -> ir.Value:
         """``value`` under another shape; one entry may be -1."""
@@ -155,19 +155,15 @@ class GraphBuilder:
         )
         return ir.Model(graph, ir_version=IR_VERSION, producer_name="adcopilot-edge")
 
-    def _align(self) -> int:
-        """Pad the data file to the alignment; returns its size."""
-        offset = self._data.tell()
-        padding = -offset % _ALIGNMENT_BYTES
-        self._data.write(bytes(padding))
-        return offset + padding
-
 
 @contextmanager
 def new_graph(path: Path) -> Iterator[GraphBuilder]:
-    """A builder whose graph goes to ``path``, its large tensors to ``path`` plus ``.data``."""
-    data_path = path.with_name(f"{path.name}.data")
-    with data_path.open("wb") as data:
-        builder = GraphBuilder(path.stem, data, data_path.name)
+    """A builder whose graph goes to ``path``, its large tensors to ``path`` plus ``.data``.
+
+    Where an earlier run was killed, the data file goes on behind its last whole block.
+    """
+    with DataFile(path.with_name(f"{path.name}.data")) as data:
+        builder = GraphBuilder(path.stem, data)
         yield builder
+        builder.end_block()
     ir.save(builder.model(), path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
@@ -46,7 +47,7 @@ class FloatForm:
 
     def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
         """See :class:`LinearForm`."""
-        weight = graph.stream(f"{layer.name}.weight", np.float32, layer.shape, layer.chunks())
+        weight = graph.stream(f"{layer.name}.weight", np.float32, layer.shape, layer.chunks)
         inputs = [value, weight]
         if (bias := layer.bias()) is not None:
             inputs.append(graph.constant(f"{layer.name}.bias", bias))
@@ -71,10 +72,15 @@ class DynamicInt8Form:
     def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
         """See :class:`LinearForm`."""
         name = layer.name
-        weights, scales = self._quantize(layer.matrix())
-        weight = graph.constant(f"{name}.weight", weights)
-        weight_zero = graph.constant(f"{name}.weight_zero", np.zeros(len(scales), np.int8))
-        weight_scale = graph.constant(f"{name}.weight_scale", scales)
+        outputs, inputs = layer.shape
+        quantized = cache(lambda: self._quantize(layer.matrix()))
+        weight = graph.stream(
+            f"{name}.weight", np.int8, (inputs, outputs), lambda: [quantized()[0]]
+        )
+        weight_zero = graph.constant(f"{name}.weight_zero", np.zeros(outputs, np.int8))
+        weight_scale = graph.stream(
+            f"{name}.weight_scale", np.float32, (outputs,), lambda: [quantized()[1]]
+        )
         levels, scale, zero = graph.op_outputs(
             "DynamicQuantizeLinear", [value], name=f"{name}.levels", num_outputs=3
         )
@@ -119,7 +125,8 @@ class BlockForm:
         outputs, inputs = layer.shape
         blocks = -(-inputs // self.block_size)
         blob = self.block_size * self.bits // 8
-        scales, zeros = [], []
+        scales: list[FloatArray] = []
+        zeros: list[NDArray[np.uint8]] = []
 
         def packed() -> Iterator[NDArray[np.uint8]]:
             for rows in layer.chunks():
@@ -128,12 +135,17 @@ class BlockForm:
                 zeros.append(zero)
                 yield levels
 
-        weight = graph.stream(f"{layer.name}.weight", np.uint8, (outputs, blocks, blob), packed())
         operands: list[ir.Value | None] = [
             value,
-            weight,
-            graph.constant(f"{layer.name}.scales", np.concatenate(scales)),
-            graph.constant(f"{layer.name}.zero_points", np.concatenate(zeros)),
+            graph.stream(f"{layer.name}.weight", np.uint8, (outputs, blocks, blob), packed),
+            # Written behind the levels, which make them.
+            graph.stream(f"{layer.name}.scales", np.float32, (outputs, blocks), lambda: scales),
+            graph.stream(
+                f"{layer.name}.zero_points",
+                np.uint8,
+                (outputs, -(-blocks * self.bits // 8)),
+                lambda: zeros,
+            ),
         ]
         if (bias := layer.bias()) is not None:
             operands += [None, graph.constant(f"{layer.name}.bias", bias)]

@@ -52,6 +52,7 @@ def write_vision_graph(
         for index in range(config.depth):
             groups = whole if index in config.fullatt_block_indexes else layout.groups
             hidden = _block(tower.child(f"blocks.{index}"), hidden, rotary, groups)
+            graph.end_block()
         features = graph.gather_rows(hidden, layout.inverse, name="to_patches")
         tokens = _merge(tower.child("merger"), features)
         graph.output(features, "features", (num_patches, config.hidden_size))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
-from adcopilot_edge.bundle import MANIFEST_NAME, new_bundle, open_bundle
+from adcopilot_edge.bundle import MANIFEST_NAME, list_files, new_bundle, open_bundle
 from adcopilot_edge.errors import (
     BundleNotFoundError,
     BundleVersionError,
     ChecksumError,
     ConfigError,
     ManifestError,
+    ParityError,
 )
 from adcopilot_edge.runtime.inspector import Inspector
 
@@ -163,6 +165,54 @@ def test_a_partial_write_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fail_halfway()
     assert list(tmp_path.iterdir()) == []
+
+
+def begin(out, key, error):
+    """A run that writes half and meets ``error``."""
+    with new_bundle(out, key=key) as folder:
+        (folder / "vision.onnx").write_bytes(b"half")
+        raise error
+
+
+def test_a_killed_run_is_taken_up_by_the_next_of_its_kind_only(tmp_path, monkeypatch):
+    out = tmp_path / "bundle"
+    monkeypatch.setattr(os, "getpid", lambda: 2**22 + 1)  # above the largest there is
+    with pytest.raises(KeyboardInterrupt):
+        begin(out, "one", KeyboardInterrupt)
+    assert not out.exists()
+    monkeypatch.undo()
+    with new_bundle(out, key="one") as folder:
+        assert (folder / "vision.onnx").read_bytes() == b"half"
+        assert list(list_files(folder)) == ["vision.onnx"]
+    assert [path.name for path in out.iterdir()] == ["vision.onnx"]
+    assert names_beside(out) == ["bundle"]
+
+
+def test_the_rest_of_another_run_is_removed(tmp_path, monkeypatch):
+    out = tmp_path / "bundle"
+    monkeypatch.setattr(os, "getpid", lambda: 2**22 + 1)
+    with pytest.raises(OSError, match="full"):
+        begin(out, "one", OSError("disk full"))
+    monkeypatch.undo()
+    with new_bundle(out, key="two") as folder:
+        assert not (folder / "vision.onnx").exists()
+    assert names_beside(out) == ["bundle"]
+
+
+def test_a_wrong_export_leaves_nothing_to_go_on_with(tmp_path):
+    with pytest.raises(ParityError):
+        begin(tmp_path / "bundle", "one", ParityError("off"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_of_a_living_run_is_left_alone(tmp_path):
+    out = tmp_path / "bundle"
+    other = tmp_path / f".bundle.{os.getppid()}.partial"
+    other.mkdir()
+    (other / ".key").write_text("one", encoding="utf-8")
+    with new_bundle(out, key="one"):
+        assert other.is_dir()
+    assert other.is_dir()
 
 
 def test_a_failed_write_leaves_the_old_bundle(damaged_bundle, toy_bundle):
