@@ -77,6 +77,10 @@ class Checkpoint:
         for start in range(0, self.entries[name].shape[0], max_rows):
             yield self._read(name, slice(start, start + max_rows))
 
+    def rows(self, name: str, indices: Sequence[int]) -> FloatArray:
+        """The rows ``indices`` of a tensor, (n, ...) in their order; raises as ``tensor``."""
+        return np.concatenate([self._read(name, slice(index, index + 1)) for index in indices])
+
     def _read(self, name: str, rows: slice) -> FloatArray:
         entry = self.entries[name]
         with _opened(entry.file) as file:

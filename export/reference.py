@@ -17,15 +17,17 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-from transformers.utils import logging
 
 from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.windows import patch_indices
+from adcopilot_edge.export.streamed import streamed_model
 from adcopilot_edge.manifest import Manifest
 from adcopilot_edge.prompt import IMAGE_TOKEN
 from adcopilot_edge.runtime.tensors import AnyArray
-from adcopilot_edge.training.model import ADCopilotForConditionalGeneration, ImageFeatures
+from adcopilot_edge.training.model import ImageFeatures
 from adcopilot_edge.types import ImageArray, IntArray, Task
+
+VISION_DTYPE = torch.float64
 
 
 class TorchReference:
@@ -35,9 +37,17 @@ class TorchReference:
         checkpoint: The weights.
         manifest: The bundle that is to be proven: prompt, token ids, image size.
         tokenizer: The checkpoint's tokenizer.
+        budget_bytes: Memory for weights that stay between two calls (see ``streamed_model``).
     """
 
-    def __init__(self, checkpoint: Checkpoint, manifest: Manifest, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        manifest: Manifest,
+        tokenizer: Tokenizer,
+        *,
+        budget_bytes: int,
+    ) -> None:
         self._manifest = manifest
         self._tokenizer = tokenizer
         # The constants are the manifest's; the steps are upstream's, which is what the stage
@@ -50,15 +60,9 @@ class TorchReference:
             temporal_patch_size=manifest.model.temporal_patch_size,
             merge_size=manifest.model.merge_size,
         )
-        logging.disable_progress_bar()  # the export shows its own progress
-        self._model = ADCopilotForConditionalGeneration.from_pretrained(
-            checkpoint.path,
-            config=checkpoint.config,
-            dtype=torch.float32,
-            attn_implementation="sdpa",
-            local_files_only=True,
-        ).eval()
-        self._model.model.visual.double()
+        self._model = streamed_model(
+            checkpoint, budget_bytes=budget_bytes, vision_dtype=VISION_DTYPE
+        )
 
     @torch.inference_mode()
     def stages(

@@ -14,7 +14,7 @@ from adcopilot_edge.manifest import ModelSpec
 from adcopilot_edge.positions import rotary_tables
 from adcopilot_edge.runtime.cache import KVCache
 from adcopilot_edge.runtime.embedding import EmbeddingTable
-from adcopilot_edge.runtime.session import GraphSession
+from adcopilot_edge.runtime.session import GraphSession, OpenGraph
 from adcopilot_edge.types import FloatArray, IntArray
 
 
@@ -35,6 +35,7 @@ class Decoder:
         embedding: Table of the generated tokens' embeddings.
         provider: As for ``GraphSession``.
         num_threads: As for ``GraphSession``.
+        open_graph: How the graph is opened.
 
     Raises:
         SessionError: The graph can't be used, or lacks an input or output.
@@ -48,8 +49,9 @@ class Decoder:
         *,
         provider: str,
         num_threads: int | None,
+        open_graph: OpenGraph = GraphSession,
     ) -> None:
-        session = GraphSession(
+        session = open_graph(
             path, provider=provider, num_threads=num_threads, has_fixed_shapes=False
         )
         session.require(

@@ -14,7 +14,7 @@ from adcopilot_edge.runtime.dialogue import Dialogue
 from adcopilot_edge.runtime.embedding import EmbeddingTable
 from adcopilot_edge.runtime.golden import GoldenReference
 from adcopilot_edge.runtime.preprocess import Preprocessor
-from adcopilot_edge.runtime.session import check_provider
+from adcopilot_edge.runtime.session import GraphSession, OpenGraph, check_provider
 from adcopilot_edge.runtime.tokenizer import TextTokenizer
 from adcopilot_edge.runtime.vision import ImageEncoder
 from adcopilot_edge.types import FloatArray, ImageArray
@@ -61,13 +61,20 @@ class Engine:
         return float(0.5 * (1.0 + np.tanh(0.5 * margin)))  # the sigmoid, safe from overflow
 
 
-def open_engine(bundle: Bundle, *, provider: str, num_threads: int | None) -> Engine:
+def open_engine(
+    bundle: Bundle,
+    *,
+    provider: str,
+    num_threads: int | None,
+    open_graph: OpenGraph = GraphSession,
+) -> Engine:
     """Open every file of a bundle.
 
     Args:
         bundle: Where the files are and what the manifest says.
         provider: As for ``GraphSession``.
         num_threads: As for ``GraphSession``.
+        open_graph: How its graphs are opened; the exporter has a way for little memory.
 
     Raises:
         BundleNotFoundError: A file is missing.
@@ -92,13 +99,16 @@ def open_engine(bundle: Bundle, *, provider: str, num_threads: int | None) -> En
         embedding,
         provider=provider,
         num_threads=num_threads,
+        open_graph=open_graph,
     )
     return Engine(
         bundle=bundle,
         provider=provider,
         preprocessor=_preprocessor(manifest),
         tokenizer=tokenizer,
-        encoder=ImageEncoder(bundle, provider=provider, num_threads=num_threads),
+        encoder=ImageEncoder(
+            bundle, provider=provider, num_threads=num_threads, open_graph=open_graph
+        ),
         dialogue=Dialogue(manifest, decoder, embedding, tokenizer),
     )
 

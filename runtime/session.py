@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -22,7 +22,7 @@ from adcopilot_edge.errors import (
     ProviderUnavailableError,
     SessionError,
 )
-from adcopilot_edge.runtime.tensors import AnyArray, TensorSpec, check_feeds
+from adcopilot_edge.runtime.tensors import AnyArray, TensorSpec, check_feeds, require_names
 
 PROVIDER_CLASSES: dict[str, str] = {
     "cpu": "CPUExecutionProvider",
@@ -81,6 +81,41 @@ def error_classes() -> tuple[type[Exception], ...]:
     # A release has some of the names only. A run with bound buffers raises a bare RuntimeError.
     named = [getattr(native, name) for name in ADVICE if hasattr(native, name)]
     return (*named, RuntimeError)
+
+
+class Runner(Protocol):
+    """Something that runs a graph: feeds by name in, outputs by name out."""
+
+    def run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+        """Run once. Raises SessionError."""
+        ...
+
+
+class Graph(Runner, Protocol):
+    """A graph ready to run, as ``GraphSession`` is; others may run one differently."""
+
+    name: str
+    provider: str
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+
+    def bind(self, state: Mapping[tuple[str, str], Buffer]) -> Runner:
+        """The graph with buffers that it updates in place; see ``GraphSession.bind``."""
+        ...
+
+    def require(self, *, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        """Raise SessionError unless the graph has these inputs and outputs."""
+        ...
+
+
+class OpenGraph(Protocol):
+    """How a graph of a bundle is opened; the arguments are ``GraphSession``'s."""
+
+    def __call__(
+        self, path: Path, *, provider: str, num_threads: int | None, has_fixed_shapes: bool = True
+    ) -> Graph:
+        """Open ``path``. Raises as ``GraphSession``."""
+        ...
 
 
 class Buffer:
@@ -185,12 +220,9 @@ class GraphSession:
 
     def require(self, *, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """Raise SessionError unless the graph has these inputs and outputs, maybe among others."""
-        lacking = [f"input '{name}'" for name in inputs if name not in self.inputs]
-        lacking += [f"output '{name}'" for name in outputs if name not in self.outputs]
-        if lacking:
-            raise SessionError(
-                f"{self.name} has no {', no '.join(lacking)}. Export the bundle again."
-            )
+        require_names(
+            self.name, self.inputs, self.outputs, wanted_inputs=inputs, wanted_outputs=outputs
+        )
 
     def io_binding(self) -> Any:
         """Return a new, empty onnxruntime IOBinding of this session."""

@@ -5,7 +5,7 @@ Knows nothing of onnxruntime; :mod:`adcopilot_edge.runtime.session` reads the sp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,27 @@ class TensorSpec:
                 want in (None, have) for want, have in zip(self.shape, array.shape, strict=True)
             )
         )
+
+
+def require_names(
+    graph: str,
+    inputs: Mapping[str, TensorSpec],
+    outputs: Mapping[str, TensorSpec],
+    *,
+    wanted_inputs: Sequence[str],
+    wanted_outputs: Sequence[str],
+) -> None:
+    """Raise SessionError unless a graph has the wanted inputs and outputs, maybe among others.
+
+    Args:
+        graph: What the message calls the graph.
+        inputs, outputs: What the graph has.
+        wanted_inputs, wanted_outputs: What it must have.
+    """
+    lacking = [f"input '{name}'" for name in wanted_inputs if name not in inputs]
+    lacking += [f"output '{name}'" for name in wanted_outputs if name not in outputs]
+    if lacking:
+        raise SessionError(f"{graph} has no {', no '.join(lacking)}. Export the bundle again.")
 
 
 def check_feeds(graph: str, specs: Mapping[str, TensorSpec], feeds: Mapping[str, AnyArray]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.errors import SessionError
-from adcopilot_edge.runtime.session import GraphSession
+from adcopilot_edge.runtime.session import Graph, GraphSession, OpenGraph
 from adcopilot_edge.types import FloatArray
 
 
@@ -38,17 +38,24 @@ class ImageEncoder:
         SessionError: A graph can't be used, or lacks an input or output.
     """
 
-    def __init__(self, bundle: Bundle, *, provider: str, num_threads: int | None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        provider: str,
+        num_threads: int | None,
+        open_graph: OpenGraph = GraphSession,
+    ) -> None:
         manifest = bundle.manifest
         self._model = manifest.model
-        self._vision = GraphSession(
+        self._vision = open_graph(
             bundle.file(manifest.graphs["vision"].file), provider=provider, num_threads=num_threads
         )
         self._vision.require(inputs=["patches"], outputs=["features", "tokens"])
-        self._comparison: GraphSession | None = None
+        self._comparison: Graph | None = None
         if self._model.compare_token_size:
             path = bundle.file(manifest.graphs["comparison"].file)
-            self._comparison = GraphSession(path, provider=provider, num_threads=num_threads)
+            self._comparison = open_graph(path, provider=provider, num_threads=num_threads)
             outputs = ["comparison_tokens"]
             if self._model.has_anomaly_map:
                 outputs.append("anomaly_logits")
