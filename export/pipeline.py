@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from shutil import copyfile
@@ -17,7 +19,7 @@ from adcopilot_edge.bundle import (
     open_bundle,
     write_manifest,
 )
-from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.errors import ConfigError, EdgeError, ExportError
 from adcopilot_edge.export.checkpoint import Checkpoint, open_checkpoint
 from adcopilot_edge.export.comparison import write_comparison_graph
 from adcopilot_edge.export.decoder import write_decoder_graph
@@ -30,7 +32,10 @@ from adcopilot_edge.export.describe import (
 )
 from adcopilot_edge.export.embedding import write_embedding
 from adcopilot_edge.export.layout import check_layout
+from adcopilot_edge.export.memory import MemoryPlan
 from adcopilot_edge.export.parity import judge, store_pair
+from adcopilot_edge.export.pieces import PiecewiseGraph
+from adcopilot_edge.export.plan import plan_export
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.reference import TorchReference
 from adcopilot_edge.export.tolerances import Stages
@@ -46,9 +51,11 @@ from adcopilot_edge.manifest import (
     Source,
 )
 from adcopilot_edge.prompt import DEFAULT_PROMPT
+from adcopilot_edge.runtime.engine import open_engine
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.ladder import run_ladder
 from adcopilot_edge.runtime.preprocess import Preprocessor
+from adcopilot_edge.runtime.session import GraphSession, OpenGraph
 from adcopilot_edge.types import ImageArray, LabelledPair
 
 EMBEDDING_FILE = "embedding.npy"
@@ -65,19 +72,26 @@ def export_bundle(
     recipe: ExportRecipe,
     *,
     pairs: Iterable[LabelledPair],
+    max_ram: int | None = None,
     on_step: OnStep = lambda *_: None,
 ) -> Bundle:
     """Export the checkpoint folder ``path`` to a new bundle at ``out``.
+
+    An export that was killed goes on behind its last finished block when it is started again.
 
     Args:
         path: A Hugging Face folder.
         out: The bundle's folder; it appears when all is proven, an older bundle there is replaced.
         recipe: What to export.
         pairs: Images for the proof, of any size; ``recipe.num_parity_pairs`` of them are taken.
+        max_ram: Bytes of memory that the whole process may take; None is four fifths of what is
+            free.
         on_step: Told of the progress.
 
     Raises:
-        ConfigError: ``out`` is something else than a bundle, or a setting does not fit the model.
+        ConfigError: ``out`` is something else than a bundle, a setting does not fit the model, or
+            ``max_ram`` is too small.
+        ExportError: The bundle can't be written.
         CheckpointError: The checkpoint is incomplete or damaged.
         UnsupportedModelError: The exporter does not know this kind of model.
         ParityError: The graphs do not reproduce the checkpoint.
@@ -86,9 +100,11 @@ def export_bundle(
     checkpoint = open_checkpoint(Path(path))
     check_layout(checkpoint)
     model = describe_model(checkpoint, recipe)
+    memory = plan_export(checkpoint, recipe, max_ram).memory
+    recipe = recipe.with_proof(is_whole=memory.is_whole)
     tokens = find_tokens(checkpoint, read_tokenizer(checkpoint), DEFAULT_PROMPT)
     images = _images(pairs, recipe)
-    with new_bundle(out) as folder:
+    with _write_errors(out), new_bundle(out, key=_key(checkpoint, recipe)) as folder:
         graphs = _write_graphs(checkpoint, folder, recipe, model, on_step)
         on_step("embedding", 0, 1)
         table = folder / EMBEDDING_FILE
@@ -108,14 +124,37 @@ def export_bundle(
             files=list_files(folder),
         )
         write_manifest(folder, manifest)
-        references = _ask_torch(checkpoint, manifest, images, recipe, on_step)
-        actuals = _ask_bundle(folder, images, recipe, on_step)
+        references = _ask_torch(checkpoint, manifest, images, recipe, memory, on_step)
+        actuals = _ask_bundle(folder, images, recipe, memory, on_step)
         stages = judge(recipe, references, actuals)
         on_step("package", 0, 1)
         store_pair(folder / PARITY_FILE, *images[0], references[0])
         parity = Parity(num_pairs=len(images), inputs=PARITY_FILE, stages=stages)
         write_manifest(folder, _with_parity(manifest, folder, parity))
     return open_bundle(out, verify=False)
+
+
+def _key(checkpoint: Checkpoint, recipe: ExportRecipe) -> str:
+    """What the files of a bundle depend on: a killed export goes on only with the same."""
+    files = sorted(
+        {checkpoint.path / "config.json", *(e.file for e in checkpoint.entries.values())}
+    )
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return repr((adcopilot_edge.__version__, recipe, stats))
+
+
+@contextmanager
+def _write_errors(out: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what the disk refuses into an error with advice."""
+    try:
+        yield
+    except EdgeError:
+        raise
+    except OSError as err:
+        raise ExportError(
+            f"writing {out} failed: {err.strerror or err}. Make room or choose another --out; "
+            "started again, the export goes on behind its last finished block."
+        ) from err
 
 
 def _images(pairs: Iterable[LabelledPair], recipe: ExportRecipe) -> list[ImagePair]:
@@ -144,9 +183,15 @@ def _write_graphs(
         graphs[name] = Graph(file=f"{name}.onnx", precision=precision)
         return folder / graphs[name].file
 
-    on_step("vision", 0, 1)
-    path = target("vision", recipe.vision)
-    write_vision_graph(path, checkpoint, grid=model.grid, form=recipe.vision_form)
+    depth = checkpoint.vision.depth
+    on_step("vision", 0, depth)
+    write_vision_graph(
+        target("vision", recipe.vision),
+        checkpoint,
+        grid=model.grid,
+        form=recipe.vision_form,
+        on_block=lambda done: on_step("vision", done, depth),
+    )
     if model.compare_token_size:
         on_step("comparison", 0, 1)
         path = target("comparison", recipe.vision)
@@ -176,11 +221,15 @@ def _ask_torch(
     manifest: Manifest,
     images: Sequence[ImagePair],
     recipe: ExportRecipe,
+    memory: MemoryPlan,
     on_step: OnStep,
 ) -> list[Stages]:
     """What the checkpoint answers to every pair. Its model is gone again at the end."""
     on_step("torch", 0, len(images))
-    reference = TorchReference(checkpoint, manifest, read_tokenizer(checkpoint))
+    assert recipe.max_new_tokens is not None
+    reference = TorchReference(
+        checkpoint, manifest, read_tokenizer(checkpoint), budget_bytes=memory.torch_budget
+    )
     answers: list[Stages] = []
     for golden, test in images:
         answers.append(reference.stages(golden, test, max_new_tokens=recipe.max_new_tokens))
@@ -189,11 +238,22 @@ def _ask_torch(
 
 
 def _ask_bundle(
-    folder: Path, images: Sequence[ImagePair], recipe: ExportRecipe, on_step: OnStep
+    folder: Path,
+    images: Sequence[ImagePair],
+    recipe: ExportRecipe,
+    memory: MemoryPlan,
+    on_step: OnStep,
 ) -> list[Stages]:
     """What the runtime answers to every pair, with the graphs in ``folder``."""
     on_step("onnxruntime", 0, len(images))
-    inspector = Inspector.open(folder, verify=False)
+    assert recipe.max_new_tokens is not None
+    open_graph: OpenGraph = GraphSession
+    if memory.piece_budget is not None:
+        open_graph = partial(PiecewiseGraph, budget_bytes=memory.piece_budget)
+    bundle = open_bundle(folder, verify=False)
+    inspector = Inspector(
+        open_engine(bundle, provider="cpu", num_threads=None, open_graph=open_graph)
+    )
     answers: list[Stages] = []
     for golden, test in images:
         answers.append(run_ladder(inspector, golden, test, max_new_tokens=recipe.max_new_tokens))

@@ -6,7 +6,9 @@ Reads a checkpoint's configuration and the headers of its weight files, nothing 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,24 +16,27 @@ from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.describe import TOKENIZER_FILE, describe_model
 from adcopilot_edge.export.embedding import EMBEDDING_TENSOR
 from adcopilot_edge.export.linear import FloatForm, LinearForm
+from adcopilot_edge.export.memory import MemoryPlan, ModelBytes, plan_memory
 from adcopilot_edge.export.recipe import ExportRecipe
+from adcopilot_edge.export.reference import VISION_DTYPE
+from adcopilot_edge.export.streamed import unit_bytes
 from adcopilot_edge.manifest import ModelSpec
 
-# torch, transformers and onnxruntime themselves, measured as the resident set after their import.
-_LIBRARY_BYTES = 500 << 20
+_STACKED = re.compile(r"(mlp\d?|self_attn)\.(?:gate|up|q|k|v)_proj")
 # Nodes, names and small constants of one block, about, as the written graphs have them.
 _BLOCK_BYTES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class ExportPlan:
-    """Estimates in bytes. files: by name, but for the manifest. peak_memory: of the whole export.
+    """Estimates in bytes.
 
-    The proof takes the most memory: it holds the whole model in float32.
+    files: by name, but for the manifest. memory: how the proof, which takes the most, keeps to its
+    limit.
     """
 
     files: dict[str, int]
-    peak_memory: int
+    memory: MemoryPlan
 
     @property
     def total(self) -> int:
@@ -43,15 +48,19 @@ class ExportPlan:
         return {
             "files": self.files,
             "total_bytes": self.total,
-            "peak_memory_bytes": self.peak_memory,
+            "peak_memory_bytes": self.memory.peak,
+            "memory_limit_bytes": self.memory.limit,
+            "proof": "whole" if self.memory.is_whole else "in pieces",
         }
 
 
-def plan_export(checkpoint: Checkpoint, recipe: ExportRecipe) -> ExportPlan:
-    """The files that ``recipe`` would make of ``checkpoint``.
+def plan_export(
+    checkpoint: Checkpoint, recipe: ExportRecipe, max_ram: int | None = None
+) -> ExportPlan:
+    """The files that ``recipe`` would make of ``checkpoint``, within ``max_ram`` bytes of memory.
 
     Raises:
-        ConfigError: A setting does not fit the model.
+        ConfigError: A setting does not fit the model, or the memory is too small.
     """
     model = describe_model(checkpoint, recipe)
     data: Counter[str] = Counter()
@@ -72,8 +81,25 @@ def plan_export(checkpoint: Checkpoint, recipe: ExportRecipe) -> ExportPlan:
     files["embedding.npy"] = (4 if recipe.llm == "fp32" else 2) * vocab * width
     files["parity.safetensors"] = _parity_bytes(model)
     files[TOKENIZER_FILE] = (checkpoint.path / TOKENIZER_FILE).stat().st_size
-    num_values = sum(math.prod(entry.shape) for entry in checkpoint.entries.values())
-    return ExportPlan(files=files, peak_memory=4 * num_values + _LIBRARY_BYTES)
+    units = unit_bytes(checkpoint, vision_dtype=VISION_DTYPE)
+    model_bytes = ModelBytes(
+        torch_total=sum(units),
+        torch_largest=max(units),
+        graphs=sum(data.values()),
+        largest_node=max(_node_bytes(checkpoint, recipe)),
+    )
+    return ExportPlan(files=files, memory=plan_memory(model_bytes, max_ram))
+
+
+def _node_bytes(checkpoint: Checkpoint, recipe: ExportRecipe) -> Iterator[int]:
+    """The weights of every product in the graphs, layers with the same input counted as one."""
+    products: Counter[str] = Counter()
+    for name, entry in checkpoint.entries.items():
+        if name not in (EMBEDDING_TENSOR, "lm_head.weight"):
+            product = _STACKED.sub(r"\1", name)
+            products[product] += _tensor_bytes(name, entry.shape, _form_of(name, recipe))
+    yield from products.values()
+    yield recipe.head_form.weight_bytes(*checkpoint.entries[EMBEDDING_TENSOR].shape)
 
 
 def _graph_of(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from adcopilot_edge.errors import ConfigError
@@ -27,7 +27,8 @@ class ExportRecipe:
     comparison graph. llm: of the decoder. block_size: weights that share a scale in an ``int8`` or
     ``int4`` decoder. max_sequence_length: tokens that the device's key-value cache holds; None
     takes 2048, or more where the images need it. num_parity_pairs: pairs that the proof runs.
-    max_new_tokens: ids that each greedy answer of the proof may have.
+    max_new_tokens: ids that each greedy answer of the proof may have. None for these two takes 20
+    and 64, or 1 and 2 where the model does not fit into the memory and each id reads it anew.
 
     Raises:
         ConfigError: A setting is out of range, or not in this release.
@@ -40,8 +41,8 @@ class ExportRecipe:
     llm: Precision = "fp32"
     block_size: int = 32
     max_sequence_length: int | None = None
-    num_parity_pairs: int = 20
-    max_new_tokens: int = 64
+    num_parity_pairs: int | None = None
+    max_new_tokens: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("image_height", "image_width"):
@@ -67,6 +68,15 @@ class ExportRecipe:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
+
+    def with_proof(self, *, is_whole: bool) -> ExportRecipe:
+        """The recipe with the size of its proof settled; is_whole: the model stays in memory."""
+        pairs, ids = (20, 64) if is_whole else (1, 2)
+        return replace(
+            self,
+            num_parity_pairs=self.num_parity_pairs or pairs,
+            max_new_tokens=self.max_new_tokens or ids,
+        )
 
     @property
     def vision_form(self) -> LinearForm:

@@ -19,8 +19,8 @@ from torch import Tensor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from adcopilot_edge.export.checkpoint import Checkpoint
-from adcopilot_edge.export.windows import patch_indices
 from adcopilot_edge.export.streamed import streamed_model
+from adcopilot_edge.export.windows import patch_indices
 from adcopilot_edge.manifest import Manifest
 from adcopilot_edge.prompt import IMAGE_TOKEN
 from adcopilot_edge.runtime.tensors import AnyArray

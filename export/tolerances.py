@@ -59,7 +59,7 @@ def stage_tolerances(recipe: ExportRecipe, references: Sequence[Stages]) -> dict
         table["logits"] = max(logits, table["logits"], key=_relative_limit)
     if recipe.vision != "fp32" or recipe.llm != "fp32":
         # One id that differs changes all that follow: their number is shown, not judged.
-        num_ids = sum(recipe.max_new_tokens for _ in references)
+        num_ids = sum(recipe.max_new_tokens or 0 for _ in references)
         table["greedy_ids"] = Tolerance("mismatches", num_ids)
         table["verdict"] = Tolerance("mismatches", len(references) // _PAIRS_A_FLIP)
     return {stage: limit for stage, limit in table.items() if stage in references[0]}

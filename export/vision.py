@@ -6,7 +6,7 @@ needs no mask (``windows.py``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx_ir as ir
@@ -23,7 +23,12 @@ VISION_EPS = 1e-6  # of every norm of the vision side, fixed in the model's code
 
 
 def write_vision_graph(
-    path: Path, checkpoint: Checkpoint, *, grid: tuple[int, int], form: LinearForm
+    path: Path,
+    checkpoint: Checkpoint,
+    *,
+    grid: tuple[int, int],
+    form: LinearForm,
+    on_block: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Write the graph ``patches`` (N, 1176) -> ``features`` (N, C), ``tokens`` (N / 4, D).
 
@@ -32,6 +37,7 @@ def write_vision_graph(
         checkpoint: Where the weights are.
         grid: (rows, columns) of patches.
         form: How the linear layers compute.
+        on_block: Called with the number of blocks written so far.
     """
     config = checkpoint.vision
     num_patches, merged = grid[0] * grid[1], config.spatial_merge_size**2
@@ -53,6 +59,7 @@ def write_vision_graph(
             groups = whole if index in config.fullatt_block_indexes else layout.groups
             hidden = _block(tower.child(f"blocks.{index}"), hidden, rotary, groups)
             graph.end_block()
+            on_block(index + 1)
         features = graph.gather_rows(hidden, layout.inverse, name="to_patches")
         tokens = _merge(tower.child("merger"), features)
         graph.output(features, "features", (num_patches, config.hidden_size))

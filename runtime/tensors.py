@@ -48,8 +48,10 @@ def require_names(
 
     Args:
         graph: What the message calls the graph.
-        inputs, outputs: What the graph has.
-        wanted_inputs, wanted_outputs: What it must have.
+        inputs: What the graph takes.
+        outputs: What it gives.
+        wanted_inputs: What it must take.
+        wanted_outputs: What it must give.
     """
     lacking = [f"input '{name}'" for name in wanted_inputs if name not in inputs]
     lacking += [f"output '{name}'" for name in wanted_outputs if name not in outputs]

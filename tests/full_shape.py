@@ -18,7 +18,6 @@ from typing import Any
 
 import tiny
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -86,9 +85,8 @@ def write_checkpoint(folder: Path, config: Any, *, seed: int = 0) -> Path:
     weight_map: dict[str, str] = {}
     for number, names in enumerate(_shards(shapes), start=1):
         file = f"model-{number:05}.safetensors"
-        tensors = {_disk_name(name): _draw(name, shapes[name], seed) for name in names}
-        save_file(tensors, folder / file, metadata={"format": "pt"})
-        weight_map.update(dict.fromkeys(tensors, file))
+        _write_shard(folder / file, {name: shapes[name] for name in names}, seed)
+        weight_map.update(dict.fromkeys(map(_disk_name, names), file))
     total = 2 * sum(torch.Size(shape).numel() for shape in shapes.values())
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
@@ -100,6 +98,25 @@ def write_checkpoint(folder: Path, config: Any, *, seed: int = 0) -> Path:
         compare_token_size=config.vision.compare_token_size,
     ).save_pretrained(folder)
     return folder
+
+
+def _write_shard(path: Path, shapes: dict[str, tuple[int, ...]], seed: int) -> None:
+    """A safetensors file: the length of the header, the header, the tensors. Rows go out as drawn.
+
+    The library's own writer holds a shard twice.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, shape in shapes.items():
+        start, end = end, end + 2 * torch.Size(shape).numel()
+        offsets = [start, end]
+        header[_disk_name(name)] = {"dtype": "BF16", "shape": shape, "data_offsets": offsets}
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, shape in shapes.items():
+            for rows in _draw(name, shape, seed):
+                file.write(rows.bfloat16().view(torch.uint8).numpy().data)
 
 
 def _shards(shapes: dict[str, tuple[int, ...]]) -> Iterator[list[str]]:
@@ -122,24 +139,23 @@ def _disk_name(name: str) -> str:
     return name.replace("model.language_model.", "model.")
 
 
-def _draw(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
-    """Noise that keeps the scale of what passes through: gains near 1, products near unit gain."""
+def _draw(name: str, shape: tuple[int, ...], seed: int) -> Iterator[Tensor]:
+    """Noise that keeps the scale of what passes through: gains near 1, products near unit gain.
+
+    A matrix comes some rows at a time. Its rows are 256 drawn ones, shifted anew each time: drawing
+    8 billion values would take minutes.
+    """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + sum(map(ord, name)))
     if len(shape) == 1:
         noise = 0.02 * torch.randn(shape, generator=generator)
-        return (noise if name.endswith("bias") else 1 + noise).bfloat16()
-    # One row block is drawn and repeated under signs: drawing 8 billion values takes minutes.
+        yield noise if name.endswith("bias") else 1 + noise
+        return
     fan_in = torch.Size(shape[1:]).numel()
-    gain = 1.0 if "embed" in name or fan_in == shape[0] else 0.7
-    rows = min(shape[0], 256)
-    block = torch.randn((rows, *shape[1:]), generator=generator)
-    block *= gain if "embed" in name else gain * fan_in**-0.5
-    tensor = torch.empty(shape, dtype=torch.bfloat16)
-    for start in range(0, shape[0], rows):
-        part = tensor[start : start + rows]
+    gain = 1.0 if "embed" in name else (1.0 if fan_in == shape[0] else 0.7) * fan_in**-0.5
+    block = gain * torch.randn((min(shape[0], 256), *shape[1:]), generator=generator)
+    for start in range(0, shape[0], len(block)):
         shift = int(torch.randint(fan_in, (1,), generator=generator))
-        part.copy_(block[: len(part)].roll(shift, dims=-1))
-    return tensor
+        yield block[: shape[0] - start].roll(shift, dims=-1).contiguous()
 
 
 def main() -> None:

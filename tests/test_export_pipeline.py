@@ -12,9 +12,10 @@ import pytest
 from tiny import tiny_checkpoint
 
 from adcopilot_edge.bundle import Bundle
-from adcopilot_edge.errors import ConfigError, ParityError
+from adcopilot_edge.errors import ConfigError, ExportError, ParityError
 from adcopilot_edge.export.checkpoint import open_checkpoint
 from adcopilot_edge.export.comparison import write_comparison_graph
+from adcopilot_edge.export.memory import MemoryPlan
 from adcopilot_edge.export.pipeline import export_bundle
 from adcopilot_edge.export.plan import plan_export
 from adcopilot_edge.export.recipe import ExportRecipe
@@ -191,20 +192,50 @@ def test_a_graph_that_is_wrong_leaves_no_bundle(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_older_bundle_survives_a_failure(
+def test_a_full_disk_leaves_the_older_bundle_and_the_next_run_goes_on(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "out"
+    out, recipe = tmp_path / "out", replace(RECIPE, llm="int4")
     older = export_bundle(checkpoint, out, RECIPE, pairs=PAIRS)
+    whole = export_bundle(checkpoint, tmp_path / "whole", recipe, pairs=PAIRS)
 
     def fail(*_, **__):
-        raise OSError("no space left on device")
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(f"{PIPELINE}.write_embedding", fail)
-    with pytest.raises(OSError, match="no space"):
-        export_bundle(checkpoint, out, replace(RECIPE, llm="int4"), pairs=PAIRS)
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{PIPELINE}.write_embedding", fail)
+        # As in a process of its own, which is gone by the time of the next run.
+        patch.setattr("os.getpid", lambda: 2**22 + 1)
+        with pytest.raises(ExportError, match=r"No space left on device\. Make room"):
+            export_bundle(checkpoint, out, recipe, pairs=PAIRS)
     assert Inspector.open(out).engine.bundle.id == older.id
+    converted: list[str] = []
+    monkeypatch.setattr(
+        "adcopilot_edge.export.weights.Linear.chunks",
+        lambda layer: converted.append(layer.name),
+    )
+    resumed = export_bundle(checkpoint, out, recipe, pairs=PAIRS)
+    assert converted == []
+    assert resumed.id == whole.id
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]
+
+
+@pytest.mark.parametrize(("vision", "llm"), [("fp32", "fp32"), ("int8", "int4")])
+def test_a_model_larger_than_the_memory_gives_the_same_bundle(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    vision: Precision,
+    llm: Precision,
+) -> None:
+    recipe = replace(RECIPE, vision=vision, llm=llm)
+    whole = export_bundle(checkpoint, tmp_path / "whole", recipe, pairs=PAIRS)
+    small = MemoryPlan(limit=1 << 30, torch_budget=300_000, piece_budget=60_000, peak=1 << 30)
+    plan = plan_export(open_checkpoint(checkpoint), recipe)
+    monkeypatch.setattr(f"{PIPELINE}.plan_export", lambda *_: replace(plan, memory=small))
+    pieces = export_bundle(checkpoint, tmp_path / "pieces", recipe, pairs=PAIRS)
+    assert pieces.manifest.parity == whole.manifest.parity
+    assert pieces.id == whole.id
 
 
 def test_something_else_at_out_is_left_alone(checkpoint: Path, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from adcopilot_edge.commands.printing import print_fact, print_json, print_rows
 from adcopilot_edge.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from adcopilot_edge.bundle import Bundle
     from adcopilot_edge.export.plan import ExportPlan
     from adcopilot_edge.export.recipe import ExportRecipe
@@ -44,7 +46,13 @@ def export(
     llm: Annotated[
         Literal["fp32", "int8", "int4"], typer.Option(help="Weights of the language model.")
     ] = "fp32",
-    parity_pairs: Annotated[int, typer.Option(help="Image pairs that the proof runs.", min=1)] = 20,
+    parity_pairs: Annotated[
+        int | None,
+        typer.Option(help="Image pairs that the proof runs: 20, or 1 above --max-ram.", min=1),
+    ] = None,
+    max_ram: Annotated[
+        str | None, typer.Option(help="Memory it may take, as 4G; default: 80 % of what is free.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print sizes and memory, write nothing.")
     ] = False,
@@ -54,10 +62,11 @@ def export(
 
     The graphs are compared with torch on synthetic pairs, stage by stage. A stage out of its
     tolerance stops the export with code 4, and no bundle is written. An older bundle at --out is
-    replaced, anything else there is left alone.
+    replaced, anything else there is left alone. A model larger than --max-ram is written and proven
+    piece by piece; an export that was killed goes on where it was.
 
     Examples: adcopilot-edge export checkpoint --out bundle --int8 --llm int4;
-    adcopilot-edge export checkpoint --out bundle --image-size 448x560 --dry-run
+    adcopilot-edge export checkpoint --out bundle --image-size 448x560 --max-ram 4G --dry-run
     """
     chosen: dict[Precision, bool] = {"fp32": fp32, "fp16": fp16, "int8": int8}
     precisions = [name for name, is_chosen in chosen.items() if is_chosen] or ["fp32"]
@@ -67,6 +76,7 @@ def export(
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(feature="export", extra="export", package=package)
     from adcopilot_edge.export.checkpoint import open_checkpoint
+    from adcopilot_edge.export.memory import parse_bytes
     from adcopilot_edge.export.pipeline import export_bundle
     from adcopilot_edge.export.plan import plan_export
     from adcopilot_edge.export.recipe import ExportRecipe, parse_image_size
@@ -80,10 +90,14 @@ def export(
         llm=llm,
         num_parity_pairs=parity_pairs,
     )
+    limit = None if max_ram is None else parse_bytes(max_ram)
     if dry_run:
-        _print_plan(plan_export(open_checkpoint(checkpoint), recipe), as_json=as_json)
+        _print_plan(plan_export(open_checkpoint(checkpoint), recipe, limit), as_json=as_json)
         return
-    bundle = export_bundle(checkpoint, out, recipe, pairs=_pairs(recipe), on_step=_Progress())
+    with _Progress() as progress:
+        bundle = export_bundle(
+            checkpoint, out, recipe, pairs=_pairs(recipe), max_ram=limit, on_step=progress
+        )
     _print_bundle(bundle, as_json=as_json)
 
 
@@ -97,20 +111,52 @@ def _pairs(recipe: ExportRecipe) -> Iterator[LabelledPair]:
 
 
 class _Progress:
-    """One line a step on stderr; on a terminal the line counts on."""
+    """A bar a step with the time left on a terminal; a line a step elsewhere. All on stderr."""
 
     def __init__(self) -> None:
-        self._step = ""
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        console = Console(stderr=True)
+        self._is_terminal = console.is_terminal
+        self._bars = Progress(
+            TextColumn("{task.description:11}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> _Progress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
 
     def __call__(self, step: str, done: int, total: int) -> None:
-        is_new = step != self._step
-        self._step = step
-        text = f"{step} {done}/{total}" if total > 1 else step
-        if sys.stderr.isatty():
-            start = "\n" if is_new else "\r"
-            print(f"{start}{text}", end="", file=sys.stderr, flush=True)
-        elif is_new:
-            print(text, file=sys.stderr, flush=True)
+        is_new = step not in self._tasks
+        if is_new:
+            for task in self._tasks.values():
+                self._finish(task)
+            self._tasks[step] = self._bars.add_task(step, total=total)
+        self._bars.update(self._tasks[step], completed=done)
+        if is_new and not self._is_terminal:
+            print(f"{step} {done}/{total}" if total > 1 else step, file=sys.stderr, flush=True)
+
+    def _finish(self, task: TaskID) -> None:
+        """A step is over when the next begins, whatever it counted."""
+        self._bars.update(task, completed=self._bars.tasks[task].total)
 
 
 def _print_bundle(bundle: Bundle, *, as_json: bool) -> None:
@@ -131,8 +177,6 @@ def _print_bundle(bundle: Bundle, *, as_json: bool) -> None:
             }
         )
         return
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
     print_fact("bundle", f"{bundle.path}, {bundle.id}")
     print_fact("precision", manifest.precision)
     print_fact("size", f"{size / 1e6:.1f} MB")
@@ -149,4 +193,7 @@ def _print_plan(plan: ExportPlan, *, as_json: bool) -> None:
         return
     print_rows((name, f"{size / 1e6:.1f} MB") for name, size in plan.files.items())
     print_fact("bundle", f"about {plan.total / 1e6:.0f} MB")
-    print_fact("memory", f"about {plan.peak_memory / 1e6:.0f} MB at most, during the proof")
+    memory = plan.memory
+    how = "the whole model at once" if memory.is_whole else "in pieces"
+    print_fact("memory", f"about {memory.peak / 1e6:.0f} MB of {memory.limit / 1e6:.0f} MB")
+    print_fact("proof", how)

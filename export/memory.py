@@ -1,0 +1,115 @@
+"""How an export stays below a limit of memory: what may stay loaded, and the least that works.
+
+The figures are estimates with room: the measured peak of an export lies below its limit.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from adcopilot_edge.errors import ConfigError
+
+# torch, transformers and onnxruntime themselves, measured as the resident set after their import.
+LIBRARY_BYTES = 600 << 20
+# Activations of the proof and the chunks that are converted on the way.
+_WORKING_BYTES = 640 << 20
+# A module's weights as the file has them, while they become float32 or float64.
+_TORCH_FACTOR = 1.5
+# onnxruntime maps a weight and keeps a second copy in the order of its kernels.
+_ORT_FACTOR = 2.2
+_DEFAULT_SHARE = 0.8
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?", re.IGNORECASE)
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelBytes:
+    """What the parts of a model take, in bytes.
+
+    torch_total, torch_largest: weights of the reference, all and of the largest module. graphs:
+    data of all graphs. largest_node: the largest weight of one node.
+    """
+
+    torch_total: int
+    torch_largest: int
+    graphs: int
+    largest_node: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """How the proof keeps to a limit.
+
+    limit: bytes of the whole process. torch_budget: what the reference may keep between calls.
+    piece_budget: weights of one piece of a graph, or None where the graphs run whole. peak: the
+    estimate of what the export takes.
+    """
+
+    limit: int
+    torch_budget: int
+    piece_budget: int | None
+    peak: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether reference and graphs stay loaded from pair to pair."""
+        return self.piece_budget is None
+
+
+def plan_memory(model: ModelBytes, limit: int | None) -> MemoryPlan:
+    """Share ``limit`` bytes; None takes four fifths of what the machine has free.
+
+    Raises:
+        ConfigError: The limit is below the least that works, which the message says.
+    """
+    base = LIBRARY_BYTES + _WORKING_BYTES
+    largest_torch = int(_TORCH_FACTOR * model.torch_largest)
+    least = base + max(largest_torch, int(_ORT_FACTOR * model.largest_node))
+    chosen = limit if limit is not None else int(_DEFAULT_SHARE * free_bytes())
+    if chosen < least:
+        raise ConfigError(
+            f"this export needs at least {least / _GIB:.1f} GiB of memory, "
+            + (
+                f"--max-ram allows {chosen / _GIB:.1f} GiB"
+                if limit is not None
+                else f"{chosen / _GIB:.1f} GiB are free"
+            )
+            + ". Close other programs or allow more with --max-ram."
+        )
+    whole_torch = base + largest_torch + model.torch_total
+    whole_graphs = base + int(_ORT_FACTOR * model.graphs)
+    if max(whole_torch, whole_graphs) <= chosen:
+        return MemoryPlan(chosen, model.torch_total, None, max(whole_torch, whole_graphs))
+    torch_budget = min(model.torch_total, chosen - base - largest_torch)
+    piece_budget = max(model.largest_node, int((chosen - base) / _ORT_FACTOR))
+    peak = base + max(
+        largest_torch + torch_budget, int(_ORT_FACTOR * min(piece_budget, model.graphs))
+    )
+    return MemoryPlan(chosen, torch_budget, piece_budget, peak)
+
+
+def free_bytes() -> int:
+    """Memory that programs may still take, in bytes.
+
+    Raises:
+        ConfigError: This system does not say; then --max-ram must.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        fields = dict(line.split(":", 1) for line in lines)
+        return int(fields["MemAvailable"].split()[0]) << 10
+    except (OSError, KeyError, ValueError) as err:
+        raise ConfigError("how much memory is free is not known here; say it with --max-ram") from (
+            err
+        )
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of ``4G``, ``512M`` or ``4.5GiB``; units are powers of 1024. Raises ConfigError."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ConfigError(f"a size of memory is written 4G, 512M or 4.5GiB, got {text!r}")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
