@@ -29,7 +29,7 @@ def demo(
 
     samples = Path(str(files("adcopilot_edge"))) / "assets" / "samples"
     golden, test = samples / "golden.png", samples / "test.png"
-    inspection = Inspector.open().inspect(golden, test, task="all")
+    inspection = Inspector.open().inspect(golden, test)
     save_image(draw_overlay(open_image(golden), open_image(test), inspection), out)
     print(f"wrote {out}", file=sys.stderr)
     if as_json:

@@ -20,7 +20,8 @@ def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name (nano) or a TOML file.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/NAME.")] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Optimizer steps in all; every stage shrinks in proportion.", min=1)
+        int | None,
+        typer.Option(help="Optimizer steps in all; every stage shrinks in proportion.", min=1),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")
