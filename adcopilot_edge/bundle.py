@@ -118,7 +118,8 @@ def new_bundle(out: str | os.PathLike[str], *, key: str | None = None) -> Iterat
         out: The bundle's folder.
         key: What the bundle is made of. With it, the folder of a run that was killed or met an
             OSError stays, and the next run with the same key gets it as it was left; the runs of
-            other keys are removed. Hidden files in the folder are a run's own notes, no part of the bundle.
+            other keys are removed. Hidden files in the folder are a run's own notes, no part of
+            the bundle.
     """
     target = Path(out)
     is_empty = target.is_dir() and not any(target.iterdir())

@@ -1,29 +1,28 @@
 """Read a checkpoint: a Hugging Face folder, its configuration, its tensors one at a time.
 
-The only place that knows how checkpoints are spelled: the released ``model_type`` names and stock
-Qwen2.5-VL, both prefixes, one file or shards. Inside, tensors are called ``visual.*``,
-``language_model.*`` and ``lm_head.weight``.
+The only place that knows how checkpoints are spelled: the released ``model_type`` names, stock
+Qwen2.5-VL, language models alone; one file or shards. Inside, tensors are called ``visual.*``,
+``language_model.*`` and ``lm_head.weight``, whatever the spelling.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
-from safetensors import SafetensorError, safe_open
-from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLTextConfig
+from huggingface_hub.errors import StrictDataclassError
+from transformers import PreTrainedConfig
 
 from adcopilot_edge.bundle import hash_file
 from adcopilot_edge.errors import CheckpointError, UnsupportedModelError
+from adcopilot_edge.export.language import TEXT_CONFIGS, LanguageSettings, read_language
+from adcopilot_edge.export.tensors import TensorEntry, list_tensors, our_name
 from adcopilot_edge.training.config import ADCopilotConfig, ADCopilotVisionConfig
 from adcopilot_edge.types import FloatArray
 
@@ -32,36 +31,21 @@ MODEL_TYPES = ("ad_copilot", "yangjian", STOCK_MODEL_TYPE)
 
 _SINGLE_FILE = "model.safetensors"
 _INDEX_FILE = "model.safetensors.index.json"
-_FLOAT_TYPES = ("F32", "F16", "BF16")
-_RENAMINGS = (
-    (re.compile(r"^model\.(?=visual\.|language_model\.)"), ""),
-    (re.compile(r"^model\."), "language_model."),
-    (re.compile(r"query_embeddings\.weight$"), "query_embeddings"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class TensorEntry:
-    """Where a tensor lies: its file, its name there, its shape and the file's word for its type."""
-
-    file: Path
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
+_MAX_FINDINGS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """An opened checkpoint. ``entries`` maps our name of each tensor to where it lies.
 
-    model_type: the folder's own word. config: the same class whatever the spelling; stock
-    Qwen2.5-VL has ``compare_token_size`` 0 in it. Tensors are read anew at each call and belong to
-    the caller; nothing stays mapped in between.
+    model_type: the folder's own word. settings: the configuration in transformers' class for it;
+    stock Qwen2.5-VL has ours, with ``compare_token_size`` 0. Tensors are read anew at each call and
+    belong to the caller; nothing stays mapped in between.
     """
 
     path: Path
     model_type: str
-    config: ADCopilotConfig
+    settings: PreTrainedConfig
     entries: dict[str, TensorEntry]
 
     def tensor(self, name: str) -> FloatArray:
@@ -82,26 +66,31 @@ class Checkpoint:
         return np.concatenate([self._read(name, slice(index, index + 1)) for index in indices])
 
     def _read(self, name: str, rows: slice) -> FloatArray:
-        entry = self.entries[name]
-        with _opened(entry.file) as file:
-            tensor: torch.Tensor = file.get_slice(entry.name)[rows]
-        array: FloatArray = tensor.float().numpy()
-        if not np.isfinite(array).all():
-            raise CheckpointError(
-                f"tensor {entry.name} in {entry.file} holds NaN or infinity. "
-                "Train or download the checkpoint again."
+        return self.entries[name].read(rows)
+
+    @property
+    def config(self) -> ADCopilotConfig:
+        """The settings of the whole model.
+
+        Raises:
+            UnsupportedModelError: The checkpoint is a language model and nothing else.
+        """
+        if not isinstance(self.settings, ADCopilotConfig):
+            raise UnsupportedModelError(
+                f"{self.path} is a language model without a vision tower (model_type "
+                f"{self.model_type!r}); this release exports {', '.join(MODEL_TYPES)}."
             )
-        return array
+        return self.settings
 
     @property
     def vision(self) -> ADCopilotVisionConfig:
-        """The settings of the vision tower and the Comparison Encoder."""
-        return cast(ADCopilotVisionConfig, self.config.vision_config)
+        """The settings of the vision tower and the Comparison Encoder; raises as ``config``."""
+        return self.config.vision
 
     @property
-    def text(self) -> Qwen2_5_VLTextConfig:
-        """The settings of the language model."""
-        return cast(Qwen2_5_VLTextConfig, self.config.text_config)
+    def language(self) -> LanguageSettings:
+        """The settings of the language model, of every family alike."""
+        return read_language(self.settings)
 
     @property
     def patch_size(self) -> int:
@@ -114,14 +103,9 @@ class Checkpoint:
         return cast(dict[str, Any], self.vision.rope_parameters)
 
     @property
-    def text_rope(self) -> dict[str, Any]:
-        """The rotary settings of the language model."""
-        return cast(dict[str, Any], self.text.rope_parameters)
-
-    @property
     def head_name(self) -> str:
         """The tensor of the output head: the embedding table itself where the two are tied."""
-        tied = self.config.tie_word_embeddings or "lm_head.weight" not in self.entries
+        tied = self.settings.tie_word_embeddings or "lm_head.weight" not in self.entries
         return "language_model.embed_tokens.weight" if tied else "lm_head.weight"
 
     def sha256(self) -> str:
@@ -142,14 +126,12 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """
     raw = read_json(path / "config.json")
     model_type = raw.get("model_type")
-    if model_type not in MODEL_TYPES:
+    if not isinstance(model_type, str) or model_type not in (*MODEL_TYPES, *TEXT_CONFIGS):
         raise UnsupportedModelError(
             f"{path / 'config.json'} has model_type {model_type!r}; this release exports "
             f"{', '.join(MODEL_TYPES)}."
         )
-    return Checkpoint(
-        path=path, model_type=model_type, config=_config(raw, path), entries=_entries(path)
-    )
+    return Checkpoint(path, model_type, _settings(raw, path), _entries(path))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -167,56 +149,50 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _config(raw: dict[str, Any], path: Path) -> ADCopilotConfig:
+def join_findings(findings: Sequence[str]) -> str:
+    """All findings in one line; of a long list the first ones, and how many more there are."""
+    more = len(findings) - _MAX_FINDINGS
+    return "; ".join([*findings[:_MAX_FINDINGS], *([f"and {more} more"] if more > 0 else [])])
+
+
+def _settings(raw: dict[str, Any], path: Path) -> PreTrainedConfig:
+    """``config.json`` in its class of transformers, or in ours where there is a vision tower."""
+    config_class = TEXT_CONFIGS.get(raw["model_type"], ADCopilotConfig)
     if raw["model_type"] == STOCK_MODEL_TYPE:
         raw = {**raw, "vision_config": {**raw.get("vision_config", {}), "compare_token_size": 0}}
     with warnings.catch_warnings():
         # Released files say rope_scaling; transformers reads it and says it is old.
         warnings.simplefilter("ignore", FutureWarning)
         try:
-            return ADCopilotConfig.from_dict({**raw, "model_type": ADCopilotConfig.model_type})
-        except (TypeError, ValueError, KeyError) as err:
+            return config_class.from_dict({**raw, "model_type": config_class.model_type})
+        except (TypeError, ValueError, KeyError, StrictDataclassError) as err:
             raise CheckpointError(f"{path / 'config.json'} is not valid: {err}") from err
 
 
 def _entries(path: Path) -> dict[str, TensorEntry]:
     """The tensors of every weight file under our names."""
-    entries: dict[str, TensorEntry] = {}
-    for file in _weight_files(path):
-        with _opened(file) as opened:
-            for name in opened.keys():  # noqa: SIM118 - a file handle, not a mapping
-                piece = opened.get_slice(name)
-                if piece.get_dtype() in _FLOAT_TYPES:
-                    shape = tuple(piece.get_shape())
-                    entries[our_name(name)] = TensorEntry(file, name, shape, piece.get_dtype())
-    return entries
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """An open weight file, unmapped again at the end: what was read no longer counts as ours."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except (OSError, SafetensorError) as err:
+    places = _index(path)
+    files = sorted(set(places.values())) if places else [_SINGLE_FILE]
+    if missing := [name for name in files if not (path / name).is_file()]:
         raise CheckpointError(
-            f"{path} can't be read: {err}. It may be cut short: download or copy it again."
-        ) from err
+            f"{path} lacks weights: {', '.join(missing)}. Download or copy it again."
+        )
+    tensors = [entry for name in files for entry in list_tensors(path / name)]
+    found = {(entry.name, entry.file.name) for entry in tensors}
+    if lost := [f"{name} in {file}" for name, file in places.items() if (name, file) not in found]:
+        raise CheckpointError(
+            f"{path / _INDEX_FILE} names tensors that the files lack: {join_findings(lost)}. "
+            "Download or copy the checkpoint again."
+        )
+    return {our_name(entry.name): entry for entry in tensors}
 
 
-def _weight_files(path: Path) -> Sequence[Path]:
-    if (path / _INDEX_FILE).is_file():
-        shards = read_json(path / _INDEX_FILE).get("weight_map", {})
-        files = [path / name for name in sorted(set(shards.values()))]
-    else:
-        files = [path / _SINGLE_FILE]
-    if missing := [file.name for file in files if not file.is_file()] or not files:
-        raise CheckpointError(f"{path} lacks weights: {missing}. Download or copy it again.")
-    return files
-
-
-def our_name(name: str) -> str:
-    """The name of a tensor in the exporter, from any spelling of a checkpoint."""
-    for pattern, replacement in _RENAMINGS:
-        name = pattern.sub(replacement, name)
-    return name
+def _index(path: Path) -> dict[str, str]:
+    """File names by tensor name, as the index of a checkpoint in shards has them; else nothing."""
+    file = path / _INDEX_FILE
+    if not file.is_file():
+        return {}
+    places = read_json(file).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise CheckpointError(f"{file} has no weight_map. Download or copy it again.")
+    return {str(name): str(place) for name, place in places.items()}

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import onnx_ir as ir
-from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLTextConfig
 
 from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.graph import MICROSOFT, GraphBuilder, new_graph
+from adcopilot_edge.export.language import LanguageSettings
 from adcopilot_edge.export.linear import LinearForm
 from adcopilot_edge.export.section import Section
 from adcopilot_edge.export.weights import Linear
@@ -43,14 +42,14 @@ def write_decoder_graph(
         head_form: How the output head computes.
         on_layer: Called with the number of layers written so far.
     """
-    config = checkpoint.text
+    config = checkpoint.language
     with new_graph(path) as graph:
         model = Section(graph, checkpoint, form, "language_model")
         embeds = graph.input("embeds", (1, "S", config.hidden_size))
         hidden = graph.reshape(embeds, (-1, config.hidden_size), name="rows")
         sequence = _Sequence(graph, config)
-        last = config.num_hidden_layers - 1
-        for index in range(config.num_hidden_layers):
+        last = config.num_layers - 1
+        for index in range(config.num_layers):
             layer = model.child(f"layers.{index}")
             hidden = _layer(layer, hidden, sequence, index, last_row_only=index == last)
             graph.end_block()
@@ -65,11 +64,11 @@ def write_decoder_graph(
 class _Sequence:
     """The inputs that all layers share, and each layer's keys and values before and after."""
 
-    def __init__(self, graph: GraphBuilder, config: Qwen2_5_VLTextConfig) -> None:
+    def __init__(self, graph: GraphBuilder, config: LanguageSettings) -> None:
         self._graph = graph
         self._config = config
-        self._head_dim = config.hidden_size // config.num_attention_heads
-        self._kv_heads = cast(int, config.num_key_value_heads)
+        self._head_dim = config.head_dim
+        self._kv_heads = config.num_kv_heads
         table = ("T", self._head_dim // 2)
         self._lengths = [
             graph.input("seqlens_k", (1,), ir.DataType.INT32),
@@ -83,7 +82,7 @@ class _Sequence:
 
         fused: (S, (H + 2 KV) * head_dim), queries, keys and values of the new tokens.
         """
-        heads, kv_heads = self._config.num_attention_heads, self._kv_heads
+        heads, kv_heads = self._config.num_heads, self._kv_heads
         width = (heads + 2 * kv_heads) * self._head_dim
         past = [
             self._graph.input(f"past_{kind}.{index}", (1, kv_heads, "P", self._head_dim))
@@ -116,7 +115,7 @@ def _layer(
     The last layer needs keys and values of all tokens, but the rest of its work for one only.
     """
     graph, prefix = layer.graph, layer.prefix
-    eps = layer.checkpoint.text.rms_norm_eps
+    eps = layer.checkpoint.language.rms_norm_eps
     normed = layer.norm(hidden, "input_layernorm", eps=eps)
     modules = [f"self_attn.{role}_proj" for role in ("q", "k", "v")]
     fused = layer.linear(normed, *modules, name="self_attn.qkv")

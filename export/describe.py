@@ -28,7 +28,7 @@ def describe_model(checkpoint: Checkpoint, recipe: ExportRecipe) -> ModelSpec:
     Raises:
         ConfigError: The two images do not fit into the sequence.
     """
-    text, vision, rope = checkpoint.text, checkpoint.vision, checkpoint.text_rope
+    language, vision = checkpoint.language, checkpoint.vision
     cell = checkpoint.patch_size * vision.spatial_merge_size
     merged = (recipe.image_height // cell) * (recipe.image_width // cell)
     # Validated, not just constructed: transformers types many of these as optional or as lists.
@@ -40,19 +40,19 @@ def describe_model(checkpoint: Checkpoint, recipe: ExportRecipe) -> ModelSpec:
             "temporal_patch_size": vision.temporal_patch_size,
             "merge_size": vision.spatial_merge_size,
             "vision_width": vision.hidden_size,
-            "hidden_size": text.hidden_size,
-            "vocab_size": text.vocab_size,
-            "num_layers": text.num_hidden_layers,
-            "num_heads": text.num_attention_heads,
-            "num_kv_heads": text.num_key_value_heads,
-            "head_dim": text.hidden_size // text.num_attention_heads,
+            "hidden_size": language.hidden_size,
+            "vocab_size": language.vocab_size,
+            "num_layers": language.num_layers,
+            "num_heads": language.num_heads,
+            "num_kv_heads": language.num_kv_heads,
+            "head_dim": language.head_dim,
             "max_sequence_length": _sequence_length(
                 recipe.max_sequence_length,
                 needed=2 * (merged + vision.compare_token_size) + _TEXT_TOKENS,
-                trained=text.max_position_embeddings,
+                trained=language.trained_length,
             ),
-            "rope_theta": rope["rope_theta"],
-            "mrope_section": rope["mrope_section"],
+            "rope_theta": language.rope_theta,
+            "mrope_section": language.mrope_section,
             "compare_token_size": vision.compare_token_size,
             "compare_position_mode": checkpoint.config.compare_position_mode,
             "has_anomaly_map": bool(vision.compare_token_size and vision.compare_anomaly_map),
@@ -135,7 +135,7 @@ def find_tokens(checkpoint: Checkpoint, tokenizer: Tokenizer, prompt: PromptTemp
 
 def _end_ids(checkpoint: Checkpoint, tokenizer: Tokenizer) -> Iterator[int]:
     """Every id that may end an answer: Qwen's two, and those the checkpoint's settings name."""
-    named = [checkpoint.text.eos_token_id]
+    named: list[Any] = [list(checkpoint.language.end_ids)]
     generation = checkpoint.path / "generation_config.json"
     if generation.is_file():
         named.append(read_json(generation).get("eos_token_id"))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
 
 from adcopilot_edge.errors import CheckpointError, UnsupportedModelError
-from adcopilot_edge.export.checkpoint import Checkpoint, our_name
+from adcopilot_edge.export.checkpoint import Checkpoint, join_findings
+from adcopilot_edge.export.language import unknown_settings
+from adcopilot_edge.export.tensors import FLOAT_TYPES, our_name
+from adcopilot_edge.training.config import ADCopilotConfig
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 
-_MAX_FINDINGS = 10
+# Tables of angles that old Llama checkpoints carry; they follow from rope_theta.
+_TABLE = "rotary_emb.inv_freq"
 
 
 def check_layout(checkpoint: Checkpoint) -> None:
@@ -24,30 +32,21 @@ def check_layout(checkpoint: Checkpoint) -> None:
             f"{checkpoint.path / 'config.json'} asks for what this release does not export: "
             f"{'; '.join(findings)}."
         )
-    findings = _tensors(checkpoint)
-    if findings:
-        more = len(findings) - _MAX_FINDINGS
-        shown = findings[:_MAX_FINDINGS] + ([f"and {more} more"] if more > 0 else [])
+    if findings := _tensors(checkpoint):
         raise CheckpointError(
-            f"{checkpoint.path} does not fit its config.json: {'; '.join(shown)}. "
+            f"{checkpoint.path} does not fit its config.json: {join_findings(findings)}. "
             "Download or copy the checkpoint again."
         )
 
 
 def _settings(checkpoint: Checkpoint) -> list[str]:
     """What the graphs do not know of the checkpoint's configuration."""
-    text, vision = checkpoint.text, checkpoint.vision
-    findings = [
-        f"{name}.hidden_act {part.hidden_act!r}, only 'silu' is known"
-        for name, part in (("text_config", text), ("vision_config", vision))
-        if part.hidden_act != "silu"
-    ]
-    if "sliding_attention" in (text.layer_types or ()):
-        findings.append("text_config has layers with a sliding window")
-    if (kind := checkpoint.text_rope.get("rope_type", "default")) not in ("default", "mrope"):
-        findings.append(f"text_config.rope_type {kind!r}, only 'default' is known")
-    if "mrope_section" not in checkpoint.text_rope:
-        findings.append("text_config has no mrope_section")
+    findings = unknown_settings(checkpoint.settings)
+    if not isinstance(checkpoint.settings, ADCopilotConfig):
+        return findings
+    vision = checkpoint.vision
+    if vision.hidden_act != "silu":
+        findings.append(f"vision_config.hidden_act {vision.hidden_act!r}, only 'silu' is known")
     if vision.compare_token_size and not checkpoint.config.sequence_compare:
         # The golden's tokens would depend on the test image, so nothing could be reused.
         findings.append("sequence_compare false, which compares the first image with the last")
@@ -57,18 +56,33 @@ def _settings(checkpoint: Checkpoint) -> list[str]:
 
 
 def _tensors(checkpoint: Checkpoint) -> list[str]:
-    """Which tensors are missing or have a wrong shape, by the names they have in the file."""
-    with torch.device("meta"):
-        model = ADCopilotForConditionalGeneration(checkpoint.config)
+    """Which tensors are missing, of a wrong shape or type, or unknown, by our names."""
+    expected = {our_name(name): tensor for name, tensor in _state(checkpoint).items()}
     findings = []
-    for name, tensor in model.state_dict().items():
-        name, expected = our_name(name), tuple(tensor.shape)
+    for name, tensor in expected.items():
         entry = checkpoint.entries.get(name)
         if entry is None:
-            is_tied = name == "lm_head.weight" and checkpoint.config.tie_word_embeddings
+            is_tied = name == "lm_head.weight" and checkpoint.settings.tie_word_embeddings
             is_zero = ".self_attn." in name and name.endswith(".bias")
             if not is_tied and not is_zero:
                 findings.append(f"{name} is missing")
-        elif entry.shape != expected:
-            findings.append(f"{name} has shape {entry.shape}, not {expected}")
+        elif entry.shape != tuple(tensor.shape):
+            findings.append(f"{name} has shape {entry.shape}, not {tuple(tensor.shape)}")
+        elif entry.dtype not in FLOAT_TYPES:
+            findings.append(f"{name} is of type {entry.dtype}, not one of {', '.join(FLOAT_TYPES)}")
+    # Weights of the language model that no graph would apply: its answers would differ.
+    findings += [
+        f"{name} is a tensor that config.json gives no place to"
+        for name in sorted(checkpoint.entries.keys() - expected.keys())
+        if name.startswith("language_model.") and not name.endswith(_TABLE)
+    ]
     return findings
+
+
+def _state(checkpoint: Checkpoint) -> Mapping[str, Tensor]:
+    """Every tensor that the checkpoint's model has, with its shape and without values."""
+    settings = checkpoint.settings
+    with torch.device("meta"):
+        if isinstance(settings, ADCopilotConfig):
+            return ADCopilotForConditionalGeneration(settings).state_dict()
+        return AutoModelForCausalLM.from_config(settings).state_dict()

@@ -197,9 +197,7 @@ def tensor_bytes(tensor: TensorProto) -> int:
 def _spec(item: ValueInfoProto) -> TensorSpec:
     """What the graph says of an input or output; a named length varies."""
     kind = item.type.tensor_type
-    lengths = tuple(
-        dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim
-    )
+    lengths = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim)
     return TensorSpec(
         name=item.name,
         dtype=np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)),

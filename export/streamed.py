@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adcopilot_edge.export.checkpoint import Checkpoint, our_name
+from adcopilot_edge.export.checkpoint import Checkpoint
+from adcopilot_edge.export.tensors import our_name
 from adcopilot_edge.export.weights import CHUNK_VALUES
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 
@@ -34,7 +35,7 @@ def streamed_model(
     # Rotary tables are no weights: computed anew, in real memory.
     visual, text = model.model.visual, model.model.language_model
     visual.rotary_pos_emb = type(visual.rotary_pos_emb)(checkpoint.vision).to(vision_dtype)
-    text.rotary_emb = type(text.rotary_emb)(checkpoint.text)
+    text.rotary_emb = type(text.rotary_emb)(checkpoint.config.text)
     text.embed_tokens = _Rows(checkpoint)
     model.lm_head = _Head(checkpoint)
     for name, module in _units(model):
@@ -56,9 +57,7 @@ def unit_bytes(checkpoint: Checkpoint, *, vision_dtype: torch.dtype) -> list[int
     ]
 
 
-def _shell(
-    checkpoint: Checkpoint, vision_dtype: torch.dtype
-) -> ADCopilotForConditionalGeneration:
+def _shell(checkpoint: Checkpoint, vision_dtype: torch.dtype) -> ADCopilotForConditionalGeneration:
     """The model without its weights: every parameter knows its shape and type only."""
     with torch.device("meta"):
         model = ADCopilotForConditionalGeneration._from_config(

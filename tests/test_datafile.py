@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def write(path: Path, *, stop_at: int | None = None) -> list[int]:
 
     with DataFile(path) as data:
         for index in range(6):
-            data.append(f"tensor {index}", 13 + index, lambda index=index: tensor(index))
+            data.append(f"tensor {index}", 13 + index, partial(tensor, index))
             if index % 2:
                 data.mark()
     return computed

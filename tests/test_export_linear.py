@@ -18,9 +18,10 @@ from safetensors.numpy import save_file
 from tiny import open_session
 
 from adcopilot_edge.export import weights
-from adcopilot_edge.export.checkpoint import Checkpoint, TensorEntry
+from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.graph import new_graph
 from adcopilot_edge.export.linear import BlockForm, DynamicInt8Form, FloatForm, LinearForm
+from adcopilot_edge.export.tensors import TensorEntry
 from adcopilot_edge.export.weights import Linear
 from adcopilot_edge.training.config import ADCopilotConfig
 from adcopilot_edge.types import FloatArray
@@ -105,7 +106,7 @@ def test_a_layer_without_a_bias_adds_nothing(layer: Linear) -> None:
 
 def test_float(tmp_path: Path, layer: Linear, rows: FloatArray) -> None:
     product = ours(tmp_path / "layer.onnx", FloatForm(), layer, rows)
-    np.testing.assert_allclose(product, exact(layer, rows), atol=1e-5, rtol=0)
+    np.testing.assert_allclose(product, exact(layer, rows), atol=5e-5, rtol=0)
 
 
 def test_int8_is_what_quantize_dynamic_makes(

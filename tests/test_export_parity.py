@@ -28,7 +28,8 @@ from adcopilot_edge.training.synthetic import generate_pair
 
 pytestmark = pytest.mark.torch
 
-RECIPE = ExportRecipe(image_height=112, image_width=112, num_parity_pairs=1, max_new_tokens=16)
+NUM_IDS = 16
+RECIPE = ExportRecipe(image_height=112, image_width=112, num_parity_pairs=1, max_new_tokens=NUM_IDS)
 PAIR = generate_pair(3, size=112).to_labelled()
 ENCODER = "visual.compare_visual_encoder"
 
@@ -47,8 +48,8 @@ def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle
 @pytest.fixture(scope="module")
 def reference(checkpoint: Path, bundle: Bundle) -> Stages:
     opened = open_checkpoint(checkpoint)
-    model = TorchReference(opened, bundle.manifest, read_tokenizer(opened))
-    return model.stages(PAIR.golden, PAIR.test, max_new_tokens=RECIPE.max_new_tokens)
+    model = TorchReference(opened, bundle.manifest, read_tokenizer(opened), budget_bytes=1 << 30)
+    return model.stages(PAIR.golden, PAIR.test, max_new_tokens=NUM_IDS)
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def copy(bundle: Bundle, tmp_path: Path) -> Path:
 
 def run(folder: Path) -> Stages:
     inspector = Inspector.open(folder, verify=False, num_threads=1)
-    return run_ladder(inspector, PAIR.golden, PAIR.test, max_new_tokens=RECIPE.max_new_tokens)
+    return run_ladder(inspector, PAIR.golden, PAIR.test, max_new_tokens=NUM_IDS)
 
 
 def scale_tensor(folder: Path, graph: str, tensor: str) -> None:

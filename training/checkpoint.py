@@ -78,9 +78,7 @@ def load_state(checkpoint: Path, recipe: TrainRecipe) -> TrainingState:
     """
     stored = json.loads((checkpoint / _RECIPE_NAME).read_text(encoding="utf-8"))
     wanted = json.loads(recipe.model_dump_json())
-    changed = sorted(
-        key for key in wanted if key != "schedule" and stored.get(key) != wanted[key]
-    )
+    changed = sorted(key for key in wanted if key != "schedule" and stored.get(key) != wanted[key])
     if changed:
         raise ConfigError(
             f"{checkpoint} was trained with another recipe ({', '.join(changed)} differ); "

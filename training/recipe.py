@@ -119,11 +119,11 @@ class TrainRecipe(_Record):
                 f"got {steps}"
             )
         ends = [0]
-        for stage in self.stages:
-            done = sum(item.steps for item in self.stages[: len(ends)])
-            left = len(self.stages) - len(ends)
-            end = round(steps * done / self.steps)
-            ends.append(min(max(end, ends[-1] + 1), steps - left))
+        done = 0
+        for index, stage in enumerate(self.stages, start=1):
+            done += stage.steps
+            end = max(round(steps * done / self.steps), ends[-1] + 1)
+            ends.append(min(end, steps - (len(self.stages) - index)))
         stages = tuple(
             stage.model_copy(update={"steps": end - start})
             for stage, start, end in zip(self.stages, ends, ends[1:], strict=False)
