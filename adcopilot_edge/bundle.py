@@ -169,6 +169,11 @@ def _claim(target: Path, key: str | None) -> Path:
     return folder
 
 
+def is_resumable(folder: Path) -> bool:
+    """Whether ``folder`` is one of ``new_bundle`` with a key: what lies in it is of this export."""
+    return _read_key(folder) is not None
+
+
 def _read_key(folder: Path) -> str | None:
     try:
         return (folder / _KEY_NAME).read_text(encoding="utf-8")

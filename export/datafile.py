@@ -24,12 +24,17 @@ Chunks = Callable[[], Iterable[NDArray[np.generic]]]
 
 
 class DataFile:
-    """An open data file; use it in a ``with`` statement."""
+    """An open data file; use it in a ``with`` statement.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        resumes: Whether the tensors are those of the run that left it; else it begins anew.
+    """
+
+    def __init__(self, path: Path, *, resumes: bool) -> None:
         self.name = path.name
         self._mark_file = path.with_name(f".{path.name}.mark")
-        self._kept = self._read_mark() if path.is_file() else 0
+        self._kept = self._read_mark() if resumes and path.is_file() else 0
         if path.is_file() and path.stat().st_size < self._kept:
             self._kept = 0
         self._file = path.open("r+b" if self._kept else "wb")

@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from adcopilot_edge.bundle import is_resumable
 from adcopilot_edge.export.datafile import Chunks, DataFile
 from adcopilot_edge.types import FloatArray
 
@@ -160,9 +161,11 @@ class GraphBuilder:
 def new_graph(path: Path) -> Iterator[GraphBuilder]:
     """A builder whose graph goes to ``path``, its large tensors to ``path`` plus ``.data``.
 
-    Where an earlier run was killed, the data file goes on behind its last whole block.
+    In the folder of a bundle whose export was killed, the data file goes on behind its last whole
+    block.
     """
-    with DataFile(path.with_name(f"{path.name}.data")) as data:
+    data_path = path.with_name(f"{path.name}.data")
+    with DataFile(data_path, resumes=is_resumable(path.parent)) as data:
         builder = GraphBuilder(path.stem, data)
         yield builder
         builder.end_block()

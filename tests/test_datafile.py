@@ -13,7 +13,7 @@ from adcopilot_edge.export.datafile import DataFile
 pytestmark = pytest.mark.torch
 
 
-def write(path: Path, *, stop_at: int | None = None) -> list[int]:
+def write(path: Path, *, stop_at: int | None = None, resumes: bool = True) -> list[int]:
     """Three blocks of two tensors each; returns the tensors that had to be computed."""
     computed: list[int] = []
 
@@ -23,7 +23,7 @@ def write(path: Path, *, stop_at: int | None = None) -> list[int]:
         computed.append(index)
         return [np.full(10 + index, index, np.uint8), np.full(3, index, np.uint8)]
 
-    with DataFile(path) as data:
+    with DataFile(path, resumes=resumes) as data:
         for index in range(6):
             data.append(f"tensor {index}", 13 + index, partial(tensor, index))
             if index % 2:
@@ -32,7 +32,7 @@ def write(path: Path, *, stop_at: int | None = None) -> list[int]:
 
 
 def test_every_tensor_starts_at_a_cache_line(tmp_path: Path) -> None:
-    with DataFile(tmp_path / "data") as data:
+    with DataFile(tmp_path / "data", resumes=True) as data:
         offsets = [data.append("one", 5, lambda: [np.ones(5, np.uint8)]) for _ in range(3)]
     assert offsets == [0, 64, 128]
     assert (tmp_path / "data").stat().st_size == 133
@@ -59,6 +59,14 @@ def test_a_mark_without_its_data_counts_for_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "data").read_bytes() == whole
 
 
+def test_another_run_computes_everything(tmp_path: Path) -> None:
+    write(tmp_path / "data")
+    assert len(write(tmp_path / "data", resumes=False)) == 6
+
+
 def test_a_wrong_length_is_a_bug_that_shows(tmp_path: Path) -> None:
-    with DataFile(tmp_path / "data") as data, pytest.raises(AssertionError, match="4 expected"):
+    with (
+        DataFile(tmp_path / "data", resumes=True) as data,
+        pytest.raises(AssertionError, match="4 expected"),
+    ):
         data.append("short", 4, lambda: [np.ones(3, np.uint8)])
