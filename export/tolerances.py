@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.runtime.ladder import Tolerance
 from adcopilot_edge.runtime.tensors import AnyArray
@@ -19,7 +17,7 @@ Stages = Mapping[str, AnyArray]
 # float32 against float32: only the order of sums differs.
 _FLOAT = {
     "patches": Tolerance("max_abs", 1e-6),  # [0]
-    "features": Tolerance("max_abs", 1e-4),  # [4e-5 at features up to 138]
+    "features": Tolerance("max_rel", 5e-5),  # [4e-7; 1e-5 on 32 random blocks of full width]
     "tokens": Tolerance("max_rel", 5e-5),  # [1e-6]
     "comparison_tokens": Tolerance("max_rel", 5e-5),  # [5e-6]
     "anomaly_logits": Tolerance("max_abs", 1e-3),  # [1e-5]
@@ -27,9 +25,6 @@ _FLOAT = {
     "greedy_ids": Tolerance("mismatches", 0),
     "verdict": Tolerance("mismatches", 0),
 }
-# Released towers have features in the thousands, where float32 itself has no 1e-4.
-_LARGE_FEATURE = 300.0
-_LARGE_FEATURES = Tolerance("max_rel", 1e-5)
 
 # UINT8 inputs of every layer: 1/255 of its range a layer, and the attention amplifies some.
 _INT8_VISION = {
@@ -50,8 +45,6 @@ _PAIRS_A_FLIP = 10
 def stage_tolerances(recipe: ExportRecipe, references: Sequence[Stages]) -> dict[str, Tolerance]:
     """The tolerance of every stage that the references have, mismatches over all of them."""
     table = dict(_FLOAT)
-    if max(np.abs(stages["features"]).max() for stages in references) > _LARGE_FEATURE:
-        table["features"] = _LARGE_FEATURES
     if recipe.vision == "int8":
         table.update(_INT8_VISION)
     if recipe.llm != "fp32":
