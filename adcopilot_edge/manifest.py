@@ -86,11 +86,22 @@ class Tokens(Record):
     no: int
 
 
+class ExactModule(Record):
+    """A module that computes in float32 in a graph of lower precision, and why."""
+
+    name: str
+    reason: str
+
+
 class Graph(Record):
-    """One ONNX file of the bundle and the precision of its weights."""
+    """One ONNX file of the bundle and the precision of its weights.
+
+    ``exact`` lists the modules that stay in float32; norms always do.
+    """
 
     file: str
     precision: Precision
+    exact: tuple[ExactModule, ...] = ()
 
 
 class Embedding(Record):

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from adcopilot_edge.export.attention import Rotary, attention
 from adcopilot_edge.export.checkpoint import Checkpoint
+from adcopilot_edge.export.dialect import Dialect, Rotary
+from adcopilot_edge.export.fused import FUSED
 from adcopilot_edge.export.graph import new_graph
 from adcopilot_edge.export.linear import FloatForm, LinearForm
 from adcopilot_edge.export.section import Section
@@ -20,7 +21,12 @@ from adcopilot_edge.export.windows import patch_indices
 
 
 def write_comparison_graph(
-    path: Path, checkpoint: Checkpoint, *, grid: tuple[int, int], form: LinearForm
+    path: Path,
+    checkpoint: Checkpoint,
+    *,
+    grid: tuple[int, int],
+    form: LinearForm,
+    dialect: Dialect = FUSED,
 ) -> None:
     """Write ``previous`` (N, C), ``current`` (N, C) -> ``comparison_tokens`` (L, D).
 
@@ -32,14 +38,15 @@ def write_comparison_graph(
         checkpoint: Where the weights are.
         grid: (rows, columns) of patches.
         form: How the linear layers compute.
+        dialect: In which operators all else is written.
     """
     config = checkpoint.vision
     shape = (grid[0] * grid[1], config.hidden_size)
     with new_graph(path) as graph:
-        encoder = Section(graph, checkpoint, form, "visual.compare_visual_encoder")
+        encoder = Section(graph, checkpoint, form, dialect, "visual.compare_visual_encoder")
         previous, current = graph.input("previous", shape), graph.input("current", shape)
         rotary = (
-            Rotary.add(graph, *vision_rotary(checkpoint, grid)) if config.compare_rope else None
+            dialect.rotary(graph, *vision_rotary(checkpoint, grid)) if config.compare_rope else None
         )
         updated = _update_current(encoder, previous, current, rotary)
         tokens = _read_out(encoder, updated)
@@ -72,6 +79,7 @@ def _update_current(
     update = encoder.swiglu(encoder.norm(current, "encoder_norm4", eps=VISION_EPS), "encoder_mlp2")
     minus = encoder.checkpoint.vision.compare_minus_residual
     sign = "Sub" if minus else "Add"
+    update = graph.cast(update, ir.DataType.FLOAT, name=f"{prefix}.last_update")
     return graph.op(sign, [current, update], name=f"{prefix}.current_updated")
 
 
@@ -103,5 +111,6 @@ def _cross_attend(
     if rotary is not None:
         queries = rotary.rotate(graph, queries, name=f"{name}.query_rotary")
         keys = rotary.rotate(graph, keys, name=f"{name}.key_rotary")
-    mixed = attention(graph, (queries, keys, values), (heads, head_dim), name=name)
+    operands = (queries, keys, values)
+    mixed = attn.dialect.attention(graph, operands, (heads, head_dim), name=name)
     return attn.linear(mixed, "proj")

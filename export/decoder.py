@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from adcopilot_edge.export.checkpoint import Checkpoint
+from adcopilot_edge.export.fused import FUSED
 from adcopilot_edge.export.graph import MICROSOFT, GraphBuilder, new_graph
 from adcopilot_edge.export.language import LanguageSettings
 from adcopilot_edge.export.linear import LinearForm
@@ -33,7 +34,8 @@ def write_decoder_graph(
     The state is ``past_key.{i}`` and ``past_value.{i}`` (1, KV heads, P, head_dim), which
     ``present_*`` may share memory with when P is the whole capacity. ``seqlens_k`` (1,) int32 is
     the length after this call minus one, ``total_sequence_length`` () int32 that length;
-    ``cos`` and ``sin`` (T, head_dim / 2) have a row for each token of it.
+    ``cos`` and ``sin`` (T, head_dim / 2) have a row for each token of it. The state is of the type
+    that the layers compute in, all else is float32, as is the sum of the layers.
 
     Args:
         path: The ONNX file.
@@ -44,10 +46,11 @@ def write_decoder_graph(
     """
     config = checkpoint.language
     with new_graph(path) as graph:
-        model = Section(graph, checkpoint, form, "language_model")
+        model = Section(graph, checkpoint, form, FUSED, "language_model")
         embeds = graph.input("embeds", (1, "S", config.hidden_size))
         hidden = graph.reshape(embeds, (-1, config.hidden_size), name="rows")
-        sequence = _Sequence(graph, config)
+        dtype = form.operand(model.layer("layers.0.self_attn.q_proj"))
+        sequence = _Sequence(graph, config, dtype)
         last = config.num_layers - 1
         for index in range(config.num_layers):
             layer = model.child(f"layers.{index}")
@@ -64,8 +67,9 @@ def write_decoder_graph(
 class _Sequence:
     """The inputs that all layers share, and each layer's keys and values before and after."""
 
-    def __init__(self, graph: GraphBuilder, config: LanguageSettings) -> None:
+    def __init__(self, graph: GraphBuilder, config: LanguageSettings, dtype: ir.DataType) -> None:
         self._graph = graph
+        self._dtype = dtype
         self._config = config
         self._head_dim = config.head_dim
         self._kv_heads = config.num_kv_heads
@@ -74,7 +78,10 @@ class _Sequence:
             graph.input("seqlens_k", (1,), ir.DataType.INT32),
             graph.input("total_sequence_length", (), ir.DataType.INT32),
         ]
-        self._rotary = [graph.input("cos", table), graph.input("sin", table)]
+        self._rotary = [
+            graph.cast(graph.input(name, table), dtype, name=f"{name}.operand")
+            for name in ("cos", "sin")
+        ]
         self._present: list[tuple[ir.Value, str]] = []
 
     def attend(self, fused: ir.Value, index: int, *, name: str) -> ir.Value:
@@ -85,7 +92,9 @@ class _Sequence:
         heads, kv_heads = self._config.num_heads, self._kv_heads
         width = (heads + 2 * kv_heads) * self._head_dim
         past = [
-            self._graph.input(f"past_{kind}.{index}", (1, kv_heads, "P", self._head_dim))
+            self._graph.input(
+                f"past_{kind}.{index}", (1, kv_heads, "P", self._head_dim), self._dtype
+            )
             for kind in ("key", "value")
         ]
         batch = self._graph.reshape(fused, (1, -1, width), name=f"{name}.batch")
@@ -104,7 +113,7 @@ class _Sequence:
         """Make every layer's new keys and values outputs of the graph."""
         shape = (1, self._kv_heads, "P_present", self._head_dim)
         for value, name in self._present:
-            self._graph.output(value, name, shape)
+            self._graph.output(value, name, shape, self._dtype)
 
 
 def _layer(

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from adcopilot_edge.bundle import is_resumable
 from adcopilot_edge.export.datafile import Chunks, DataFile
-from adcopilot_edge.types import FloatArray
 
 # Opset 20 brings Gelu, and is the newest that TensorRT 10.3 (JetPack 6) reads. onnxruntime reads
 # IR version 10 from 1.18 on.
@@ -49,9 +48,12 @@ class GraphBuilder:
         self._inputs.append(value)
         return value
 
-    def output(self, value: ir.Value, name: str, shape: Shape) -> None:
-        """Make ``value`` (float32) an output of the graph under ``name``."""
-        value.name, value.dtype, value.shape = name, ir.DataType.FLOAT, ir.Shape(shape)
+    def output(
+        self, value: ir.Value, name: str, shape: Shape, dtype: ir.DataType = ir.DataType.FLOAT
+    ) -> None:
+        """Make ``value`` an output of the graph under ``name``, in ``dtype``."""
+        value = self.cast(value, dtype, name=name)
+        value.name, value.shape = name, ir.Shape(shape)
         self._outputs.append(value)
 
     def op(
@@ -62,9 +64,15 @@ class GraphBuilder:
         *,
         name: str,
         domain: str = "",
+        dtype: ir.DataType | None = None,
     ) -> ir.Value:
-        """Add a node with one output, which takes the node's ``name``; returns the output."""
-        return self.op_outputs(op_type, inputs, attributes, name=name, domain=domain)[0]
+        """Add a node with one output, which takes the node's ``name``; returns the output.
+
+        dtype: of the output, where it is not that of the first input.
+        """
+        return self.op_outputs(op_type, inputs, attributes, name=name, domain=domain, dtype=dtype)[
+            0
+        ]
 
     def op_outputs(
         self,
@@ -75,6 +83,7 @@ class GraphBuilder:
         name: str,
         domain: str = "",
         num_outputs: int = 1,
+        dtype: ir.DataType | None = None,
     ) -> Sequence[ir.Value]:
         """Add a node with ``num_outputs`` outputs, named ``name``, ``name.1`` and so on."""
         values = self._tape.op_multi_out(
@@ -82,7 +91,16 @@ class GraphBuilder:
         )
         for index, value in enumerate(values):
             value.name = f"{name}.{index}" if index else name
+            known = dtype or (inputs[0].dtype if inputs[0] is not None else None)
+            if known is not None:
+                value.dtype = known
         return values
+
+    def cast(self, value: ir.Value, dtype: ir.DataType, *, name: str) -> ir.Value:
+        """``value`` in another type; itself where it already has that type."""
+        if value.dtype == dtype:
+            return value
+        return self.op("Cast", [value], {"to": dtype}, name=name, dtype=dtype)
 
     def constant(self, name: str, array: NDArray[Any]) -> ir.Value:
         """A constant tensor: in the graph when small, otherwise in the data file."""
@@ -105,6 +123,12 @@ class GraphBuilder:
             name=name,
         )
         return self._tape.initializer(tensor)
+
+    def observe(self, value: ir.Value, name: str) -> None:
+        """Make the smallest and the largest of ``value`` outputs, ``name.min`` and ``name.max``."""
+        for end, op_type in (("min", "ReduceMin"), ("max", "ReduceMax")):
+            edge = self.op(op_type, [value], {"keepdims": 0}, name=f"{name}.{end}")
+            self.output(edge, f"{name}.{end}", ())
 
     def end_block(self) -> None:
         """All weights so far are on disk: a later run need not convert them again."""
@@ -131,18 +155,9 @@ class GraphBuilder:
         return self.op("Gather", [value, self.constant(f"{name}.index", index)], name=name)
 
     def add(self, left: ir.Value, right: ir.Value, *, name: str) -> ir.Value:
-        """The sum of two values."""
-        return self.op("Add", [left, right], name=name)
-
-    def rms_norm(self, value: ir.Value, gain: FloatArray, eps: float, *, name: str) -> ir.Value:
-        """Root-mean-square normalisation over the last axis, times ``gain``.
-
-        onnxruntime has this operator in its own right since 1.4 on every provider; ONNX has it
-        from opset 23 only.
-        """
-        weight = self.constant(f"{name}.weight", gain)
-        attributes = {"axis": -1, "epsilon": eps, "stash_type": 1}
-        return self.op("SimplifiedLayerNormalization", [value, weight], attributes, name=name)
+        """The sum of two values, in the type of ``left``."""
+        assert left.dtype is not None
+        return self.op("Add", [left, self.cast(right, left.dtype, name=f"{name}.right")], name=name)
 
     def model(self) -> ir.Model:
         """The graph recorded so far; its large tensors refer to the data file."""

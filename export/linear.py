@@ -34,6 +34,10 @@ class LinearForm(Protocol):
         """Add the layer's product with ``value`` (T, inputs); returns (T, outputs)."""
         ...
 
+    def operand(self, layer: Linear) -> ir.DataType:
+        """The type that the layer wants its input in; another one is converted."""
+        ...
+
     def weight_bytes(self, outputs: int, inputs: int) -> int:
         """The size of a layer's weights in the data file."""
         ...
@@ -52,6 +56,10 @@ class FloatForm:
         if (bias := layer.bias()) is not None:
             inputs.append(graph.constant(f"{layer.name}.bias", bias))
         return graph.op("Gemm", inputs, {"transB": 1}, name=layer.name)
+
+    def operand(self, layer: Linear) -> ir.DataType:
+        """See :class:`LinearForm`."""
+        return ir.DataType.FLOAT
 
     def weight_bytes(self, outputs: int, inputs: int) -> int:
         """See :class:`LinearForm`."""
@@ -84,10 +92,14 @@ class DynamicInt8Form:
         levels, scale, zero = graph.op_outputs(
             "DynamicQuantizeLinear", [value], name=f"{name}.levels", num_outputs=3
         )
+        levels.dtype = zero.dtype = ir.DataType.UINT8
         product = graph.op(
-            "MatMulInteger", [levels, weight, zero, weight_zero], name=f"{name}.integer"
+            "MatMulInteger",
+            [levels, weight, zero, weight_zero],
+            name=f"{name}.integer",
+            dtype=ir.DataType.INT32,
         )
-        product = graph.op("Cast", [product], {"to": ir.DataType.FLOAT}, name=f"{name}.float")
+        product = graph.cast(product, ir.DataType.FLOAT, name=f"{name}.float")
         scale = graph.op("Mul", [scale, weight_scale], name=f"{name}.scale")
         bias = layer.bias()
         output = graph.op("Mul", [product, scale], name=name if bias is None else f"{name}.product")
@@ -102,6 +114,10 @@ class DynamicInt8Form:
         levels = np.rint(matrix / scales[:, None]).astype(np.int8)
         return np.ascontiguousarray(levels.T), scales
 
+    def operand(self, layer: Linear) -> ir.DataType:
+        """See :class:`LinearForm`."""
+        return ir.DataType.FLOAT
+
     def weight_bytes(self, outputs: int, inputs: int) -> int:
         """See :class:`LinearForm`."""
         return outputs * (inputs + 5)
@@ -109,11 +125,15 @@ class DynamicInt8Form:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockForm:
-    """Weight-only integers in blocks along the input, each with a scale and a zero point."""
+    """Weight-only integers in blocks along the input, each with a scale and a zero point.
+
+    dtype: of input, scales and output.
+    """
 
     bits: Literal[4, 8]
     block_size: int
     accuracy_level: int = 0
+    dtype: ir.DataType = ir.DataType.FLOAT
 
     @property
     def precision(self) -> Precision:
@@ -135,11 +155,17 @@ class BlockForm:
                 zeros.append(zero)
                 yield levels
 
+        numpy_type = self.dtype.numpy()
         operands: list[ir.Value | None] = [
-            value,
+            graph.cast(value, self.dtype, name=f"{layer.name}.operand"),
             graph.stream(f"{layer.name}.weight", np.uint8, (outputs, blocks, blob), packed),
             # Written behind the levels, which make them.
-            graph.stream(f"{layer.name}.scales", np.float32, (outputs, blocks), lambda: scales),
+            graph.stream(
+                f"{layer.name}.scales",
+                numpy_type,
+                (outputs, blocks),
+                lambda: [scale.astype(numpy_type) for scale in scales],
+            ),
             graph.stream(
                 f"{layer.name}.zero_points",
                 np.uint8,
@@ -148,7 +174,7 @@ class BlockForm:
             ),
         ]
         if (bias := layer.bias()) is not None:
-            operands += [None, graph.constant(f"{layer.name}.bias", bias)]
+            operands += [None, graph.constant(f"{layer.name}.bias", bias.astype(numpy_type))]
         attributes = {
             "K": inputs,
             "N": outputs,
@@ -173,9 +199,15 @@ class BlockForm:
         quantize(levels, columns, scales, zeros, self.block_size, outputs, inputs, False)
         return levels, scales, zeros
 
+    def operand(self, layer: Linear) -> ir.DataType:
+        """See :class:`LinearForm`."""
+        return self.dtype
+
     def weight_bytes(self, outputs: int, inputs: int) -> int:
         """See :class:`LinearForm`."""
         blocks = -(-inputs // self.block_size)
         return outputs * (
-            blocks * self.block_size * self.bits // 8 + 4 * blocks + -(-blocks * self.bits // 8)
+            blocks * self.block_size * self.bits // 8
+            + int(self.dtype.itemsize) * blocks
+            + -(-blocks * self.bits // 8)
         )

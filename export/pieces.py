@@ -187,11 +187,12 @@ def split(model: onnx.ModelProto, budget_bytes: int) -> list[Piece]:
 
 
 def tensor_bytes(tensor: TensorProto) -> int:
-    """The size of a weight, wherever its values are."""
+    """What a weight takes on the CPU, wherever its values are; that computes float16 in float32."""
+    factor = 2 if tensor.data_type == TensorProto.FLOAT16 else 1
     for entry in tensor.external_data:
         if entry.key == "length":
-            return int(entry.value)
-    return int(numpy_helper.to_array(tensor).nbytes)
+            return factor * int(entry.value)
+    return factor * int(numpy_helper.to_array(tensor).nbytes)
 
 
 def _spec(item: ValueInfoProto) -> TensorSpec:

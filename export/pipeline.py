@@ -19,6 +19,8 @@ from adcopilot_edge.bundle import (
     open_bundle,
     write_manifest,
 )
+from adcopilot_edge.calibration.pairs import CalibrationPairs
+from adcopilot_edge.calibration.ranges import Ranges, read_ranges, write_ranges
 from adcopilot_edge.errors import ConfigError, EdgeError, ExportError
 from adcopilot_edge.export.checkpoint import Checkpoint, open_checkpoint
 from adcopilot_edge.export.comparison import write_comparison_graph
@@ -33,11 +35,14 @@ from adcopilot_edge.export.describe import (
 from adcopilot_edge.export.embedding import write_embedding
 from adcopilot_edge.export.layout import check_layout
 from adcopilot_edge.export.memory import MemoryPlan
+from adcopilot_edge.export.observe import observe_ranges
 from adcopilot_edge.export.parity import judge, store_pair
 from adcopilot_edge.export.pieces import PiecewiseGraph
 from adcopilot_edge.export.plan import plan_export
+from adcopilot_edge.export.precision import NO_RANGES, VisionStyle, vision_style
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.reference import TorchReference
+from adcopilot_edge.export.tensorrt import lint_graph
 from adcopilot_edge.export.tolerances import Stages
 from adcopilot_edge.export.vision import write_vision_graph
 from adcopilot_edge.manifest import (
@@ -60,6 +65,7 @@ from adcopilot_edge.types import ImageArray, LabelledPair
 
 EMBEDDING_FILE = "embedding.npy"
 PARITY_FILE = "parity.safetensors"
+RANGES_FILE = "ranges.json"
 
 # Called with the name of a step, how much of it is done, and how much there is.
 OnStep = Callable[[str, int, int], None]
@@ -72,6 +78,7 @@ def export_bundle(
     recipe: ExportRecipe,
     *,
     pairs: Iterable[LabelledPair],
+    calibration: CalibrationPairs | None = None,
     max_ram: int | None = None,
     on_step: OnStep = lambda *_: None,
 ) -> Bundle:
@@ -84,6 +91,8 @@ def export_bundle(
         out: The bundle's folder; it appears when all is proven, an older bundle there is replaced.
         recipe: What to export.
         pairs: Images for the proof, of any size; ``recipe.num_parity_pairs`` of them are taken.
+        calibration: Images that INT8 scales and the limits of float16 are taken from, where the
+            recipe needs them.
         max_ram: Bytes of memory that the whole process may take; None is four fifths of what is
             free.
         on_step: Told of the progress.
@@ -103,9 +112,16 @@ def export_bundle(
     memory = plan_export(checkpoint, recipe, max_ram).memory
     recipe = recipe.with_proof(is_whole=memory.is_whole)
     tokens = find_tokens(checkpoint, read_tokenizer(checkpoint), DEFAULT_PROMPT)
-    images = _images(pairs, recipe)
-    with _write_errors(out), new_bundle(out, key=_key(checkpoint, recipe)) as folder:
-        graphs = _write_graphs(checkpoint, folder, recipe, model, on_step)
+    images = _images(pairs, recipe, recipe.num_parity_pairs)
+    key = _key(checkpoint, recipe, calibration)
+    with _write_errors(out), new_bundle(out, key=key) as folder:
+        ranges = _ranges(checkpoint, folder, recipe, calibration, memory, on_step)
+        style = vision_style(recipe, ranges)
+        graphs = _write_graphs(checkpoint, folder, recipe, model, style, on_step)
+        if recipe.target == "tensorrt":
+            for name in ("vision", "comparison"):
+                if name in graphs:
+                    lint_graph(folder / graphs[name].file)
         on_step("embedding", 0, 1)
         table = folder / EMBEDDING_FILE
         embedding = write_embedding(table, checkpoint, is_half=recipe.llm != "fp32")
@@ -134,13 +150,14 @@ def export_bundle(
     return open_bundle(out, verify=False)
 
 
-def _key(checkpoint: Checkpoint, recipe: ExportRecipe) -> str:
+def _key(checkpoint: Checkpoint, recipe: ExportRecipe, calibration: CalibrationPairs | None) -> str:
     """What the files of a bundle depend on: a killed export goes on only with the same."""
     files = sorted(
         {checkpoint.path / "config.json", *(e.file for e in checkpoint.entries.values())}
     )
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return repr((adcopilot_edge.__version__, recipe, stats))
+    seen = calibration.sha256() if calibration is not None and recipe.needs_ranges else None
+    return repr((adcopilot_edge.__version__, recipe, stats, seen))
 
 
 @contextmanager
@@ -157,16 +174,68 @@ def _write_errors(out: str | os.PathLike[str]) -> Iterator[None]:
         ) from err
 
 
-def _images(pairs: Iterable[LabelledPair], recipe: ExportRecipe) -> list[ImagePair]:
-    """The first pairs, golden and test at the bundle's size."""
+def _images(
+    pairs: Iterable[LabelledPair], recipe: ExportRecipe, count: int | None = None
+) -> list[ImagePair]:
+    """The first ``count`` pairs, or all, golden and test at the bundle's size."""
     resizer = Preprocessor(image_height=recipe.image_height, image_width=recipe.image_width)
     images = [
-        (resizer.resize(pair.golden), resizer.resize(pair.test))
-        for pair in islice(pairs, recipe.num_parity_pairs)
+        (resizer.resize(pair.golden), resizer.resize(pair.test)) for pair in islice(pairs, count)
     ]
     if not images:
         raise ConfigError("the proof of an export needs at least one pair of images")
     return images
+
+
+def _ranges(
+    checkpoint: Checkpoint,
+    folder: Path,
+    recipe: ExportRecipe,
+    calibration: CalibrationPairs | None,
+    memory: MemoryPlan,
+    on_step: OnStep,
+) -> Ranges:
+    """The ranges that the vision side's precision follows from; an earlier run may have left them.
+
+    Raises:
+        ConfigError: The recipe needs pairs, and there are none.
+    """
+    if not recipe.needs_ranges:
+        return NO_RANGES
+    if calibration is None:
+        raise ConfigError(
+            f"the vision side in {recipe.vision} for {recipe.target} needs pairs to take ranges "
+            "from: name them with --calib"
+        )
+    path = folder / RANGES_FILE
+    if path.is_file():
+        return read_ranges(path)
+    images = _images(calibration.pairs, recipe)
+    on_step("ranges", 0, len(images))
+    settings = read_preprocessing(checkpoint)
+    ranges = observe_ranges(
+        checkpoint,
+        Preprocessor(
+            image_height=recipe.image_height,
+            image_width=recipe.image_width,
+            image_mean=settings.image_mean,
+            image_std=settings.image_std,
+        ),
+        images,
+        pairs=f"{len(images)} pairs of {calibration.name}",
+        scratch=folder,
+        open_graph=_open_graph(memory),
+        on_pair=lambda done: on_step("ranges", done, len(images)),
+    )
+    write_ranges(path, ranges)
+    return ranges
+
+
+def _open_graph(memory: MemoryPlan) -> OpenGraph:
+    """How graphs are run within the memory: whole or in pieces."""
+    if memory.piece_budget is None:
+        return GraphSession
+    return partial(PiecewiseGraph, budget_bytes=memory.piece_budget)
 
 
 def _write_graphs(
@@ -174,13 +243,20 @@ def _write_graphs(
     folder: Path,
     recipe: ExportRecipe,
     model: ModelSpec,
+    style: VisionStyle,
     on_step: OnStep,
 ) -> dict[GraphName, Graph]:
     """Write the graphs that the model has."""
     graphs: dict[GraphName, Graph] = {}
 
     def target(name: GraphName, precision: Precision) -> Path:
-        graphs[name] = Graph(file=f"{name}.onnx", precision=precision)
+        side = "compare_visual_encoder" if name == "comparison" else "blocks"
+        exact = tuple(module for module in style.exact if f"visual.{side}." in module.name)
+        graphs[name] = Graph(
+            file=f"{name}.onnx",
+            precision=precision,
+            exact=exact if name != "decoder" else (),
+        )
         return folder / graphs[name].file
 
     depth = checkpoint.vision.depth
@@ -189,13 +265,16 @@ def _write_graphs(
         target("vision", recipe.vision),
         checkpoint,
         grid=model.grid,
-        form=recipe.vision_form,
+        form=style.form,
+        dialect=style.dialect,
         on_block=lambda done: on_step("vision", done, depth),
     )
     if model.compare_token_size:
         on_step("comparison", 0, 1)
         path = target("comparison", recipe.vision)
-        write_comparison_graph(path, checkpoint, grid=model.grid, form=recipe.vision_form)
+        write_comparison_graph(
+            path, checkpoint, grid=model.grid, form=style.form, dialect=style.dialect
+        )
     on_step("decoder", 0, model.num_layers)
     write_decoder_graph(
         target("decoder", recipe.llm),
@@ -247,12 +326,9 @@ def _ask_bundle(
     """What the runtime answers to every pair, with the graphs in ``folder``."""
     on_step("onnxruntime", 0, len(images))
     assert recipe.max_new_tokens is not None
-    open_graph: OpenGraph = GraphSession
-    if memory.piece_budget is not None:
-        open_graph = partial(PiecewiseGraph, budget_bytes=memory.piece_budget)
     bundle = open_bundle(folder, verify=False)
     inspector = Inspector(
-        open_engine(bundle, provider="cpu", num_threads=None, open_graph=open_graph)
+        open_engine(bundle, provider="cpu", num_threads=None, open_graph=_open_graph(memory))
     )
     answers: list[Stages] = []
     for golden, test in images:

@@ -15,8 +15,9 @@ from typing import Any
 from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.describe import TOKENIZER_FILE, describe_model
 from adcopilot_edge.export.embedding import EMBEDDING_TENSOR
-from adcopilot_edge.export.linear import FloatForm, LinearForm
+from adcopilot_edge.export.linear import BlockForm, FloatForm, LinearForm
 from adcopilot_edge.export.memory import MemoryPlan, ModelBytes, plan_memory
+from adcopilot_edge.export.precision import vision_style
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.reference import VISION_DTYPE
 from adcopilot_edge.export.streamed import unit_bytes
@@ -85,21 +86,23 @@ def plan_export(
     model_bytes = ModelBytes(
         torch_total=sum(units),
         torch_largest=max(units),
-        graphs=sum(data.values()),
-        largest_node=max(_node_bytes(checkpoint, recipe)),
+        graphs=sum(products := list(_node_bytes(checkpoint, recipe))),
+        largest_node=max(products),
     )
     return ExportPlan(files=files, memory=plan_memory(model_bytes, max_ram))
 
 
 def _node_bytes(checkpoint: Checkpoint, recipe: ExportRecipe) -> Iterator[int]:
-    """The weights of every product in the graphs, layers with the same input counted as one."""
+    """The weights of every product on the CPU, layers with the same input counted as one."""
     products: Counter[str] = Counter()
     for name, entry in checkpoint.entries.items():
         if name not in (EMBEDDING_TENSOR, "lm_head.weight"):
             product = _STACKED.sub(r"\1", name)
-            products[product] += _tensor_bytes(name, entry.shape, _form_of(name, recipe))
+            form = _proof_form(_form_of(name, recipe), recipe)
+            products[product] += _tensor_bytes(name, entry.shape, form)
     yield from products.values()
-    yield recipe.head_form.weight_bytes(*checkpoint.entries[EMBEDDING_TENSOR].shape)
+    head = _proof_form(recipe.head_form, recipe)
+    yield head.weight_bytes(*checkpoint.entries[EMBEDDING_TENSOR].shape)
 
 
 def _graph_of(name: str) -> str:
@@ -113,7 +116,12 @@ def _form_of(name: str, recipe: ExportRecipe) -> LinearForm:
     """The form of the layer that a tensor belongs to."""
     if ".anomaly_map." in name:
         return FloatForm()
-    return recipe.vision_form if name.startswith("visual.") else recipe.decoder_form
+    return vision_style(recipe).form if name.startswith("visual.") else recipe.decoder_form
+
+
+def _proof_form(form: LinearForm, recipe: ExportRecipe) -> LinearForm:
+    """What a form takes in the proof: the CPU computes float16, and observes ranges, in float32."""
+    return form if recipe.target == "cpu" or isinstance(form, BlockForm) else FloatForm()
 
 
 def _tensor_bytes(name: str, shape: tuple[int, ...], form: LinearForm) -> int:

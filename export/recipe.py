@@ -6,12 +6,24 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import onnx_ir as ir
+
 from adcopilot_edge.errors import ConfigError
-from adcopilot_edge.export.linear import BlockForm, DynamicInt8Form, FloatForm, LinearForm
+from adcopilot_edge.export.half import HalfForm
+from adcopilot_edge.export.linear import BlockForm, FloatForm, LinearForm
 from adcopilot_edge.manifest import Precision, Target
 
-_VISION_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
-_LLM_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8", "int4")
+# The fast forms of each target; the first of a row is its default.
+VISION_PRECISIONS: dict[Target, tuple[Precision, ...]] = {
+    "cpu": ("fp32", "int8"),
+    "cuda": ("fp16", "fp32"),
+    "tensorrt": ("fp16", "int8"),
+}
+LLM_PRECISIONS: dict[Target, tuple[Precision, ...]] = {
+    "cpu": ("fp32", "int8", "int4"),
+    "cuda": ("int4", "int8", "fp16"),
+    "tensorrt": ("int4", "int8", "fp16"),
+}
 # onnxruntime's accuracy level at which a block product quantizes its input to INT8 as well. On
 # trained nano weights the logits are then off by 0.8 % of the largest, against 0.6 % without.
 _INT8_ACTIVATIONS = 4
@@ -49,16 +61,16 @@ class ExportRecipe:
             side = getattr(self, name)
             if side < _CELL or side % _CELL:
                 raise ConfigError(f"{name} must be a positive multiple of {_CELL}, got {side}")
-        if self.target != "cpu":
+        if self.target not in VISION_PRECISIONS:
             raise ConfigError(
-                f"this release exports for the target 'cpu' only, not for {self.target!r}. "
-                "Leave --target out."
+                f"target must be one of {', '.join(VISION_PRECISIONS)}, got {self.target!r}"
             )
-        for name, known in (("vision", _VISION_PRECISIONS), ("llm", _LLM_PRECISIONS)):
+        for name, table in (("vision", VISION_PRECISIONS), ("llm", LLM_PRECISIONS)):
+            known = table[self.target]
             if getattr(self, name) not in known:
                 raise ConfigError(
                     f"the precision of {name} must be one of {', '.join(known)} for the "
-                    f"target 'cpu', got {getattr(self, name)!r}"
+                    f"target {self.target!r}, got {getattr(self, name)!r}"
                 )
         if self.block_size < 16 or self.block_size & (self.block_size - 1):
             raise ConfigError(
@@ -79,15 +91,17 @@ class ExportRecipe:
         )
 
     @property
-    def vision_form(self) -> LinearForm:
-        """How the linear layers of the vision and the comparison graph compute."""
-        return FloatForm() if self.vision == "fp32" else DynamicInt8Form()
+    def needs_ranges(self) -> bool:
+        """Whether the vision side's precision follows from ranges of values on pairs."""
+        return self.target != "cpu" and self.vision != "fp32"
 
     @property
     def decoder_form(self) -> LinearForm:
         """How the decoder's linear layers compute, but for the head."""
         if self.llm == "fp32":
             return FloatForm()
+        if self.llm == "fp16":
+            return HalfForm()
         return self._blocks(4 if self.llm == "int4" else 8)
 
     @property
@@ -96,10 +110,13 @@ class ExportRecipe:
 
         It decides between the answer letters directly, and nothing behind it evens an error out.
         """
-        return FloatForm() if self.llm == "fp32" else self._blocks(8)
+        return self.decoder_form if self.llm in ("fp32", "fp16") else self._blocks(8)
 
     def _blocks(self, bits: Literal[4, 8]) -> BlockForm:
-        return BlockForm(bits=bits, block_size=self.block_size, accuracy_level=_INT8_ACTIVATIONS)
+        if self.target == "cpu":
+            level = _INT8_ACTIVATIONS
+            return BlockForm(bits=bits, block_size=self.block_size, accuracy_level=level)
+        return BlockForm(bits=bits, block_size=self.block_size, dtype=ir.DataType.FLOAT16)
 
 
 def parse_image_size(text: str) -> tuple[int, int]:

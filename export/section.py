@@ -1,4 +1,4 @@
-"""A part of the model while it is written: its tensors, the graph, and the form of its layers.
+"""A part of the model while it is written: its tensors, the graph, and how that computes.
 
 Reads like the model's own code: a section is a module, ``linear`` and ``norm`` apply its children.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from adcopilot_edge.export.checkpoint import Checkpoint
+from adcopilot_edge.export.dialect import Dialect
 from adcopilot_edge.export.graph import GraphBuilder
 from adcopilot_edge.export.linear import LinearForm
 from adcopilot_edge.export.weights import Linear
@@ -18,11 +19,15 @@ from adcopilot_edge.types import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The tensors of ``checkpoint`` below ``prefix``, written into ``graph``."""
+    """The tensors of ``checkpoint`` below ``prefix``, written into ``graph``.
+
+    form: how linear layers compute. dialect: in which operators everything else is written.
+    """
 
     graph: GraphBuilder
     checkpoint: Checkpoint
     form: LinearForm
+    dialect: Dialect
     prefix: str
 
     def child(self, name: str) -> Section:
@@ -49,16 +54,25 @@ class Section:
     def norm(self, value: ir.Value, name: str, *, eps: float, use: str = "") -> ir.Value:
         """Apply the RMSNorm ``name``; ``use`` tells the uses of one norm apart."""
         path = f"{self.prefix}.{name}{use}"
-        return self.graph.rms_norm(value, self.tensor(f"{name}.weight"), eps, name=path)
+        gain = self.tensor(f"{name}.weight")
+        return self.dialect.rms_norm(self.graph, value, gain, eps, name=path)
 
     def swiglu(self, value: ir.Value, name: str) -> ir.Value:
         """Apply the gated MLP ``name``, its gate and up projections in one product."""
-        mlp = self.child(name)
-        stacked = mlp.layer("gate_proj", "up_proj", name="gate_up")
+        mlp, graph = self.child(name), self.graph
+        down = mlp.layer("down_proj")
+        padding = -down.shape[1] % self.dialect.width_multiple
+        down = replace(down, extra_inputs=padding)
+        stacked = replace(mlp.layer("gate_proj", "up_proj", name="gate_up"), extra_outputs=padding)
         width = stacked.shape[0] // 2
-        product = self.form.apply(self.graph, value, stacked)
-        gate, up = self.graph.split(product, (width, width), axis=-1, name=f"{stacked.name}.halves")
-        sigmoid = self.graph.op("Sigmoid", [gate], name=f"{stacked.name}.sigmoid")
-        silu = self.graph.op("Mul", [gate, sigmoid], name=f"{stacked.name}.silu")
-        hidden = self.graph.op("Mul", [silu, up], name=f"{stacked.name}.gated")
-        return mlp.linear(hidden, "down_proj")
+        product = self.form.apply(graph, value, stacked)
+        halves = graph.split(product, (width, width), axis=-1, name=f"{stacked.name}.halves")
+        # What is multiplied here is the down projection's input, and must not overflow before it.
+        gate, up = (
+            graph.cast(half, self.form.operand(down), name=f"{stacked.name}.{side}")
+            for side, half in zip(("gate", "up"), halves, strict=True)
+        )
+        sigmoid = graph.op("Sigmoid", [gate], name=f"{stacked.name}.sigmoid")
+        silu = graph.op("Mul", [gate, sigmoid], name=f"{stacked.name}.silu")
+        hidden = graph.op("Mul", [silu, up], name=f"{stacked.name}.gated")
+        return self.form.apply(graph, hidden, down)

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from adcopilot_edge.export.attention import Rotary, window_attention
+from adcopilot_edge.export.attention import window_attention
 from adcopilot_edge.export.checkpoint import Checkpoint
+from adcopilot_edge.export.dialect import Dialect, Rotary
+from adcopilot_edge.export.fused import FUSED
 from adcopilot_edge.export.graph import new_graph
 from adcopilot_edge.export.linear import LinearForm
 from adcopilot_edge.export.section import Section
@@ -28,6 +30,7 @@ def write_vision_graph(
     *,
     grid: tuple[int, int],
     form: LinearForm,
+    dialect: Dialect = FUSED,
     on_block: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Write the graph ``patches`` (N, 1176) -> ``features`` (N, C), ``tokens`` (N / 4, D).
@@ -37,6 +40,7 @@ def write_vision_graph(
         checkpoint: Where the weights are.
         grid: (rows, columns) of patches.
         form: How the linear layers compute.
+        dialect: In which operators all else is written.
         on_block: Called with the number of blocks written so far.
     """
     config = checkpoint.vision
@@ -48,13 +52,16 @@ def write_vision_graph(
     )
     whole = (WindowGroup(1, num_patches),)
     with new_graph(path) as graph:
-        tower = Section(graph, checkpoint, form, "visual")
+        tower = Section(graph, checkpoint, form, dialect, "visual")
         num_values = tower.layer("patch_embed.proj").shape[1]
         patches = graph.input("patches", (num_patches, num_values))
-        hidden = tower.linear(patches, "patch_embed.proj")
+        # The sum of all blocks stays in float32: released towers reach thousands in it.
+        hidden = graph.cast(
+            tower.linear(patches, "patch_embed.proj"), ir.DataType.FLOAT, name="embedded"
+        )
         hidden = graph.gather_rows(hidden, layout.order, name="to_windows")
         cos, sin = vision_rotary(checkpoint, grid)
-        rotary = Rotary.add(graph, cos[layout.order], sin[layout.order])
+        rotary = dialect.rotary(graph, cos[layout.order], sin[layout.order])
         for index in range(config.depth):
             groups = whole if index in config.fullatt_block_indexes else layout.groups
             hidden = _block(tower.child(f"blocks.{index}"), hidden, rotary, groups)
@@ -100,7 +107,8 @@ def _attend(
     turning, values = graph.split(fused, (2 * heads, heads), axis=1, name=f"{name}.operands")
     turned = rotary.rotate(graph, turning, name=f"{name}.rotary")
     queries, keys = graph.split(turned, (heads, heads), axis=1, name=f"{name}.turned")
-    mixed = window_attention(graph, (queries, keys, values), groups, (heads, head_dim), name=name)
+    operands = (queries, keys, values)
+    mixed = window_attention(graph, block.dialect, operands, groups, (heads, head_dim), name=name)
     return block.linear(mixed, "attn.proj")
 
 
@@ -110,5 +118,6 @@ def _merge(merger: Section, features: ir.Value) -> ir.Value:
     normed = merger.norm(features, "ln_q", eps=VISION_EPS)
     width = merger.layer("mlp.0").shape[1]
     cells = graph.reshape(normed, (-1, width), name=f"{merger.prefix}.cells")
-    hidden = graph.op("Gelu", [merger.linear(cells, "mlp.0")], name=f"{merger.prefix}.gelu")
+    hidden = merger.linear(cells, "mlp.0")
+    hidden = merger.dialect.gelu(graph, hidden, name=f"{merger.prefix}.gelu")
     return merger.linear(hidden, "mlp.2")

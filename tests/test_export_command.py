@@ -49,7 +49,7 @@ def test_a_person_gets_a_table_of_stages(call, checkpoint: Path, tmp_path: Path)
     )
     assert code == 0
     assert "features" in out
-    assert "limit 0.0001" in out
+    assert "limit 5e-05" in out
     assert (tmp_path / "bundle" / "manifest.json").is_file()
 
 
@@ -71,8 +71,10 @@ def test_a_dry_run_writes_nothing(call, checkpoint: Path, tmp_path: Path) -> Non
     [
         (["--fp16"], 2, "must be one of fp32, int8"),
         (["--fp32", "--int8"], 2, "choose one of --fp32, --int8"),
-        (["--target", "cuda"], 2, "'cpu' only"),
-        (["--target", "tensorrt", "--fp16"], 2, "'cpu' only"),
+        (["--target", "cuda", "--int8"], 2, "must be one of fp16, fp32"),
+        (["--target", "tensorrt", "--fp32"], 2, "must be one of fp16, int8"),
+        (["--target", "tensorrt", "--int8"], 2, "name a folder with --calib"),
+        (["--calib", "somewhere"], 2, "--calib has no use for --target cpu"),
         (["--image-size", "100"], 2, "multiple of 28"),
         (["--image-size", "0"], 2, "multiple of 28"),
         (["--image-size", "large"], 2, "written 224 or 448x560"),

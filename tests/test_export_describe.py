@@ -141,7 +141,8 @@ def test_preprocessing_is_read_from_either_file(folder: Path) -> None:
     [
         ({"image_height": 100}, "image_height must be a positive multiple of 28, got 100"),
         ({"image_width": 0}, "image_width"),
-        ({"target": "cuda"}, "'cpu' only, not for 'cuda'"),
+        ({"target": "npu"}, "target must be one of cpu, cuda, tensorrt, got 'npu'"),
+        ({"target": "cuda"}, "llm must be one of int4, int8, fp16 for the target 'cuda'"),
         ({"vision": "fp16"}, "vision must be one of fp32, int8"),
         ({"llm": "fp16"}, "llm must be one of fp32, int8, int4"),
         ({"block_size": 24}, "power of two of at least 16, got 24"),

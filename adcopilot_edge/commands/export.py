@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterator
-from itertools import count
+from itertools import count as count_from
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from adcopilot_edge.bundle import Bundle
+    from adcopilot_edge.calibration.pairs import CalibrationPairs
     from adcopilot_edge.export.plan import ExportPlan
     from adcopilot_edge.export.recipe import ExportRecipe
     from adcopilot_edge.manifest import Precision
@@ -29,6 +31,8 @@ _PACKAGES = ("torch", "transformers", "onnx_ir", "onnxruntime")
 _FIRST_SEED = 1 << 40
 # The generator's smallest size, and one that still takes well under a second a pair.
 _PAIR_SIZES = (112, 448)
+# Side of a DeepPCB scan.
+_LARGEST_TILE = 640
 
 
 def export(
@@ -38,14 +42,32 @@ def export(
         str, typer.Option(help="Pixels of the fixed input: 448, or height x width as 448x560.")
     ] = "224",
     target: Annotated[
-        Literal["cpu", "cuda", "tensorrt"], typer.Option(help="Device; this release has cpu.")
+        Literal["cpu", "cuda", "tensorrt"],
+        typer.Option(help="What will run the bundle; tensorrt: cuda, with engines for the vision."),
     ] = "cpu",
-    fp32: Annotated[bool, typer.Option("--fp32", help="Vision in float32, the default.")] = False,
-    fp16: Annotated[bool, typer.Option("--fp16", help="Vision in float16; not for cpu.")] = False,
-    int8: Annotated[bool, typer.Option("--int8", help="Vision in dynamic INT8.")] = False,
+    fp32: Annotated[
+        bool, typer.Option("--fp32", help="Vision in float32, the default for cpu.")
+    ] = False,
+    fp16: Annotated[
+        bool, typer.Option("--fp16", help="Vision in float16, the default for cuda and tensorrt.")
+    ] = False,
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="Vision in INT8: dynamic on cpu, by --calib for tensorrt."),
+    ] = False,
     llm: Annotated[
-        Literal["fp32", "int8", "int4"], typer.Option(help="Weights of the language model.")
-    ] = "fp32",
+        Literal["fp32", "fp16", "int8", "int4"] | None,
+        typer.Option(
+            help="Weights of the language model.", show_default="fp32 for cpu, int4 for a GPU"
+        ),
+    ] = None,
+    calib: Annotated[
+        Path | None,
+        typer.Option(
+            help="Pairs to take ranges from: golden/ with good/ and bad/, or DeepPCB's layout."
+        ),
+    ] = None,
+    calib_pairs: Annotated[int, typer.Option(help="How many of them.", min=1)] = 16,
     parity_pairs: Annotated[
         int | None,
         typer.Option(help="Image pairs that the proof runs: 20, or 1 above --max-ram.", min=1),
@@ -66,10 +88,11 @@ def export(
     piece by piece; an export that was killed goes on where it was.
 
     Examples: adcopilot-edge export checkpoint --out bundle --int8 --llm int4;
-    adcopilot-edge export checkpoint --out bundle --image-size 448x560 --max-ram 4G --dry-run
+    adcopilot-edge export checkpoint --out bundle --image-size 448x560 --max-ram 4G --dry-run;
+    adcopilot-edge export checkpoint --out bundle --target tensorrt --int8 --calib line-images
     """
     chosen: dict[Precision, bool] = {"fp32": fp32, "fp16": fp16, "int8": int8}
-    precisions = [name for name, is_chosen in chosen.items() if is_chosen] or ["fp32"]
+    precisions = [name for name, is_chosen in chosen.items() if is_chosen]
     if len(precisions) > 1:
         raise ConfigError(f"choose one of --{', --'.join(precisions)}")
     for package in _PACKAGES:
@@ -79,26 +102,64 @@ def export(
     from adcopilot_edge.export.memory import parse_bytes
     from adcopilot_edge.export.pipeline import export_bundle
     from adcopilot_edge.export.plan import plan_export
-    from adcopilot_edge.export.recipe import ExportRecipe, parse_image_size
+    from adcopilot_edge.export.recipe import (
+        LLM_PRECISIONS,
+        VISION_PRECISIONS,
+        ExportRecipe,
+        parse_image_size,
+    )
 
     height, width = parse_image_size(image_size)
     recipe = ExportRecipe(
         image_height=height,
         image_width=width,
         target=target,
-        vision=precisions[0],
-        llm=llm,
+        vision=precisions[0] if precisions else VISION_PRECISIONS[target][0],
+        llm=llm or LLM_PRECISIONS[target][0],
         num_parity_pairs=parity_pairs,
     )
     limit = None if max_ram is None else parse_bytes(max_ram)
     if dry_run:
         _print_plan(plan_export(open_checkpoint(checkpoint), recipe, limit), as_json=as_json)
         return
+    calibration = _calibration(recipe, calib, calib_pairs)
     with _Progress() as progress:
         bundle = export_bundle(
-            checkpoint, out, recipe, pairs=_pairs(recipe), max_ram=limit, on_step=progress
+            checkpoint,
+            out,
+            recipe,
+            pairs=_pairs(recipe),
+            calibration=calibration,
+            max_ram=limit,
+            on_step=progress,
         )
     _print_bundle(bundle, as_json=as_json)
+
+
+def _calibration(recipe: ExportRecipe, root: Path | None, count: int) -> CalibrationPairs | None:
+    """The pairs that ranges are taken from, where the recipe needs any.
+
+    Scales of INT8 come from real pairs only. The limits of float16 may come from synthetic ones,
+    which the bundle then says.
+    """
+    from adcopilot_edge.calibration.pairs import CalibrationPairs, read_calibration
+
+    if not recipe.needs_ranges:
+        if root is not None:
+            raise ConfigError(
+                f"--calib has no use for --target {recipe.target} with the vision in "
+                f"{recipe.vision}. Leave it out."
+            )
+        return None
+    if root is not None:
+        tile = min(max(recipe.image_height, recipe.image_width), _LARGEST_TILE)
+        return read_calibration(root, count=count, tile=tile)
+    if recipe.vision == "int8":
+        raise ConfigError(
+            "--int8 for --target tensorrt takes its scales from pairs of the line: name a folder "
+            "with --calib"
+        )
+    return CalibrationPairs("synthetic boards", list(islice(_pairs(recipe), count)))
 
 
 def _pairs(recipe: ExportRecipe) -> Iterator[LabelledPair]:
@@ -107,7 +168,7 @@ def _pairs(recipe: ExportRecipe) -> Iterator[LabelledPair]:
 
     smallest, largest = _PAIR_SIZES
     size = min(max(smallest, recipe.image_height, recipe.image_width), largest)
-    return (generate_pair(seed, size=size).to_labelled() for seed in count(_FIRST_SEED))
+    return (generate_pair(seed, size=size).to_labelled() for seed in count_from(_FIRST_SEED))
 
 
 class _Progress:
@@ -172,6 +233,11 @@ def _print_bundle(bundle: Bundle, *, as_json: bool) -> None:
                 "path": str(bundle.path),
                 "precision": manifest.precision,
                 "size_bytes": size,
+                "exact": [
+                    module.model_dump()
+                    for graph in manifest.graphs.values()
+                    for module in graph.exact
+                ],
                 "num_pairs": manifest.parity.num_pairs,
                 "stages": [{**stage.model_dump(), "passed": stage.passed} for stage in stages],
             }
@@ -181,6 +247,9 @@ def _print_bundle(bundle: Bundle, *, as_json: bool) -> None:
     print_fact("precision", manifest.precision)
     print_fact("size", f"{size / 1e6:.1f} MB")
     print_fact("pairs", str(manifest.parity.num_pairs))
+    for graph in manifest.graphs.values():
+        for module in graph.exact:
+            print_fact("float32", f"{module.name}: {module.reason}")
     print_rows(
         (stage.stage, stage.metric, f"{stage.error:.3g}", f"limit {stage.tolerance:.3g}")
         for stage in stages
