@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import adcopilot_edge
+from adcopilot_edge.commands.build import build
 from adcopilot_edge.commands.demo import demo
 from adcopilot_edge.commands.doctor import doctor
 from adcopilot_edge.commands.evaluate import evaluate
@@ -23,7 +24,7 @@ from adcopilot_edge.commands.train import train
 from adcopilot_edge.commands.verify import verify
 from adcopilot_edge.errors import EdgeError
 
-COMMANDS = (demo, inspect, export, verify, train, evaluate, doctor)
+COMMANDS = (demo, inspect, export, build, verify, train, evaluate, doctor)
 
 app = typer.Typer(
     name="adcopilot-edge",

@@ -13,13 +13,15 @@ The tree::
     ├── ExportError                    4
     │   ├── CheckpointError
     │   ├── UnsupportedModelError
-    │   └── ParityError
+    │   ├── ParityError
+    │   └── BuildError
     ├── CalibrationError               5
     │   ├── DatasetError
     │   └── TooFewSamplesError
     └── InferenceError                 6
         ├── ProviderUnavailableError
         ├── SessionError
+        ├── EngineError
         ├── InputError (ValueError)
         │   ├── ImageNotFoundError (FileNotFoundError)
         │   ├── ImageDecodeError
@@ -102,6 +104,10 @@ class ParityError(ExportError):
     """The exported graphs do not reproduce the checkpoint within the stated tolerances."""
 
 
+class BuildError(ExportError):
+    """An engine can't be built: from this graph, for this device, or in this memory."""
+
+
 class CalibrationError(EdgeError):
     """Calibration or evaluation data can't be used."""
 
@@ -128,6 +134,10 @@ class ProviderUnavailableError(InferenceError):
 
 class SessionError(InferenceError):
     """onnxruntime refused a graph or failed while running it."""
+
+
+class EngineError(InferenceError):
+    """There is no engine for a graph here, or it was built for another graph, release or GPU."""
 
 
 class InputError(InferenceError, ValueError):

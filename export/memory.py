@@ -5,11 +5,10 @@ The figures are estimates with room: the measured peak of an export lies below i
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.runtime.memory import free_bytes
 
 # torch, transformers and onnxruntime themselves, measured as the resident set after their import.
 LIBRARY_BYTES = 600 << 20
@@ -20,8 +19,6 @@ _TORCH_FACTOR = 1.5
 # onnxruntime maps a weight and keeps a second copy in the order of its kernels.
 _ORT_FACTOR = 2.2
 _DEFAULT_SHARE = 0.8
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?", re.IGNORECASE)
 _GIB = 1 << 30
 
 
@@ -68,7 +65,7 @@ def plan_memory(model: ModelBytes, limit: int | None) -> MemoryPlan:
     base = LIBRARY_BYTES + _WORKING_BYTES
     largest_torch = int(_TORCH_FACTOR * model.torch_largest)
     least = base + max(largest_torch, int(_ORT_FACTOR * model.largest_node))
-    chosen = limit if limit is not None else int(_DEFAULT_SHARE * free_bytes())
+    chosen = limit if limit is not None else _default_limit()
     if chosen < least:
         raise ConfigError(
             f"this export needs at least {least / _GIB:.1f} GiB of memory, "
@@ -91,25 +88,9 @@ def plan_memory(model: ModelBytes, limit: int | None) -> MemoryPlan:
     return MemoryPlan(chosen, torch_budget, piece_budget, peak)
 
 
-def free_bytes() -> int:
-    """Memory that programs may still take, in bytes.
-
-    Raises:
-        ConfigError: This system does not say; then --max-ram must.
-    """
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        fields = dict(line.split(":", 1) for line in lines)
-        return int(fields["MemAvailable"].split()[0]) << 10
-    except (OSError, KeyError, ValueError) as err:
-        raise ConfigError("how much memory is free is not known here; say it with --max-ram") from (
-            err
-        )
-
-
-def parse_bytes(text: str) -> int:
-    """Bytes of ``4G``, ``512M`` or ``4.5GiB``; units are powers of 1024. Raises ConfigError."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise ConfigError(f"a size of memory is written 4G, 512M or 4.5GiB, got {text!r}")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+def _default_limit() -> int:
+    """Most of what is free. Raises ConfigError where that is not known."""
+    free = free_bytes()
+    if free is None:
+        raise ConfigError("how much memory is free is not known here; say it with --max-ram")
+    return int(_DEFAULT_SHARE * free)

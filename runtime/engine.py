@@ -12,6 +12,8 @@ from adcopilot_edge.manifest import Manifest
 from adcopilot_edge.runtime.decode import Decoder
 from adcopilot_edge.runtime.dialogue import Dialogue
 from adcopilot_edge.runtime.embedding import EmbeddingTable
+from adcopilot_edge.runtime.engines.api import BACKENDS, Backend
+from adcopilot_edge.runtime.engines.open import engine_opener
 from adcopilot_edge.runtime.golden import GoldenReference
 from adcopilot_edge.runtime.preprocess import Preprocessor
 from adcopilot_edge.runtime.session import GraphSession, OpenGraph, check_provider
@@ -46,7 +48,8 @@ class Engine:
         return GoldenReference(
             bundle=self.bundle.id,
             image=image,
-            features=encoded.features,
+            # A copy: an engine's own lie on the device, and the next image overwrites them.
+            features=np.array(encoded.features),
             prefix=self.dialogue.read_golden(np.concatenate([encoded.tokens, itself.tokens])),
         )
 
@@ -72,7 +75,8 @@ def open_engine(
 
     Args:
         bundle: Where the files are and what the manifest says.
-        provider: As for ``GraphSession``.
+        provider: As for ``GraphSession``; ``tensorrt`` and ``tensorrt-rtx`` run the vision side as
+            engines, which ``build`` makes, and the decoder on ``cuda``.
         num_threads: As for ``GraphSession``.
         open_graph: How its graphs are opened; the exporter has a way for little memory.
 
@@ -81,8 +85,12 @@ def open_engine(
         ManifestError: A file does not fit the manifest.
         ProviderUnavailableError: The provider is absent or did not start.
         SessionError: A graph can't be used.
+        EngineError: There is no engine for this machine.
     """
-    check_provider(provider)
+    backend: Backend | None = next((name for name in BACKENDS if name == provider), None)
+    # The decoder has int4 products, which TensorRT has not: beside engines it runs on CUDA.
+    graph_provider = provider if backend is None else "cuda"
+    check_provider(graph_provider)
     manifest = bundle.manifest
     if missing := [name for name in manifest.files if not bundle.file(name).is_file()]:
         raise BundleNotFoundError(
@@ -97,7 +105,7 @@ def open_engine(
         bundle.file(manifest.graphs["decoder"].file),
         model,
         embedding,
-        provider=provider,
+        provider=graph_provider,
         num_threads=num_threads,
         open_graph=open_graph,
     )
@@ -107,7 +115,10 @@ def open_engine(
         preprocessor=_preprocessor(manifest),
         tokenizer=tokenizer,
         encoder=ImageEncoder(
-            bundle, provider=provider, num_threads=num_threads, open_graph=open_graph
+            bundle,
+            provider=graph_provider,
+            num_threads=num_threads,
+            open_graph=open_graph if backend is None else engine_opener(bundle, backend),
         ),
         dialogue=Dialogue(manifest, decoder, embedding, tokenizer),
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def _draw(name: str, shape: tuple[int, ...], seed: int) -> Iterator[Tensor]:
     A matrix comes some rows at a time. Its rows are 256 drawn ones, shifted anew each time: drawing
     8 billion values would take minutes.
     """
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + sum(map(ord, name)))
+    generator = torch.Generator().manual_seed(seed + zlib.crc32(name.encode()))
     if len(shape) == 1:
         noise = 0.02 * torch.randn(shape, generator=generator)
         yield noise if name.endswith("bias") else 1 + noise

@@ -6,7 +6,8 @@ import pytest
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.export import memory
-from adcopilot_edge.export.memory import ModelBytes, parse_bytes, plan_memory
+from adcopilot_edge.export.memory import ModelBytes, plan_memory
+from adcopilot_edge.runtime.memory import parse_bytes
 
 pytestmark = pytest.mark.torch
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from collections.abc import Iterator
 from itertools import count as count_from
 from itertools import islice
@@ -14,11 +13,10 @@ import typer
 
 from adcopilot_edge.commands.options import Json
 from adcopilot_edge.commands.printing import print_fact, print_json, print_rows
+from adcopilot_edge.commands.progress import StepProgress
 from adcopilot_edge.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from adcopilot_edge.bundle import Bundle
     from adcopilot_edge.calibration.pairs import CalibrationPairs
     from adcopilot_edge.export.plan import ExportPlan
@@ -99,7 +97,6 @@ def export(
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(feature="export", extra="export", package=package)
     from adcopilot_edge.export.checkpoint import open_checkpoint
-    from adcopilot_edge.export.memory import parse_bytes
     from adcopilot_edge.export.pipeline import export_bundle
     from adcopilot_edge.export.plan import plan_export
     from adcopilot_edge.export.recipe import (
@@ -108,6 +105,7 @@ def export(
         ExportRecipe,
         parse_image_size,
     )
+    from adcopilot_edge.runtime.memory import parse_bytes
 
     height, width = parse_image_size(image_size)
     recipe = ExportRecipe(
@@ -123,7 +121,7 @@ def export(
         _print_plan(plan_export(open_checkpoint(checkpoint), recipe, limit), as_json=as_json)
         return
     calibration = _calibration(recipe, calib, calib_pairs)
-    with _Progress() as progress:
+    with StepProgress() as progress:
         bundle = export_bundle(
             checkpoint,
             out,
@@ -169,55 +167,6 @@ def _pairs(recipe: ExportRecipe) -> Iterator[LabelledPair]:
     smallest, largest = _PAIR_SIZES
     size = min(max(smallest, recipe.image_height, recipe.image_width), largest)
     return (generate_pair(seed, size=size).to_labelled() for seed in count_from(_FIRST_SEED))
-
-
-class _Progress:
-    """A bar a step with the time left on a terminal; a line a step elsewhere. All on stderr."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        console = Console(stderr=True)
-        self._is_terminal = console.is_terminal
-        self._bars = Progress(
-            TextColumn("{task.description:11}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> _Progress:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        is_new = step not in self._tasks
-        if is_new:
-            for task in self._tasks.values():
-                self._finish(task)
-            self._tasks[step] = self._bars.add_task(step, total=total)
-        self._bars.update(self._tasks[step], completed=done)
-        if is_new and not self._is_terminal:
-            print(f"{step} {done}/{total}" if total > 1 else step, file=sys.stderr, flush=True)
-
-    def _finish(self, task: TaskID) -> None:
-        """A step is over when the next begins, whatever it counted."""
-        self._bars.update(task, completed=self._bars.tasks[task].total)
 
 
 def _print_bundle(bundle: Bundle, *, as_json: bool) -> None:

@@ -10,7 +10,8 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print exactly one JSON object on stdout, also on failure.")
 ]
 Provider = Annotated[
-    str, typer.Option(help="Where to run: cpu or cuda. Never falls back to another one.")
+    str,
+    typer.Option(help="cpu, cuda, tensorrt or tensorrt-rtx. Never falls back to another one."),
 ]
 Threads = Annotated[
     int | None,

@@ -1,0 +1,1 @@
+"""TensorRT engines of a bundle's vision side: build, keep a record, find, run."""
