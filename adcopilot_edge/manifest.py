@@ -96,12 +96,16 @@ class ExactModule(Record):
 class Graph(Record):
     """One ONNX file of the bundle and the precision of its weights.
 
-    ``exact`` lists the modules that stay in float32; norms always do.
+    ``exact`` lists the modules that stay in float32; norms always do. ``quantizer`` says how the
+    levels of weight-only blocks were chosen. ``probes`` names the file of the graph's twin, which
+    shares its weights and also gives what ``verify`` compares block by block.
     """
 
     file: str
     precision: Precision
     exact: tuple[ExactModule, ...] = ()
+    quantizer: str | None = None
+    probes: str | None = None
 
 
 class Embedding(Record):
@@ -186,6 +190,7 @@ class Manifest(Record):
     def _check_files(self) -> Manifest:
         """Every file that the manifest names is in ``files``, and no name leaves the folder."""
         named = [graph.file for graph in self.graphs.values()]
+        named += [graph.probes for graph in self.graphs.values() if graph.probes is not None]
         named += [self.embedding.file, self.tokenizer]
         if self.parity is not None:
             named.append(self.parity.inputs)

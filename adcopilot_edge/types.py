@@ -8,6 +8,7 @@ Boxes are ``(x1, y1, x2, y2)`` in pixels, origin at the top left corner, x2 and 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -27,6 +28,9 @@ BoxSource = Literal["text", "map"]
 Task = Literal["verdict", "classify", "locate", "describe"]
 
 TASKS: tuple[Task, ...] = get_args(Task)
+
+# Called by long work: the name of a step, how much of it is done, and how much there is.
+OnStep = Callable[[str, int, int], None]
 
 
 def validate_bbox(bbox: BBox) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,32 @@ _PAD_TOKEN = "<|endoftext|>"
 # Room for the words of the prompt, a question and an answer, beside the tokens of the two images.
 _TEXT_TOKENS = 512
 _DEFAULT_SEQUENCE = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What stands in a manifest before any graph is written: enough to ask the model itself."""
+
+    model: ModelSpec
+    preprocessing: Preprocessing
+    tokens: Tokens
+    prompt: PromptTemplate
+
+
+def describe(checkpoint: Checkpoint, recipe: ExportRecipe, prompt: PromptTemplate) -> Description:
+    """The description of ``checkpoint``, asked in the words of ``prompt``.
+
+    Raises:
+        ConfigError: The two images do not fit into the sequence.
+        CheckpointError: The tokenizer is missing or damaged.
+        UnsupportedModelError: The tokenizer does not fit the prompt.
+    """
+    return Description(
+        model=describe_model(checkpoint, recipe),
+        preprocessing=read_preprocessing(checkpoint),
+        tokens=find_tokens(checkpoint, read_tokenizer(checkpoint), prompt),
+        prompt=prompt,
+    )
 
 
 def describe_model(checkpoint: Checkpoint, recipe: ExportRecipe) -> ModelSpec:

@@ -41,6 +41,7 @@ class GraphBuilder:
         self._tape = ir.tape.Tape()
         self._inputs: list[ir.Value] = []
         self._outputs: list[ir.Value] = []
+        self._probes: list[tuple[str, ir.Value, NDArray[np.int64]]] = []
 
     def input(self, name: str, shape: Shape, dtype: ir.DataType = ir.DataType.FLOAT) -> ir.Value:
         """A new input of the graph; a string in ``shape`` names a free dimension."""
@@ -130,6 +131,15 @@ class GraphBuilder:
             edge = self.op(op_type, [value], {"keepdims": 0}, name=f"{name}.{end}")
             self.output(edge, f"{name}.{end}", ())
 
+    def probe(self, value: ir.Value, name: str, rows: NDArray[np.int64]) -> None:
+        """Make ``rows`` of ``value`` the output ``name`` of the graph's twin with probes."""
+        self._probes.append((name, value, rows))
+
+    @property
+    def has_probes(self) -> bool:
+        """Whether the graph has a twin."""
+        return bool(self._probes)
+
     def end_block(self) -> None:
         """All weights so far are on disk: a later run need not convert them again."""
         self._data.mark()
@@ -159,6 +169,16 @@ class GraphBuilder:
         assert left.dtype is not None
         return self.op("Add", [left, self.cast(right, left.dtype, name=f"{name}.right")], name=name)
 
+    def add_probes(self, model: ir.Model) -> None:
+        """Make every probe an output of ``model``, which is this builder's."""
+        tape = ir.tape.Tape(model.graph)
+        for name, value, rows in self._probes:
+            index = tape.initializer(ir.tensor(rows, name=f"{name}.index"))
+            picked = tape.op("Gather", [value, index], name=name)
+            assert value.dtype is not None
+            picked.name, picked.dtype, picked.shape = name, value.dtype, ir.Shape((len(rows), "C"))
+            model.graph.outputs.append(picked)
+
     def model(self) -> ir.Model:
         """The graph recorded so far; its large tensors refer to the data file."""
         graph = ir.Graph(
@@ -176,6 +196,9 @@ class GraphBuilder:
 def new_graph(path: Path) -> Iterator[GraphBuilder]:
     """A builder whose graph goes to ``path``, its large tensors to ``path`` plus ``.data``.
 
+    A graph with probes gets a twin at ``probes_path(path)``: the same nodes and the same data file,
+    with the probes as further outputs.
+
     In the folder of a bundle whose export was killed, the data file goes on behind its last whole
     block.
     """
@@ -184,4 +207,13 @@ def new_graph(path: Path) -> Iterator[GraphBuilder]:
         builder = GraphBuilder(path.stem, data)
         yield builder
         builder.end_block()
-    ir.save(builder.model(), path)
+    model = builder.model()
+    ir.save(model, path)
+    if builder.has_probes:
+        builder.add_probes(model)
+        ir.save(model, probes_path(path))
+
+
+def probes_path(path: Path) -> Path:
+    """Where the twin of the graph at ``path`` lies: ``vision.probes.onnx`` of ``vision.onnx``."""
+    return path.with_suffix(".probes.onnx")

@@ -7,18 +7,19 @@ no more than one layer is in memory.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnxruntime.capi._pybind_state import quantize_matmul_4bits, quantize_matmul_8bits
 
 from adcopilot_edge.export.graph import MICROSOFT, GraphBuilder
+from adcopilot_edge.export.rounding import Bits, Rounding, RoundToNearest
 from adcopilot_edge.export.weights import Linear
 from adcopilot_edge.manifest import Precision
+from adcopilot_edge.runtime.tensors import AnyArray
 from adcopilot_edge.types import FloatArray
 
 
@@ -127,11 +128,12 @@ class DynamicInt8Form:
 class BlockForm:
     """Weight-only integers in blocks along the input, each with a scale and a zero point.
 
-    dtype: of input, scales and output.
+    rounding: how levels are chosen. dtype: of input, scales and output.
     """
 
-    bits: Literal[4, 8]
+    bits: Bits
     block_size: int
+    rounding: Rounding = field(default_factory=RoundToNearest)
     accuracy_level: int = 0
     dtype: ir.DataType = ir.DataType.FLOAT
 
@@ -145,31 +147,27 @@ class BlockForm:
         outputs, inputs = layer.shape
         blocks = -(-inputs // self.block_size)
         blob = self.block_size * self.bits // 8
-        scales: list[FloatArray] = []
-        zeros: list[NDArray[np.uint8]] = []
+        scales: list[AnyArray] = []
+        zeros: list[AnyArray] = []
+        numpy_type = self.dtype.numpy()
+        zero_type = numpy_type if self.rounding.has_float_zeros else np.dtype(np.uint8)
 
         def packed() -> Iterator[NDArray[np.uint8]]:
             for rows in layer.chunks():
-                levels, scale, zero = self._quantize(rows)
-                scales.append(scale)
-                zeros.append(zero)
-                yield levels
+                found = self.rounding.quantize(rows, layer, self.bits, self.block_size)
+                scales.append(found.scales.astype(numpy_type))
+                zeros.append(found.zeros.astype(zero_type))
+                yield found.levels
 
-        numpy_type = self.dtype.numpy()
         operands: list[ir.Value | None] = [
             graph.cast(value, self.dtype, name=f"{layer.name}.operand"),
             graph.stream(f"{layer.name}.weight", np.uint8, (outputs, blocks, blob), packed),
             # Written behind the levels, which make them.
-            graph.stream(
-                f"{layer.name}.scales",
-                numpy_type,
-                (outputs, blocks),
-                lambda: [scale.astype(numpy_type) for scale in scales],
-            ),
+            graph.stream(f"{layer.name}.scales", numpy_type, (outputs, blocks), lambda: scales),
             graph.stream(
                 f"{layer.name}.zero_points",
-                np.uint8,
-                (outputs, -(-blocks * self.bits // 8)),
+                zero_type,
+                (outputs, self._num_zeros(blocks)),
                 lambda: zeros,
             ),
         ]
@@ -184,21 +182,6 @@ class BlockForm:
         }
         return graph.op("MatMulNBits", operands, attributes, name=layer.name, domain=MICROSOFT)
 
-    def _quantize(
-        self, rows: FloatArray
-    ) -> tuple[NDArray[np.uint8], FloatArray, NDArray[np.uint8]]:
-        """Packed levels (n, blocks, blob), scales (n, blocks) and zero points of ``rows``."""
-        outputs, inputs = rows.shape
-        blocks = -(-inputs // self.block_size)
-        columns = np.zeros((blocks * self.block_size, outputs), np.float32)
-        columns[:inputs] = rows.T
-        levels = np.zeros((outputs, blocks, self.block_size * self.bits // 8), np.uint8)
-        scales = np.zeros((outputs, blocks), np.float32)
-        zeros = np.zeros((outputs, -(-blocks * self.bits // 8)), np.uint8)
-        quantize = quantize_matmul_4bits if self.bits == 4 else quantize_matmul_8bits
-        quantize(levels, columns, scales, zeros, self.block_size, outputs, inputs, False)
-        return levels, scales, zeros
-
     def operand(self, layer: Linear) -> ir.DataType:
         """See :class:`LinearForm`."""
         return self.dtype
@@ -206,8 +189,11 @@ class BlockForm:
     def weight_bytes(self, outputs: int, inputs: int) -> int:
         """See :class:`LinearForm`."""
         blocks = -(-inputs // self.block_size)
-        return outputs * (
-            blocks * self.block_size * self.bits // 8
-            + int(self.dtype.itemsize) * blocks
-            + -(-blocks * self.bits // 8)
-        )
+        size = int(self.dtype.itemsize)
+        zero_size = size if self.rounding.has_float_zeros else 1
+        levels = blocks * self.block_size * self.bits // 8
+        return outputs * (levels + size * blocks + zero_size * self._num_zeros(blocks))
+
+    def _num_zeros(self, blocks: int) -> int:
+        """Values that the zero points of a row of ``blocks`` take."""
+        return blocks if self.rounding.has_float_zeros else -(-blocks * self.bits // 8)

@@ -27,13 +27,15 @@ class ModelBytes:
     """What the parts of a model take, in bytes.
 
     torch_total, torch_largest: weights of the reference, all and of the largest module. graphs:
-    data of all graphs. largest_node: the largest weight of one node.
+    data of all graphs, that of the vision graph twice for its probes. largest_node: the largest
+    weight of one node. rounding: what choosing the levels of the largest layer takes.
     """
 
     torch_total: int
     torch_largest: int
     graphs: int
     largest_node: int
+    rounding: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ def plan_memory(model: ModelBytes, limit: int | None) -> MemoryPlan:
     """
     base = LIBRARY_BYTES + _WORKING_BYTES
     largest_torch = int(_TORCH_FACTOR * model.torch_largest)
-    least = base + max(largest_torch, int(_ORT_FACTOR * model.largest_node))
+    rounding = largest_torch + model.rounding if model.rounding else 0
+    least = base + max(largest_torch, int(_ORT_FACTOR * model.largest_node), rounding)
     chosen = limit if limit is not None else _default_limit()
     if chosen < least:
         raise ConfigError(
@@ -79,11 +82,13 @@ def plan_memory(model: ModelBytes, limit: int | None) -> MemoryPlan:
     whole_torch = base + largest_torch + model.torch_total
     whole_graphs = base + int(_ORT_FACTOR * model.graphs)
     if max(whole_torch, whole_graphs) <= chosen:
-        return MemoryPlan(chosen, model.torch_total, None, max(whole_torch, whole_graphs))
-    torch_budget = min(model.torch_total, chosen - base - largest_torch)
+        peak = max(whole_torch, whole_graphs, base + rounding)
+        return MemoryPlan(chosen, model.torch_total, None, peak)
+    torch_budget = min(model.torch_total, chosen - base - largest_torch - model.rounding)
     piece_budget = max(model.largest_node, int((chosen - base) / _ORT_FACTOR))
     peak = base + max(
-        largest_torch + torch_budget, int(_ORT_FACTOR * min(piece_budget, model.graphs))
+        largest_torch + model.rounding + torch_budget,
+        int(_ORT_FACTOR * min(piece_budget, model.graphs)),
     )
     return MemoryPlan(chosen, torch_budget, piece_budget, peak)
 

@@ -26,6 +26,8 @@ from adcopilot_edge.manifest import ModelSpec
 _STACKED = re.compile(r"(mlp\d?|self_attn)\.(?:gate|up|q|k|v)_proj")
 # Nodes, names and small constants of one block, about, as the written graphs have them.
 _BLOCK_BYTES = 20_000
+# The sums of all inputs, a copy to work on, its inverse, and the factor of that.
+_GRAM_COPIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ def plan_export(
     for graph, size in sorted(data.items()):
         files[f"{graph}.onnx"] = blocks[graph] * _BLOCK_BYTES
         files[f"{graph}.onnx.data"] = size
+    files["vision.probes.onnx"] = files["vision.onnx"]
     files["embedding.npy"] = (4 if recipe.llm == "fp32" else 2) * vocab * width
     files["parity.safetensors"] = _parity_bytes(model)
     files[TOKENIZER_FILE] = (checkpoint.path / TOKENIZER_FILE).stat().st_size
@@ -86,8 +89,9 @@ def plan_export(
     model_bytes = ModelBytes(
         torch_total=sum(units),
         torch_largest=max(units),
-        graphs=sum(products := list(_node_bytes(checkpoint, recipe))),
+        graphs=sum(products := list(_node_bytes(checkpoint, recipe))) + data["vision"],
         largest_node=max(products),
+        rounding=_rounding_bytes(checkpoint) if recipe.quantizer == "gptq" else 0,
     )
     return ExportPlan(files=files, memory=plan_memory(model_bytes, max_ram))
 
@@ -105,6 +109,16 @@ def _node_bytes(checkpoint: Checkpoint, recipe: ExportRecipe) -> Iterator[int]:
     yield head.weight_bytes(*checkpoint.entries[EMBEDDING_TENSOR].shape)
 
 
+def _rounding_bytes(checkpoint: Checkpoint) -> int:
+    """What GPTQ takes: the sums over the widest input and what is made of them, in float64."""
+    widest = max(
+        entry.shape[1]
+        for name, entry in checkpoint.entries.items()
+        if name.startswith("language_model.layers.") and len(entry.shape) == 2
+    )
+    return _GRAM_COPIES * 8 * widest**2
+
+
 def _graph_of(name: str) -> str:
     """The graph that a tensor goes to."""
     if name.startswith("visual.compare_visual_encoder."):
@@ -116,7 +130,7 @@ def _form_of(name: str, recipe: ExportRecipe) -> LinearForm:
     """The form of the layer that a tensor belongs to."""
     if ".anomaly_map." in name:
         return FloatForm()
-    return vision_style(recipe).form if name.startswith("visual.") else recipe.decoder_form
+    return vision_style(recipe).form if name.startswith("visual.") else recipe.decoder_form()
 
 
 def _proof_form(form: LinearForm, recipe: ExportRecipe) -> LinearForm:

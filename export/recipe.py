@@ -9,8 +9,10 @@ from typing import Literal
 import onnx_ir as ir
 
 from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.export.gptq import Gptq, Grams
 from adcopilot_edge.export.half import HalfForm
 from adcopilot_edge.export.linear import BlockForm, FloatForm, LinearForm
+from adcopilot_edge.export.rounding import Bits, HalfQuadratic, KQuant, Rounding, RoundToNearest
 from adcopilot_edge.manifest import Precision, Target
 
 # The fast forms of each target; the first of a row is its default.
@@ -24,6 +26,14 @@ LLM_PRECISIONS: dict[Target, tuple[Precision, ...]] = {
     "cuda": ("int4", "int8", "fp16"),
     "tensorrt": ("int4", "int8", "fp16"),
 }
+Quantizer = Literal["rtn", "k-quant", "hqq", "gptq"]
+# The precisions of the language model that each can make.
+QUANTIZERS: dict[Quantizer, tuple[Precision, ...]] = {
+    "rtn": ("int4", "int8"),
+    "k-quant": ("int4", "int8"),
+    "hqq": ("int4",),
+    "gptq": ("int4", "int8"),
+}
 # onnxruntime's accuracy level at which a block product quantizes its input to INT8 as well. On
 # trained nano weights the logits are then off by 0.8 % of the largest, against 0.6 % without.
 _INT8_ACTIVATIONS = 4
@@ -36,11 +46,12 @@ class ExportRecipe:
     """One export.
 
     image_height, image_width: pixels, fixed in the graphs. vision: precision of the vision and the
-    comparison graph. llm: of the decoder. block_size: weights that share a scale in an ``int8`` or
-    ``int4`` decoder. max_sequence_length: tokens that the device's key-value cache holds; None
-    takes 2048, or more where the images need it. num_parity_pairs: pairs that the proof runs.
-    max_new_tokens: ids that each greedy answer of the proof may have. None for these two takes 20
-    and 64, or 1 and 2 where the model does not fit into the memory and each id reads it anew.
+    comparison graph. llm: of the decoder. quantizer: how the levels of an ``int8`` or ``int4``
+    decoder are chosen. block_size: weights there that share a scale. max_sequence_length: tokens
+    that the device's key-value cache holds; None takes 2048, or more where the images need it.
+    num_parity_pairs: pairs that the proof runs. max_new_tokens: ids that each greedy answer of the
+    proof may have. None for these two takes 20 and 64, or 1 and 2 where the model does not fit into
+    the memory and each id reads it anew.
 
     Raises:
         ConfigError: A setting is out of range, or not in this release.
@@ -51,6 +62,7 @@ class ExportRecipe:
     target: Target = "cpu"
     vision: Precision = "fp32"
     llm: Precision = "fp32"
+    quantizer: Quantizer = "rtn"
     block_size: int = 32
     max_sequence_length: int | None = None
     num_parity_pairs: int | None = None
@@ -72,6 +84,7 @@ class ExportRecipe:
                     f"the precision of {name} must be one of {', '.join(known)} for the "
                     f"target {self.target!r}, got {getattr(self, name)!r}"
                 )
+        self._check_quantizer()
         if self.block_size < 16 or self.block_size & (self.block_size - 1):
             raise ConfigError(
                 f"block_size must be a power of two of at least 16, got {self.block_size}"
@@ -80,6 +93,18 @@ class ExportRecipe:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
+
+    def _check_quantizer(self) -> None:
+        if self.quantizer not in QUANTIZERS:
+            raise ConfigError(
+                f"quantizer must be one of {', '.join(QUANTIZERS)}, got {self.quantizer!r}"
+            )
+        known = QUANTIZERS[self.quantizer]
+        if self.quantizer != "rtn" and self.llm not in known:
+            raise ConfigError(
+                f"the quantizer {self.quantizer!r} makes {' or '.join(known)}, and the language "
+                f"model is to be {self.llm}. Choose another precision or quantizer."
+            )
 
     def with_proof(self, *, is_whole: bool) -> ExportRecipe:
         """The recipe with the size of its proof settled; is_whole: the model stays in memory."""
@@ -96,27 +121,49 @@ class ExportRecipe:
         return self.target != "cpu" and self.vision != "fp32"
 
     @property
-    def decoder_form(self) -> LinearForm:
-        """How the decoder's linear layers compute, but for the head."""
+    def needs_pairs(self) -> bool:
+        """Whether the export must see pairs: for ranges, or for the inputs of the decoder."""
+        return self.needs_ranges or self.quantizer == "gptq"
+
+    def decoder_form(self, grams: Grams | None = None) -> LinearForm:
+        """How the decoder's linear layers compute, but for the head.
+
+        grams: for ``gptq``; where only sizes are asked for, it can do without.
+        """
         if self.llm == "fp32":
             return FloatForm()
         if self.llm == "fp16":
             return HalfForm()
-        return self._blocks(4 if self.llm == "int4" else 8)
+        return self._blocks(4 if self.llm == "int4" else 8, self._rounding(grams))
 
     @property
     def head_form(self) -> LinearForm:
-        """How the output head computes: with 8 bits where the layers have 4.
+        """How the output head computes: rounded to the nearest of 8 bits where the layers have 4.
 
         It decides between the answer letters directly, and nothing behind it evens an error out.
         """
-        return self.decoder_form if self.llm in ("fp32", "fp16") else self._blocks(8)
+        if self.llm in ("fp32", "fp16"):
+            return self.decoder_form()
+        return self._blocks(8, RoundToNearest())
 
-    def _blocks(self, bits: Literal[4, 8]) -> BlockForm:
-        if self.target == "cpu":
-            level = _INT8_ACTIVATIONS
-            return BlockForm(bits=bits, block_size=self.block_size, accuracy_level=level)
-        return BlockForm(bits=bits, block_size=self.block_size, dtype=ir.DataType.FLOAT16)
+    def _rounding(self, grams: Grams | None) -> Rounding:
+        if self.quantizer == "k-quant":
+            return KQuant()
+        if self.quantizer == "hqq":
+            return HalfQuadratic()
+        if self.quantizer == "gptq" and grams is not None:
+            return Gptq(grams)
+        return RoundToNearest()
+
+    def _blocks(self, bits: Bits, rounding: Rounding) -> BlockForm:
+        on_cpu = self.target == "cpu"
+        return BlockForm(
+            bits=bits,
+            block_size=self.block_size,
+            rounding=rounding,
+            accuracy_level=_INT8_ACTIVATIONS if on_cpu else 0,
+            dtype=ir.DataType.FLOAT if on_cpu else ir.DataType.FLOAT16,
+        )
 
 
 def parse_image_size(text: str) -> tuple[int, int]:

@@ -10,19 +10,25 @@ features reach 138, torch's own float32 rounding is 1.8e-4, five times that of t
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
+from transformers.image_utils import PILImageResampling, SizeDict
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from adcopilot_edge.export.checkpoint import Checkpoint
+from adcopilot_edge.export.describe import Description
+from adcopilot_edge.export.grams import LayerCall, capture_call
 from adcopilot_edge.export.streamed import streamed_model
+from adcopilot_edge.export.vision import probe_rows
 from adcopilot_edge.export.windows import patch_indices
 from adcopilot_edge.manifest import Manifest
 from adcopilot_edge.prompt import IMAGE_TOKEN
+from adcopilot_edge.runtime.ladder import Stages
 from adcopilot_edge.runtime.tensors import AnyArray
 from adcopilot_edge.training.model import ImageFeatures
 from adcopilot_edge.types import ImageArray, IntArray, Task
@@ -31,11 +37,11 @@ VISION_DTYPE = torch.float64
 
 
 class TorchReference:
-    """The checkpoint's model, ready to answer for pairs of images of the bundle's size.
+    """The checkpoint's model, ready to answer for pairs of images.
 
     Args:
         checkpoint: The weights.
-        manifest: The bundle that is to be proven: prompt, token ids, image size.
+        description: Prompt, token ids and image size; a manifest has them all.
         tokenizer: The checkpoint's tokenizer.
         budget_bytes: Memory for weights that stay between two calls (see ``streamed_model``).
     """
@@ -43,51 +49,112 @@ class TorchReference:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        manifest: Manifest,
+        description: Description | Manifest,
         tokenizer: Tokenizer,
         *,
         budget_bytes: int,
     ) -> None:
-        self._manifest = manifest
+        self._description = description
         self._tokenizer = tokenizer
-        # The constants are the manifest's; the steps are upstream's, which is what the stage
-        # "patches" is to prove.
+        model = description.model
+        # The constants are the manifest's; the steps are upstream's, which is what the stages
+        # "resize" and "patches" are to prove.
         self._processor = Qwen2VLImageProcessorPil(
             do_resize=False,
-            image_mean=list(manifest.preprocessing.image_mean),
-            image_std=list(manifest.preprocessing.image_std),
-            patch_size=manifest.model.patch_size,
-            temporal_patch_size=manifest.model.temporal_patch_size,
-            merge_size=manifest.model.merge_size,
+            image_mean=list(description.preprocessing.image_mean),
+            image_std=list(description.preprocessing.image_std),
+            patch_size=model.patch_size,
+            temporal_patch_size=model.temporal_patch_size,
+            merge_size=model.merge_size,
         )
-        self._model = streamed_model(
+        self._size = SizeDict(height=model.image_height, width=model.image_width)
+        self.model = streamed_model(
             checkpoint, budget_bytes=budget_bytes, vision_dtype=VISION_DTYPE
         )
 
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        """The layers of the language model; the weights of one come when it runs."""
+        return list(self.model.model.language_model.layers)
+
     @torch.inference_mode()
-    def stages(
-        self, golden: ImageArray, test: ImageArray, *, max_new_tokens: int
-    ) -> dict[str, AnyArray]:
-        """The expected output of every stage for one pair, images (H, W, 3) uint8."""
-        inputs = self._processor(images=[golden, test], return_tensors="pt")
-        patches, grid = inputs["pixel_values"], inputs["image_grid_thw"]
-        features = self._model.model.get_image_features(patches, grid, images_per_sample=[2])
+    def layer_call(self, golden: ImageArray, test: ImageArray) -> LayerCall:
+        """A pair and the question ``describe`` before the first of ``layers``."""
+        _, patches, grid = self._patches(golden, test)
+        features = self.model.model.get_image_features(patches, grid, images_per_sample=[2])
+        return capture_call(
+            self.layers[0],
+            lambda: self._read(self._ids("describe"), features, grid, use_cache=False),
+        )
+
+    @torch.inference_mode()
+    def stages(self, golden: ImageArray, test: ImageArray, *, max_new_tokens: int) -> Stages:
+        """The expected output of every stage for one pair, images (H, W, 3) uint8 of any size."""
+        resized, patches, grid = self._patches(golden, test)
+        with self._probed() as probes:
+            features = self.model.model.get_image_features(patches, grid, images_per_sample=[2])
         logits, _ = self._read(self._ids("verdict"), features, grid)
-        tokens = self._manifest.tokens
+        tokens = self._description.tokens
         is_anomaly = bool(logits[tokens.yes] >= logits[tokens.no])
         return {
+            "resize": resized,
             "patches": patches[len(patches) // 2 :].numpy(),
+            **self._probe_stages(probes, grid),
             **self._vision_stages(features),
             "logits": logits.numpy(),
             "greedy_ids": self._answer("describe", features, grid, max_new_tokens),
             "verdict": np.array(is_anomaly, dtype=np.int64),
         }
 
+    def _patches(self, golden: ImageArray, test: ImageArray) -> tuple[ImageArray, Tensor, Tensor]:
+        """The test image at the model's size, the patches (2 N, 1176) of both, their grids."""
+        # Upstream's own resize, but for its choice of a size: the model's is fixed.
+        resize = super(Qwen2VLImageProcessorPil, self._processor).resize
+        images = [
+            resize(
+                image.transpose(2, 0, 1), size=self._size, resample=PILImageResampling.BICUBIC
+            ).transpose(1, 2, 0)
+            for image in (golden, test)
+        ]
+        inputs = self._processor(images=images, return_tensors="pt")
+        return images[1], inputs["pixel_values"], inputs["image_grid_thw"]
+
+    @contextmanager
+    def _probed(self) -> Iterator[dict[str, Tensor]]:
+        """Keeps what the patch embedding and each block give, both images in one (2 N, C)."""
+        tower = self.model.model.visual
+        named = {"patch_embed": tower.patch_embed}
+        named.update({f"block_{index}": block for index, block in enumerate(tower.blocks)})
+        found: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+            return lambda _, __, output: found.update({name: output})
+
+        handles = [module.register_forward_hook(keep(name)) for name, module in named.items()]
+        try:
+            yield found
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _probe_stages(self, probes: Mapping[str, Tensor], grid: Tensor) -> dict[str, AnyArray]:
+        """The rows of each probe that the bundle's probes have, of the test image."""
+        num_patches = self._description.model.num_patches
+        rows = num_patches + probe_rows(num_patches)
+        stages: dict[str, AnyArray] = {}
+        for name, output in probes.items():
+            # The patch embedding comes before the tower sorts its patches by window.
+            is_sorted = name != "patch_embed"
+            if is_sorted:
+                output = self.model.model.visual.to_patch_order(output, grid)
+            stages[name] = output[rows].float().numpy()
+        return stages
+
     def _vision_stages(self, features: ImageFeatures) -> dict[str, AnyArray]:
         """What the vision side made of the test image, the second of the pair."""
         assert features.patch_features is not None
         assert features.pooler_output is not None
-        model = self._manifest.model
+        model = self._description.model
         merged = features.pooler_output[1].float()
         stages: dict[str, AnyArray] = {
             "features": features.patch_features[1].float().numpy(),
@@ -102,7 +169,7 @@ class TorchReference:
 
     def _ids(self, task: Task) -> Tensor:
         """The prompt's ids (1, T): its three texts tokenized apart, placeholders multiplied."""
-        prompt, model = self._manifest.prompt, self._manifest.model
+        prompt, model = self._description.prompt, self._description.model
         copies = model.num_merged + model.compare_token_size
         ids: list[int] = []
         for text in (prompt.golden, prompt.test, prompt.ask_task(task)):
@@ -110,14 +177,16 @@ class TorchReference:
             ids += self._tokenizer.encode(expanded, add_special_tokens=False).ids
         return torch.tensor([ids])
 
-    def _read(self, ids: Tensor, features: ImageFeatures, grid: Tensor) -> tuple[Tensor, object]:
+    def _read(
+        self, ids: Tensor, features: ImageFeatures, grid: Tensor, *, use_cache: bool = True
+    ) -> tuple[Tensor, object]:
         """The logits (V,) behind the prompt, and the model's cache."""
-        output = self._model(
+        output = self.model(
             input_ids=ids,
             mm_encoder_outputs={"image": features},
             image_grid_thw=grid,
-            mm_token_type_ids=(ids == self._manifest.tokens.image).int(),
-            use_cache=True,
+            mm_token_type_ids=(ids == self._description.tokens.image).int(),
+            use_cache=use_cache,
             logits_to_keep=1,
         )
         return output.logits[0, -1], output.past_key_values
@@ -126,11 +195,11 @@ class TorchReference:
         self, task: Task, features: ImageFeatures, grid: Tensor, max_new_tokens: int
     ) -> IntArray:
         """The greedy answer's ids, its end token included."""
-        end: Collection[int] = self._manifest.tokens.end
+        end: Collection[int] = self._description.tokens.end
         logits, cache = self._read(self._ids(task), features, grid)
         ids = [int(logits.argmax())]
         while ids[-1] not in end and len(ids) < max_new_tokens:
-            output = self._model(
+            output = self.model(
                 input_ids=torch.tensor([ids[-1:]]), past_key_values=cache, use_cache=True
             )
             ids.append(int(output.logits[0, -1].argmax()))

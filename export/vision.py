@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from adcopilot_edge.export.attention import window_attention
 from adcopilot_edge.export.checkpoint import Checkpoint
@@ -22,6 +24,8 @@ from adcopilot_edge.export.windows import WindowGroup, patch_rotary, window_layo
 from adcopilot_edge.types import FloatArray
 
 VISION_EPS = 1e-6  # of every norm of the vision side, fixed in the model's code
+# Attention mixes all patches of a window, so a wrong weight shows in any of them.
+_NUM_PROBES = 16
 
 
 def write_vision_graph(
@@ -34,6 +38,9 @@ def write_vision_graph(
     on_block: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Write the graph ``patches`` (N, 1176) -> ``features`` (N, C), ``tokens`` (N / 4, D).
+
+    Its twin with probes has, besides, some rows of what the patch embedding and each block give:
+    ``patch_embed`` and ``block_{k}``, each (P, C), the patches of :func:`probe_rows`.
 
     Args:
         path: The ONNX file.
@@ -59,18 +66,26 @@ def write_vision_graph(
         hidden = graph.cast(
             tower.linear(patches, "patch_embed.proj"), ir.DataType.FLOAT, name="embedded"
         )
+        rows = probe_rows(num_patches)
+        graph.probe(hidden, "patch_embed", rows)
         hidden = graph.gather_rows(hidden, layout.order, name="to_windows")
         cos, sin = vision_rotary(checkpoint, grid)
         rotary = dialect.rotary(graph, cos[layout.order], sin[layout.order])
         for index in range(config.depth):
             groups = whole if index in config.fullatt_block_indexes else layout.groups
             hidden = _block(tower.child(f"blocks.{index}"), hidden, rotary, groups)
+            graph.probe(hidden, f"block_{index}", layout.inverse[rows])
             graph.end_block()
             on_block(index + 1)
         features = graph.gather_rows(hidden, layout.inverse, name="to_patches")
         tokens = _merge(tower.child("merger"), features)
         graph.output(features, "features", (num_patches, config.hidden_size))
         graph.output(tokens, "tokens", (num_patches // merged, config.out_hidden_size))
+
+
+def probe_rows(num_patches: int) -> NDArray[np.int64]:
+    """The patches whose values the parity ladder compares block by block: evenly spread."""
+    return np.unique(np.linspace(0, num_patches - 1, _NUM_PROBES).round().astype(np.int64))
 
 
 def vision_rotary(checkpoint: Checkpoint, grid: tuple[int, int]) -> tuple[FloatArray, FloatArray]:

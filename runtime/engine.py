@@ -119,6 +119,7 @@ def open_engine(
             provider=graph_provider,
             num_threads=num_threads,
             open_graph=open_graph if backend is None else engine_opener(bundle, backend),
+            open_probes=open_graph,
         ),
         dialogue=Dialogue(manifest, decoder, embedding, tokenizer),
     )

@@ -2,6 +2,21 @@
 
 The exporter compares its graphs with the torch checkpoint, :mod:`adcopilot_edge.runtime.verify`
 compares a device with the outputs that the exporter stored.
+
+==================  ================================================================================
+stage               output
+==================  ================================================================================
+resize              (H, W, 3) uint8, the test image at the bundle's size
+patches             (N, 1176)
+patch_embed         (P, C), some patches; where the bundle has probes
+block_0 ...         (P, C), the same patches behind each block; where the bundle has probes
+features, tokens    (N, C), (N / 4, D), of the test image
+comparison_tokens   (L, D), of the test image against the golden; where the model compares
+anomaly_logits      (rows, columns); where the model has a map
+logits              (V,), where the verdict is read
+greedy_ids          (T,) int64, the answer to ``describe``, its end token included
+verdict             () int64, 1 for an anomaly
+==================  ================================================================================
 """
 
 from __future__ import annotations
@@ -9,7 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -19,18 +34,8 @@ from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.tensors import AnyArray
 from adcopilot_edge.runtime.timing import StageClock
 
-LadderStage = Literal[
-    "patches",
-    "features",
-    "tokens",
-    "comparison_tokens",
-    "anomaly_logits",
-    "logits",
-    "greedy_ids",
-    "verdict",
-]
 Metric = Literal["max_abs", "max_rel", "mismatches"]
-LADDER: tuple[LadderStage, ...] = get_args(LadderStage)
+Stages = Mapping[str, AnyArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +49,13 @@ class Tolerance:
 def run_ladder(
     inspector: Inspector, golden: ImageSource, test: ImageSource, *, max_new_tokens: int
 ) -> dict[str, AnyArray]:
-    """Return the output of every stage that the bundle has, by the names in ``LADDER``.
-
-    patches (N, 1176), features (N, C), tokens (N / 4, D): of the test image. comparison_tokens
-    (L, D), anomaly_logits (rows, columns): of the test image against the golden. logits (V,): at
-    the verdict. greedy_ids (T,) int64: the answer to ``describe``, its end token included.
-    verdict () int64: 1 for an anomaly.
-    """
+    """The output of every stage that the bundle has, in the order of the table above."""
     engine = inspector.engine
     manifest = engine.bundle.manifest
     reference = inspector.golden(golden, cache=False)
-    patches = engine.preprocessor.patches(engine.preprocessor.resize(open_image(test)))
+    resized = engine.preprocessor.resize(open_image(test))
+    patches = engine.preprocessor.patches(resized)
+    probes = engine.encoder.probe(patches)
     encoded = engine.encoder.encode(patches)
     comparison = engine.encoder.compare(reference.features, encoded.features)
     engine.dialogue.show(reference.prefix, np.concatenate([encoded.tokens, comparison.tokens]))
@@ -63,14 +64,16 @@ def run_ladder(
         manifest.prompt.tasks["describe"], max_new_tokens=max_new_tokens, clock=StageClock()
     )
     stages: dict[str, AnyArray] = {
+        "resize": resized,
         "patches": patches,
-        "features": encoded.features,
-        "tokens": encoded.tokens,
+        **probes,
+        "features": np.asarray(encoded.features),
+        "tokens": np.asarray(encoded.tokens),
     }
     if manifest.model.compare_token_size:
-        stages["comparison_tokens"] = comparison.tokens
+        stages["comparison_tokens"] = np.asarray(comparison.tokens)
     if comparison.anomaly_logits is not None:
-        stages["anomaly_logits"] = comparison.anomaly_logits
+        stages["anomaly_logits"] = np.asarray(comparison.anomaly_logits)
     stages["logits"] = logits
     stages["greedy_ids"] = np.array(answer.ids, dtype=np.int64)
     is_anomaly = engine.score(logits) >= manifest.decision.threshold
@@ -79,30 +82,28 @@ def run_ladder(
 
 
 def compare(
-    reference: Mapping[str, AnyArray],
-    actual: Mapping[str, AnyArray],
-    tolerances: Mapping[str, Tolerance],
+    reference: Stages, actual: Stages, tolerances: Mapping[str, Tolerance]
 ) -> tuple[StageParity, ...]:
-    """Compare the stages of one pair, in the order of the inspection.
+    """Compare the stages of one pair.
 
     Args:
         reference: The expected outputs.
         actual: The outputs to be judged.
-        tolerances: For each stage to be compared, how.
+        tolerances: For each stage to be compared, how; in the order of the inspection.
 
     Returns:
-        One record for each stage of ``tolerances``. A stage that one side lacks, or whose shapes
-        differ, has an infinite error; a NaN on either side makes the error NaN, which fails.
+        One record for each stage of ``tolerances``, in their order. A stage that one side lacks, or
+        whose shapes differ, has an infinite error; a NaN on either side makes the error NaN, which
+        fails.
     """
-    stages = [stage for stage in LADDER if stage in tolerances]
     return tuple(
         StageParity(
             stage=stage,
-            metric=tolerances[stage].metric,
-            error=_error(reference.get(stage), actual.get(stage), tolerances[stage].metric),
-            tolerance=tolerances[stage].limit,
+            metric=tolerance.metric,
+            error=_error(reference.get(stage), actual.get(stage), tolerance.metric),
+            tolerance=tolerance.limit,
         )
-        for stage in stages
+        for stage, tolerance in tolerances.items()
     )
 
 

@@ -27,9 +27,10 @@ _PAIR_KEY = re.compile(r"pair(\d+)/(\w+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """The outcome of ``verify_bundle``: nothing but hashes where a bundle holds no pairs."""
+    """How the stages of a bundle came out; nothing but hashes where a bundle holds no pairs."""
 
     bundle: str
+    provider: str
     num_files: int
     num_pairs: int
     stages: tuple[StageParity, ...]
@@ -47,6 +48,7 @@ class VerifyReport:
         failure = self.first_failure
         return {
             "bundle": self.bundle,
+            "provider": self.provider,
             "passed": failure is None,
             "first_failure": failure.stage if failure else None,
             "num_files": self.num_files,
@@ -93,6 +95,7 @@ def verify_bundle(
     ]
     return VerifyReport(
         bundle=bundle.id,
+        provider=inspector.engine.provider,
         num_files=len(bundle.manifest.files),
         num_pairs=len(pairs),
         stages=worst(compared) if compared else (),

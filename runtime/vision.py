@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.errors import SessionError
 from adcopilot_edge.runtime.session import Graph, GraphSession, OpenGraph
+from adcopilot_edge.runtime.tensors import AnyArray
 from adcopilot_edge.types import FloatArray
+
+_VISION_OUTPUTS = ("features", "tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,13 @@ class Comparison:
 class ImageEncoder:
     """The vision and the comparison graph of a bundle.
 
+    Args:
+        bundle: Where they are.
+        provider: As for ``GraphSession``.
+        num_threads: As for ``GraphSession``.
+        open_graph: How the two are opened.
+        open_probes: How the vision graph's twin with probes is opened, once somebody asks for it.
+
     Raises:
         SessionError: A graph can't be used, or lacks an input or output.
     """
@@ -45,13 +56,23 @@ class ImageEncoder:
         provider: str,
         num_threads: int | None,
         open_graph: OpenGraph = GraphSession,
+        open_probes: OpenGraph = GraphSession,
     ) -> None:
         manifest = bundle.manifest
         self._model = manifest.model
+        probes = manifest.graphs["vision"].probes
+        self._open_probes = (
+            None
+            if probes is None
+            else partial(
+                open_probes, bundle.file(probes), provider=provider, num_threads=num_threads
+            )
+        )
+        self._probes: Graph | None = None
         self._vision = open_graph(
             bundle.file(manifest.graphs["vision"].file), provider=provider, num_threads=num_threads
         )
-        self._vision.require(inputs=["patches"], outputs=["features", "tokens"])
+        self._vision.require(inputs=["patches"], outputs=_VISION_OUTPUTS)
         self._comparison: Graph | None = None
         if self._model.compare_token_size:
             path = bundle.file(manifest.graphs["comparison"].file)
@@ -72,6 +93,24 @@ class ImageEncoder:
         """
         outputs = self._vision.run({"patches": patches})
         return EncodedImage(features=outputs["features"], tokens=outputs["tokens"])
+
+    def probe(self, patches: FloatArray) -> dict[str, AnyArray]:
+        """What the patch embedding and each block make of some patches, each (P, C), in order.
+
+        Nothing where the bundle has no probes. The first call loads the graph a second time.
+
+        Args:
+            patches: As for ``encode``.
+
+        Raises:
+            SessionError: The graph fails.
+        """
+        if self._open_probes is None:
+            return {}
+        if self._probes is None:
+            self._probes = self._open_probes()
+        outputs = self._probes.run({"patches": patches})
+        return {name: value for name, value in outputs.items() if name not in _VISION_OUTPUTS}
 
     def compare(self, previous: FloatArray, current: FloatArray) -> Comparison:
         """Compare the features (N, C) of the current image with those of the previous one.

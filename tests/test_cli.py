@@ -288,14 +288,16 @@ def test_verify_that_fails(call, toy_bundle, monkeypatch):
     from adcopilot_edge.runtime.verify import VerifyReport
 
     stage = StageParity(stage="logits", metric="max_abs", error=float("nan"), tolerance=1e-4)
-    report = VerifyReport(bundle=toy_bundle.id, num_files=6, num_pairs=2, stages=(stage,))
+    report = VerifyReport(
+        bundle=toy_bundle.id, provider="cpu", num_files=6, num_pairs=2, stages=(stage,)
+    )
     monkeypatch.setattr("adcopilot_edge.runtime.verify.verify_bundle", lambda *_, **__: report)
     code, out, _ = call("verify", toy_bundle.path, "--threads", 1, "--json")
     assert code == 4
     assert as_object(out)["stages"][0]["error"] is None
     code, out, _ = call("verify", toy_bundle.path, "--threads", 1)
     assert code == 4
-    assert "result     FAILED at logits" in out
+    assert "result     FAILED first at logits" in out
 
 
 def test_demo_with_what_is_in_the_package(call, repository, tmp_path, monkeypatch):

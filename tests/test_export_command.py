@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tiny import tiny_checkpoint
 
 from adcopilot_edge.cli import main
+from adcopilot_edge.training.synthetic import generate_pair
 
 pytestmark = pytest.mark.torch
 
@@ -18,13 +20,28 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "checkpoint")
 
 
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of four real-looking parts with one golden image."""
+    root = tmp_path_factory.mktemp("line")
+    pairs = [generate_pair(seed, size=112).to_labelled() for seed in range(4)]
+    for index, pair in enumerate(pairs):
+        folder = root / ("bad" if pair.boxes else "good")
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(pair.test).save(folder / f"{index}.png")
+    (root / "golden").mkdir()
+    for index, pair in enumerate(pairs):
+        Image.fromarray(pair.golden).save(root / "golden" / f"{index}.png")
+    return root
+
+
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]):
-    """Run ``export``; returns exit code, stdout and stderr."""
+    """Run ``export``, or another verb; returns exit code, stdout and stderr."""
 
-    def run(*words: object) -> tuple[int, str, str]:
+    def run(*words: object, verb: str = "export") -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stopped:
-            main(["export", *map(str, words)])
+            main([verb, *map(str, words)])
         out, err = capsys.readouterr()
         return int(stopped.value.code or 0), out, err
 
@@ -53,6 +70,48 @@ def test_a_person_gets_a_table_of_stages(call, checkpoint: Path, tmp_path: Path)
     assert (tmp_path / "bundle" / "manifest.json").is_file()
 
 
+@pytest.mark.parametrize("quantizer", ["k-quant", "hqq", "gptq"])
+def test_the_levels_of_the_language_model_are_chosen(
+    call, checkpoint: Path, line: Path, tmp_path: Path, quantizer: str
+) -> None:
+    words = ["--image-size", "56", "--llm", "int4", "--llm-quantizer", quantizer, "--json"]
+    if quantizer == "gptq":
+        words += ["--calib", str(line), "--calib-pairs", "4"]
+    code, _, err = call(checkpoint, "--out", tmp_path / "bundle", "--parity-pairs", 2, *words)
+    assert code == 0, err
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    assert manifest["graphs"]["decoder"]["quantizer"] == quantizer
+    assert ("inputs 0/4" in err) == (quantizer == "gptq")
+
+
+def test_a_bundle_is_proven_again_by_its_checkpoint(call, checkpoint: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    assert call(checkpoint, "--out", bundle, "--image-size", "56", "--parity-pairs", 1)[0] == 0
+    before = (bundle / "manifest.json").read_bytes()
+    words = ["--reference", checkpoint, "--pairs", 3, "--json"]
+    code, out, err = call(bundle, *words, verb="verify")
+    assert code == 0, err
+    report = json.loads(out)
+    assert (report["passed"], report["num_pairs"], report["provider"]) == (True, 3, "cpu")
+    assert [stage["stage"] for stage in report["stages"]][:4] == [
+        *("resize", "patches", "patch_embed", "block_0")
+    ]
+    assert err.splitlines() == ["torch 0/3", "onnxruntime 0/3"]
+    assert (bundle / "manifest.json").read_bytes() == before
+
+
+def test_a_bundle_is_proven_by_no_other_checkpoint(call, checkpoint: Path, tmp_path: Path) -> None:
+    bundle, other = tmp_path / "bundle", tmp_path / "other"
+    assert call(checkpoint, "--out", bundle, "--image-size", "56", "--parity-pairs", 1)[0] == 0
+    tiny_checkpoint(other, layers=1)
+    code, out, err = call(bundle, "--reference", other, verb="verify")
+    assert (code, out) == (2, "")
+    assert "was made of another checkpoint" in err
+    code, _, err = call(bundle, "--pairs", 3, verb="verify")
+    assert code == 2
+    assert "go with --reference" in err
+
+
 def test_a_dry_run_writes_nothing(call, checkpoint: Path, tmp_path: Path) -> None:
     code, out, _ = call(checkpoint, "--out", tmp_path / "bundle", "--dry-run", "--json")
     plan = json.loads(out)
@@ -74,6 +133,8 @@ def test_a_dry_run_writes_nothing(call, checkpoint: Path, tmp_path: Path) -> Non
         (["--target", "cuda", "--int8"], 2, "must be one of fp16, fp32"),
         (["--target", "tensorrt", "--fp32"], 2, "must be one of fp16, int8"),
         (["--target", "tensorrt", "--int8"], 2, "name a folder with --calib"),
+        (["--llm", "int4", "--llm-quantizer", "gptq"], 2, "name a folder with --calib"),
+        (["--llm-quantizer", "hqq"], 2, "'hqq' makes int4, and the language model is to be fp32"),
         (["--calib", "somewhere"], 2, "--calib has no use for --target cpu"),
         (["--image-size", "100"], 2, "multiple of 28"),
         (["--image-size", "0"], 2, "multiple of 28"),

@@ -160,7 +160,7 @@ def test_a_recipe_refuses(changes: dict[str, object], message: str) -> None:
 
 def test_the_head_has_more_bits_than_the_layers() -> None:
     recipe = ExportRecipe(image_height=224, image_width=224, llm="int4")
-    assert recipe.decoder_form.precision == "int4"
+    assert recipe.decoder_form().precision == "int4"
     assert recipe.head_form.precision == "int8"
 
 

@@ -6,94 +6,30 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import onnx
 import pytest
-from onnx import helper, numpy_helper
+from layers import INPUTS, OUTPUTS, draw_rows, exact, float_model, ours, run, write_layer
 from onnxruntime.quantization import QuantFormat, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import (
     DefaultWeightOnlyQuantConfig,
     MatMulNBitsQuantizer,
 )
-from safetensors.numpy import save_file
-from tiny import open_session
 
 from adcopilot_edge.export import weights
-from adcopilot_edge.export.checkpoint import Checkpoint
-from adcopilot_edge.export.graph import new_graph
 from adcopilot_edge.export.linear import BlockForm, DynamicInt8Form, FloatForm, LinearForm
-from adcopilot_edge.export.tensors import TensorEntry
 from adcopilot_edge.export.weights import Linear
-from adcopilot_edge.training.config import ADCopilotConfig
 from adcopilot_edge.types import FloatArray
 
 pytestmark = pytest.mark.torch
 
-# Two stacked layers; 80 inputs are two and a half blocks of 32.
-INPUTS, OUTPUTS = 80, (24, 40)
-BATCH = 7
-
 
 @pytest.fixture(scope="module")
 def layer(tmp_path_factory: pytest.TempPathFactory) -> Linear:
-    """A stack of two layers with outliers, one of them without a bias."""
-    rng = np.random.default_rng(0)
-    tensors = {
-        f"{name}.weight": rng.standard_t(4, (size, INPUTS)).astype(np.float32)
-        for name, size in zip("ab", OUTPUTS, strict=True)
-    }
-    tensors["b.bias"] = rng.standard_normal(OUTPUTS[1]).astype(np.float32)
-    path = tmp_path_factory.mktemp("layer") / "model.safetensors"
-    save_file(tensors, path)
-    entries = {name: TensorEntry(path, name, array.shape, "F32") for name, array in tensors.items()}
-    config = ADCopilotConfig()
-    checkpoint = Checkpoint(path.parent, "ad_copilot", config, entries)
-    return Linear(checkpoint, "stack", ("a", "b"))
+    return write_layer(tmp_path_factory.mktemp("layer"))
 
 
 @pytest.fixture(scope="module")
 def rows() -> FloatArray:
-    return np.random.default_rng(1).standard_normal((BATCH, INPUTS)).astype(np.float32)
-
-
-def ours(path: Path, form: LinearForm, layer: Linear, rows: FloatArray) -> FloatArray:
-    """The layer's outputs (BATCH, 64) in our form."""
-    with new_graph(path) as graph:
-        value = graph.input("rows", ("T", INPUTS))
-        graph.output(form.apply(graph, value, layer), "product", ("T", sum(OUTPUTS)))
-    return run(path, rows)
-
-
-def run(path: Path, rows: FloatArray) -> FloatArray:
-    (product,) = open_session(path).run(None, {"rows": rows})
-    return np.asarray(product)
-
-
-def float_model(layer: Linear) -> onnx.ModelProto:
-    """The same layer as a person would write it: a product and a sum."""
-    bias = layer.bias()
-    assert bias is not None
-    nodes = [
-        helper.make_node("MatMul", ["rows", "weight"], ["raw"], name="matmul"),
-        helper.make_node("Add", ["raw", "bias"], ["product"], name="add"),
-    ]
-    initializers = [
-        numpy_helper.from_array(np.ascontiguousarray(layer.matrix().T), "weight"),
-        numpy_helper.from_array(bias, "bias"),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "layer",
-        [helper.make_tensor_value_info("rows", onnx.TensorProto.FLOAT, ["T", INPUTS])],
-        [helper.make_tensor_value_info("product", onnx.TensorProto.FLOAT, ["T", sum(OUTPUTS)])],
-        initializers,
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-
-
-def exact(layer: Linear, rows: FloatArray) -> FloatArray:
-    bias = layer.bias()
-    assert bias is not None
-    return rows @ layer.matrix().T + bias
+    return draw_rows()
 
 
 def test_a_layer_without_a_bias_adds_nothing(layer: Linear) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,21 +17,22 @@ from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.errors import ParityError
 from adcopilot_edge.export.checkpoint import open_checkpoint
 from adcopilot_edge.export.describe import read_tokenizer
-from adcopilot_edge.export.parity import judge
+from adcopilot_edge.export.parity import compare_pairs, require_passed
 from adcopilot_edge.export.pipeline import export_bundle
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.reference import TorchReference
-from adcopilot_edge.export.tolerances import Stages, stage_tolerances
-from adcopilot_edge.manifest import Precision
+from adcopilot_edge.export.tolerances import stage_tolerances
+from adcopilot_edge.manifest import Precision, StageParity
 from adcopilot_edge.runtime.inspector import Inspector
-from adcopilot_edge.runtime.ladder import run_ladder
+from adcopilot_edge.runtime.ladder import Stages, run_ladder
 from adcopilot_edge.training.synthetic import generate_pair
 
 pytestmark = pytest.mark.torch
 
 NUM_IDS = 16
 RECIPE = ExportRecipe(image_height=112, image_width=112, num_parity_pairs=1, max_new_tokens=NUM_IDS)
-PAIR = generate_pair(3, size=112).to_labelled()
+# Larger than the bundle, so that the resize has something to do.
+PAIR = generate_pair(3, size=140).to_labelled()
 ENCODER = "visual.compare_visual_encoder"
 
 
@@ -62,6 +64,14 @@ def run(folder: Path) -> Stages:
     return run_ladder(inspector, PAIR.golden, PAIR.test, max_new_tokens=NUM_IDS)
 
 
+def judge(
+    recipe: ExportRecipe, references: Sequence[Stages], actuals: Sequence[Stages]
+) -> tuple[StageParity, ...]:
+    stages = compare_pairs(recipe, references, actuals)
+    require_passed(stages, len(references))
+    return stages
+
+
 def scale_tensor(folder: Path, graph: str, tensor: str) -> None:
     """Make one weight of a graph 10 % too large, in its data file."""
     model = onnx.load(folder / f"{graph}.onnx", load_external_data=False)
@@ -83,8 +93,9 @@ def test_an_honest_bundle_passes(bundle: Bundle, reference: Stages) -> None:
 @pytest.mark.parametrize(
     ("graph", "tensor", "stage"),
     [
-        ("vision", "visual.patch_embed.proj.weight", "features"),
-        ("vision", "visual.blocks.1.mlp.gate_up.weight", "features"),
+        ("vision", "visual.patch_embed.proj.weight", "patch_embed"),
+        ("vision", "visual.blocks.0.attn.qkv.weight", "block_0"),
+        ("vision", "visual.blocks.1.mlp.gate_up.weight", "block_1"),
         ("vision", "visual.merger.mlp.2.weight", "tokens"),
         ("comparison", f"{ENCODER}.encoder_cross_attn1.kv.weight", "comparison_tokens"),
         ("comparison", f"{ENCODER}.compare_projector.weight", "comparison_tokens"),
@@ -109,6 +120,12 @@ def test_wrong_preprocessing_shows_at_the_patches(copy: Path, reference: Stages)
     (copy / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ParityError, match="first at the stage 'patches'"):
         judge(RECIPE, [reference], [run(copy)])
+
+
+def test_a_wrong_resize_shows_first(copy: Path, reference: Stages) -> None:
+    stages = {**run(copy), "resize": np.roll(reference["resize"], 1, axis=0)}
+    with pytest.raises(ParityError, match="first at the stage 'resize'"):
+        judge(RECIPE, [reference], [stages])
 
 
 def test_mismatches_add_up_over_pairs(reference: Stages) -> None:

@@ -26,6 +26,10 @@ from adcopilot_edge.training.synthetic import generate_pair
 
 pytestmark = pytest.mark.torch
 
+STAGES = [
+    *("resize", "patches", "patch_embed", "block_0", "block_1", "block_2", "features", "tokens"),
+    *("comparison_tokens", "anomaly_logits", "logits", "greedy_ids", "verdict"),
+]
 PIPELINE = "adcopilot_edge.export.pipeline"
 RECIPE = ExportRecipe(image_height=112, image_width=84, num_parity_pairs=2, max_new_tokens=8)
 PAIRS = [generate_pair(seed, size=112).to_labelled() for seed in range(2)]
@@ -49,6 +53,7 @@ def test_a_bundle_holds_its_files_and_its_proof(bundle: Bundle) -> None:
     assert set(manifest.files) == {
         *(f"{name}.onnx" for name in names),
         *(f"{name}.onnx.data" for name in names),
+        "vision.probes.onnx",
         "embedding.npy",
         "tokenizer.json",
         "parity.safetensors",
@@ -58,16 +63,7 @@ def test_a_bundle_holds_its_files_and_its_proof(bundle: Bundle) -> None:
     assert manifest.source.name == "checkpoint"
     assert manifest.parity is not None
     assert manifest.parity.num_pairs == 2
-    assert [stage.stage for stage in manifest.parity.stages] == [
-        "patches",
-        "features",
-        "tokens",
-        "comparison_tokens",
-        "anomaly_logits",
-        "logits",
-        "greedy_ids",
-        "verdict",
-    ]
+    assert [stage.stage for stage in manifest.parity.stages] == STAGES
 
 
 def test_float_graphs_answer_word_for_word_as_the_checkpoint(bundle: Bundle) -> None:
@@ -81,7 +77,7 @@ def test_float_graphs_answer_word_for_word_as_the_checkpoint(bundle: Bundle) -> 
 def test_the_device_verifies_the_bundle_without_torch(bundle: Bundle) -> None:
     report = verify_bundle(bundle.path)
     assert report.num_pairs == 1
-    assert len(report.stages) == 8
+    assert [stage.stage for stage in report.stages] == STAGES
     assert report.first_failure is None
 
 
@@ -185,7 +181,7 @@ def test_a_graph_that_is_wrong_leaves_no_bundle(
         write_comparison_graph(path, checkpoint, **arguments)
         settings.compare_minus_residual = not settings.compare_minus_residual
 
-    monkeypatch.setattr(f"{PIPELINE}.write_comparison_graph", write_wrong_sign)
+    monkeypatch.setattr("adcopilot_edge.export.graphs.write_comparison_graph", write_wrong_sign)
     out = tmp_path / "out"
     with pytest.raises(ParityError, match="first at the stage 'comparison_tokens'"):
         export_bundle(checkpoint, out, RECIPE, pairs=PAIRS)

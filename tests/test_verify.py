@@ -13,10 +13,14 @@ from adcopilot_edge.bundle import list_files, open_bundle, write_manifest
 from adcopilot_edge.errors import ChecksumError, ManifestError
 from adcopilot_edge.manifest import Parity, StageParity
 from adcopilot_edge.runtime.inspector import Inspector
-from adcopilot_edge.runtime.ladder import LADDER, Tolerance, compare, run_ladder, worst
+from adcopilot_edge.runtime.ladder import Tolerance, compare, run_ladder, worst
 from adcopilot_edge.runtime.verify import verify_bundle
 
 INPUTS = "parity.safetensors"
+STAGES = (
+    *("resize", "patches", "features", "tokens", "comparison_tokens"),
+    *("anomaly_logits", "logits", "greedy_ids", "verdict"),
+)
 
 
 def store(folder, tensors):
@@ -31,7 +35,7 @@ def store(folder, tensors):
             error=0,
             tolerance=0 if stage in {"greedy_ids", "verdict"} else 1e-5,
         )
-        for stage in LADDER
+        for stage in STAGES
     )
     changes = {
         "parity": Parity(num_pairs=2, inputs=INPUTS, stages=stages),
@@ -65,7 +69,7 @@ def test_a_sound_bundle_passes(proved):
     report = verify_bundle(proved, num_threads=1)
     assert report.first_failure is None
     assert (report.num_files, report.num_pairs) == (6, 2)
-    assert [stage.stage for stage in report.stages] == list(LADDER)
+    assert [stage.stage for stage in report.stages] == list(STAGES)
     assert max(stage.error for stage in report.stages) == 0
     assert report.to_json()["passed"]
 
@@ -79,6 +83,7 @@ def test_a_bundle_without_pairs_is_hashed(toy_bundle):
 @pytest.mark.parametrize(
     ("name", "change"),
     [
+        ("pair0/resize", lambda array: array ^ 1),
         ("pair0/patches", lambda array: array + 1e-3),
         ("pair1/features", lambda array: array * np.nan),
         ("pair0/comparison_tokens", lambda array: array[:-1]),
@@ -109,7 +114,7 @@ def test_damage_is_found_before_anything_runs(proved):
     ("tensors", "message"),
     [
         ({"other": np.zeros(1)}, "lacks all pairs"),
-        ({"pair0/golden": np.zeros(1)}, "lacks pair0/test, pair0/greedy_ids, pair0/patches"),
+        ({"pair0/golden": np.zeros(1)}, "lacks pair0/test, pair0/greedy_ids, pair0/resize"),
     ],
 )
 def test_pairs_that_are_not_whole(proved, tensors, message):
@@ -139,10 +144,10 @@ def test_errors_by_metric():
         "greedy_ids": np.array([1, 5, 3, 4]),
     }
     tolerances = {
-        "verdict": Tolerance("mismatches", 0),
-        "greedy_ids": Tolerance("mismatches", 2),
-        "tokens": Tolerance("max_rel", 0.2),
         "patches": Tolerance("max_abs", 1),
+        "tokens": Tolerance("max_rel", 0.2),
+        "greedy_ids": Tolerance("mismatches", 2),
+        "verdict": Tolerance("mismatches", 0),
     }
     records = compare(reference, actual, tolerances)
     assert [(it.stage, it.error, it.passed) for it in records] == [

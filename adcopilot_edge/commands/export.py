@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator
-from itertools import count as count_from
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,7 +11,8 @@ import typer
 from adcopilot_edge.commands.options import Json
 from adcopilot_edge.commands.printing import print_fact, print_json, print_rows
 from adcopilot_edge.commands.progress import StepProgress
-from adcopilot_edge.errors import ConfigError, MissingExtraError
+from adcopilot_edge.commands.workshop import require_export
+from adcopilot_edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from adcopilot_edge.bundle import Bundle
@@ -22,13 +20,7 @@ if TYPE_CHECKING:
     from adcopilot_edge.export.plan import ExportPlan
     from adcopilot_edge.export.recipe import ExportRecipe
     from adcopilot_edge.manifest import Precision
-    from adcopilot_edge.types import LabelledPair
 
-_PACKAGES = ("torch", "transformers", "onnx_ir", "onnxruntime")
-# Far above the seeds that training and its evaluations draw from.
-_FIRST_SEED = 1 << 40
-# The generator's smallest size, and one that still takes well under a second a pair.
-_PAIR_SIZES = (112, 448)
 # Side of a DeepPCB scan.
 _LARGEST_TILE = 640
 
@@ -59,11 +51,13 @@ def export(
             help="Weights of the language model.", show_default="fp32 for cpu, int4 for a GPU"
         ),
     ] = None,
+    llm_quantizer: Annotated[
+        Literal["rtn", "k-quant", "hqq", "gptq"],
+        typer.Option(help="How the levels of int8 and int4 are chosen; gptq needs --calib."),
+    ] = "rtn",
     calib: Annotated[
         Path | None,
-        typer.Option(
-            help="Pairs to take ranges from: golden/ with good/ and bad/, or DeepPCB's layout."
-        ),
+        typer.Option(help="Pairs to learn from: golden/ with good/ and bad/, or DeepPCB's layout."),
     ] = None,
     calib_pairs: Annotated[int, typer.Option(help="How many of them.", min=1)] = 16,
     parity_pairs: Annotated[
@@ -93,12 +87,11 @@ def export(
     precisions = [name for name, is_chosen in chosen.items() if is_chosen]
     if len(precisions) > 1:
         raise ConfigError(f"choose one of --{', --'.join(precisions)}")
-    for package in _PACKAGES:
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError(feature="export", extra="export", package=package)
+    require_export("export")
     from adcopilot_edge.export.checkpoint import open_checkpoint
     from adcopilot_edge.export.pipeline import export_bundle
     from adcopilot_edge.export.plan import plan_export
+    from adcopilot_edge.export.proof import synthetic_pairs
     from adcopilot_edge.export.recipe import (
         LLM_PRECISIONS,
         VISION_PRECISIONS,
@@ -114,6 +107,7 @@ def export(
         target=target,
         vision=precisions[0] if precisions else VISION_PRECISIONS[target][0],
         llm=llm or LLM_PRECISIONS[target][0],
+        quantizer=llm_quantizer,
         num_parity_pairs=parity_pairs,
     )
     limit = None if max_ram is None else parse_bytes(max_ram)
@@ -126,7 +120,7 @@ def export(
             checkpoint,
             out,
             recipe,
-            pairs=_pairs(recipe),
+            pairs=synthetic_pairs(height, width),
             calibration=calibration,
             max_ram=limit,
             on_step=progress,
@@ -135,18 +129,19 @@ def export(
 
 
 def _calibration(recipe: ExportRecipe, root: Path | None, count: int) -> CalibrationPairs | None:
-    """The pairs that ranges are taken from, where the recipe needs any.
+    """The pairs that the export sees, where the recipe needs any.
 
-    Scales of INT8 come from real pairs only. The limits of float16 may come from synthetic ones,
-    which the bundle then says.
+    Scales of INT8 and the inputs of the decoder come from real pairs only. The limits of float16
+    may come from synthetic ones, which the bundle then says.
     """
     from adcopilot_edge.calibration.pairs import CalibrationPairs, read_calibration
+    from adcopilot_edge.export.proof import synthetic_pairs
 
-    if not recipe.needs_ranges:
+    if not recipe.needs_pairs:
         if root is not None:
             raise ConfigError(
                 f"--calib has no use for --target {recipe.target} with the vision in "
-                f"{recipe.vision}. Leave it out."
+                f"{recipe.vision} and the quantizer {recipe.quantizer!r}. Leave it out."
             )
         return None
     if root is not None:
@@ -157,16 +152,13 @@ def _calibration(recipe: ExportRecipe, root: Path | None, count: int) -> Calibra
             "--int8 for --target tensorrt takes its scales from pairs of the line: name a folder "
             "with --calib"
         )
-    return CalibrationPairs("synthetic boards", list(islice(_pairs(recipe), count)))
-
-
-def _pairs(recipe: ExportRecipe) -> Iterator[LabelledPair]:
-    """Synthetic pairs without end: squares, which the export scales to its own size."""
-    from adcopilot_edge.training.synthetic import generate_pair
-
-    smallest, largest = _PAIR_SIZES
-    size = min(max(smallest, recipe.image_height, recipe.image_width), largest)
-    return (generate_pair(seed, size=size).to_labelled() for seed in count_from(_FIRST_SEED))
+    if recipe.quantizer == "gptq":
+        raise ConfigError(
+            "--llm-quantizer gptq sees what the decoder's layers get on pairs of the line: name a "
+            "folder with --calib"
+        )
+    pairs = synthetic_pairs(recipe.image_height, recipe.image_width)
+    return CalibrationPairs("synthetic boards", list(islice(pairs, count)))
 
 
 def _print_bundle(bundle: Bundle, *, as_json: bool) -> None:
