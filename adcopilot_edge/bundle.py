@@ -124,7 +124,7 @@ def new_bundle(out: str | os.PathLike[str], *, key: str | None = None) -> Iterat
     target = Path(out)
     is_empty = target.is_dir() and not any(target.iterdir())
     if target.exists() and not is_empty and not (target / MANIFEST_NAME).is_file():
-        raise ConfigError(f"{target} exists and is no bundle; choose another --out.")
+        raise ConfigError(f"{target} exists and is no bundle; choose another folder.")
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = _claim(target, key)
     keep = False

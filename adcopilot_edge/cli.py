@@ -26,13 +26,19 @@ from adcopilot_edge.errors import EdgeError
 
 COMMANDS = (demo, inspect, export, build, verify, train, evaluate, doctor)
 
-app = typer.Typer(
-    name="adcopilot-edge",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,  # plain text, and rich is not even loaded
-    pretty_exceptions_enable=False,  # a bug shows Python's own traceback
-)
+
+def new_app(name: str) -> typer.Typer:
+    """An empty command line with the manners of this one."""
+    return typer.Typer(
+        name=name,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,  # plain text, and rich is not even loaded
+        pretty_exceptions_enable=False,  # a bug shows Python's own traceback
+    )
+
+
+app = new_app("adcopilot-edge")
 for command in COMMANDS:
     app.command()(command)
 
@@ -68,9 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: The words behind the program's name; None takes those of the process.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    run_app(app, sys.argv[1:] if arguments is None else arguments, name="adcopilot-edge")
+
+
+def run_app(app: typer.Typer, words: Sequence[str], *, name: str) -> NoReturn:
+    """Run a command line of ours under the program's ``name`` and exit the process."""
     try:
-        app(args=words, prog_name="adcopilot-edge")
+        app(args=list(words), prog_name=name)
     except EdgeError as err:
         print(f"error: {err}", file=sys.stderr)
         if "--json" in words:

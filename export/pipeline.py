@@ -138,7 +138,7 @@ def _write_errors(out: str | os.PathLike[str]) -> Iterator[None]:
         raise
     except OSError as err:
         raise ExportError(
-            f"writing {out} failed: {err.strerror or err}. Make room or choose another --out; "
+            f"writing {out} failed: {err.strerror or err}. Make room or choose another folder; "
             "started again, the export goes on behind its last finished block."
         ) from err
 

@@ -31,18 +31,36 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy so that no build folder stays in the tree."""
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what the package is built from, so that no build folder stays in the tree."""
     source = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     ignore = shutil.ignore_patterns("__pycache__")
     for name in ("adcopilot_edge", *FOLDERS):
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignore)
+    return source
+
+
+@pytest.fixture(scope="session")
+def wheel(source: Path) -> Path:
+    """The wheel."""
     options = ["--no-deps", "--no-build-isolation", "--wheel-dir", str(source / "dist")]
     build = [sys.executable, "-m", "pip", "wheel", *options, str(source)]
     subprocess.run(build, check=True, capture_output=True)
     (path,) = (source / "dist").glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="session")
+def editable_wheel(source: Path) -> Path:
+    """The wheel that ``pip install -e`` builds: it refers to ``source``."""
+    folder = source / "dist" / "editable"
+    folder.mkdir(parents=True)
+    code = "import sys; from setuptools import build_meta; build_meta.build_editable(sys.argv[1])"
+    build = [sys.executable, "-c", code, str(folder)]
+    subprocess.run(build, cwd=source, check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
     return path
 
 

@@ -75,9 +75,9 @@ def export(
     """Turn a checkpoint into a bundle, and prove the bundle against the checkpoint.
 
     The graphs are compared with torch on synthetic pairs, stage by stage. A stage out of its
-    tolerance stops the export with code 4, and no bundle is written. An older bundle at --out is
-    replaced, anything else there is left alone. A model larger than --max-ram is written and proven
-    piece by piece; an export that was killed goes on where it was.
+    tolerance stops the export with code 4, and no bundle is written. An older bundle in its place
+    is replaced, anything else there is left alone. A model larger than --max-ram is written and
+    proven piece by piece; an export that was killed goes on where it was.
 
     Examples: adcopilot-edge export checkpoint --out bundle --int8 --llm int4;
     adcopilot-edge export checkpoint --out bundle --image-size 448x560 --max-ram 4G --dry-run;
