@@ -10,7 +10,7 @@ features reach 138, torch's own float32 rounding is 1.8e-4, five times that of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -91,7 +91,7 @@ class TorchReference:
     def stages(self, golden: ImageArray, test: ImageArray, *, max_new_tokens: int) -> Stages:
         """The expected output of every stage for one pair, images (H, W, 3) uint8 of any size."""
         resized, patches, grid = self._patches(golden, test)
-        with self._probed() as probes:
+        with self._probed(grid) as probes:
             features = self.model.model.get_image_features(patches, grid, images_per_sample=[2])
         logits, _ = self._read(self._ids("verdict"), features, grid)
         tokens = self._description.tokens
@@ -99,7 +99,7 @@ class TorchReference:
         return {
             "resize": resized,
             "patches": patches[len(patches) // 2 :].numpy(),
-            **self._probe_stages(probes, grid),
+            **probes,
             **self._vision_stages(features),
             "logits": logits.numpy(),
             "greedy_ids": self._answer("describe", features, grid, max_new_tokens),
@@ -120,35 +120,29 @@ class TorchReference:
         return images[1], inputs["pixel_values"], inputs["image_grid_thw"]
 
     @contextmanager
-    def _probed(self) -> Iterator[dict[str, Tensor]]:
-        """Keeps what the patch embedding and each block give, both images in one (2 N, C)."""
+    def _probed(self, grid: Tensor) -> Iterator[dict[str, AnyArray]]:
+        """Keeps, of the test image, the rows that the bundle's probes have; no more of a block."""
         tower = self.model.model.visual
-        named = {"patch_embed": tower.patch_embed}
-        named.update({f"block_{index}": block for index, block in enumerate(tower.blocks)})
-        found: dict[str, Tensor] = {}
+        num_patches = self._description.model.num_patches
+        rows = num_patches + probe_rows(num_patches)  # the test image is the second
+        found: dict[str, AnyArray] = {}
 
         def keep(name: str) -> Callable[[nn.Module, object, Tensor], None]:
-            return lambda _, __, output: found.update({name: output})
+            def pick(_: nn.Module, __: object, output: Tensor) -> None:
+                # The patch embedding comes before the tower sorts its patches by window.
+                ordered = output if name == "patch_embed" else tower.to_patch_order(output, grid)
+                found[name] = ordered[rows].float().numpy()
 
+            return pick
+
+        named = {"patch_embed": tower.patch_embed}
+        named.update({f"block_{index}": block for index, block in enumerate(tower.blocks)})
         handles = [module.register_forward_hook(keep(name)) for name, module in named.items()]
         try:
             yield found
         finally:
             for handle in handles:
                 handle.remove()
-
-    def _probe_stages(self, probes: Mapping[str, Tensor], grid: Tensor) -> dict[str, AnyArray]:
-        """The rows of each probe that the bundle's probes have, of the test image."""
-        num_patches = self._description.model.num_patches
-        rows = num_patches + probe_rows(num_patches)
-        stages: dict[str, AnyArray] = {}
-        for name, output in probes.items():
-            # The patch embedding comes before the tower sorts its patches by window.
-            is_sorted = name != "patch_embed"
-            if is_sorted:
-                output = self.model.model.visual.to_patch_order(output, grid)
-            stages[name] = output[rows].float().numpy()
-        return stages
 
     def _vision_stages(self, features: ImageFeatures) -> dict[str, AnyArray]:
         """What the vision side made of the test image, the second of the pair."""

