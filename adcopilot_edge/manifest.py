@@ -119,7 +119,10 @@ class FileEntry(Record):
 
 
 class Source(Record):
-    """Where the weights come from; ``sha256`` is over the checkpoint's files, in name order."""
+    """Where the weights come from; ``sha256`` is over the checkpoint's files, in name order.
+
+    ``name`` is that of a folder, or of a hub repository with the commit, ``owner/name@commit``.
+    """
 
     name: str
     model_type: str

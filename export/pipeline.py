@@ -73,7 +73,7 @@ ImagePair = tuple[ImageArray, ImageArray]
 
 
 def export_bundle(
-    path: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Checkpoint,
     out: str | os.PathLike[str],
     recipe: ExportRecipe,
     *,
@@ -82,12 +82,13 @@ def export_bundle(
     max_ram: int | None = None,
     on_step: OnStep = lambda *_: None,
 ) -> Bundle:
-    """Export the checkpoint folder ``path`` to a new bundle at ``out``.
+    """Export a checkpoint to a new bundle at ``out``.
 
     An export that was killed goes on behind its last finished block when it is started again.
 
     Args:
-        path: A Hugging Face folder.
+        source: A Hugging Face folder or hub id (see ``open_checkpoint``), or a checkpoint that is
+            open.
         out: The bundle's folder; it appears when all is proven, an older bundle there is replaced.
         recipe: What to export.
         pairs: Images for the proof, of any size; ``recipe.num_parity_pairs`` of them are taken.
@@ -106,7 +107,7 @@ def export_bundle(
         ParityError: The graphs do not reproduce the checkpoint.
     """
     on_step("read", 0, 1)
-    checkpoint = open_checkpoint(Path(path))
+    checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source)
     check_layout(checkpoint)
     model = describe_model(checkpoint, recipe)
     memory = plan_export(checkpoint, recipe, max_ram).memory
@@ -152,10 +153,7 @@ def export_bundle(
 
 def _key(checkpoint: Checkpoint, recipe: ExportRecipe, calibration: CalibrationPairs | None) -> str:
     """What the files of a bundle depend on: a killed export goes on only with the same."""
-    files = sorted(
-        {checkpoint.path / "config.json", *(e.file for e in checkpoint.entries.values())}
-    )
-    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in checkpoint.files]
     seen = calibration.sha256() if calibration is not None and recipe.needs_ranges else None
     return repr((adcopilot_edge.__version__, recipe, stats, seen))
 
@@ -289,7 +287,7 @@ def _write_graphs(
 def _source(checkpoint: Checkpoint) -> Source:
     """Where the weights come from."""
     return Source(
-        name=checkpoint.path.resolve().name,
+        name=checkpoint.name,
         model_type=checkpoint.model_type,
         sha256=checkpoint.sha256(),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 WITHOUT_WORKSHOP = """
 import sys
-for name in ("torch", "transformers", "onnx", "onnx_ir", "onnxscript"):
+for name in ("huggingface_hub", "onnx", "onnx_ir", "onnxscript", "peft", "torch", "transformers"):
     sys.modules[name] = None  # makes any import of it fail
 """
 

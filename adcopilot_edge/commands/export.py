@@ -34,8 +34,13 @@ _LARGEST_TILE = 640
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder of the Hugging Face checkpoint.")],
+    checkpoint: Annotated[
+        str, typer.Argument(help="Hugging Face folder, or a hub id as jiang-cc/AD-Copilot.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the new bundle.")],
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of the hub id; default: main.")
+    ] = None,
     image_size: Annotated[
         str, typer.Option(help="Pixels of the fixed input: 448, or height x width as 448x560.")
     ] = "224",
@@ -87,7 +92,8 @@ def export(
 
     Examples: adcopilot-edge export checkpoint --out bundle --int8 --llm int4;
     adcopilot-edge export checkpoint --out bundle --image-size 448x560 --max-ram 4G --dry-run;
-    adcopilot-edge export checkpoint --out bundle --target tensorrt --int8 --calib line-images
+    adcopilot-edge export checkpoint --out bundle --target tensorrt --int8 --calib line-images;
+    adcopilot-edge export Qwen/Qwen2.5-VL-3B-Instruct --out bundle --llm int4
     """
     chosen: dict[Precision, bool] = {"fp32": fp32, "fp16": fp16, "int8": int8}
     precisions = [name for name, is_chosen in chosen.items() if is_chosen]
@@ -117,13 +123,14 @@ def export(
         num_parity_pairs=parity_pairs,
     )
     limit = None if max_ram is None else parse_bytes(max_ram)
+    calibration = None if dry_run else _calibration(recipe, calib, calib_pairs)
+    opened = open_checkpoint(checkpoint, revision=revision, headers_only=dry_run)
     if dry_run:
-        _print_plan(plan_export(open_checkpoint(checkpoint), recipe, limit), as_json=as_json)
+        _print_plan(plan_export(opened, recipe, limit), as_json=as_json)
         return
-    calibration = _calibration(recipe, calib, calib_pairs)
     with StepProgress() as progress:
         bundle = export_bundle(
-            checkpoint,
+            opened,
             out,
             recipe,
             pairs=_pairs(recipe),
