@@ -25,6 +25,7 @@ from adcopilot_edge.errors import CheckpointError, UnsupportedModelError
 from adcopilot_edge.export.hub import Origin, locate
 from adcopilot_edge.export.language import TEXT_CONFIGS, LanguageSettings, read_language
 from adcopilot_edge.export.tensors import TensorEntry, our_name
+from adcopilot_edge.manifest import AdapterSource
 from adcopilot_edge.training.config import ADCopilotConfig, ADCopilotVisionConfig
 from adcopilot_edge.types import FloatArray
 
@@ -52,7 +53,8 @@ class Checkpoint:
     model_type: the folder's own word. settings: the configuration in transformers' class for it;
     stock Qwen2.5-VL has ours, with ``compare_token_size`` 0. Tensors are read anew at each call and
     belong to the caller; nothing stays mapped in between. files: the configuration and the weight
-    files, in name order. hub_name: ``owner/name@commit`` where it came from the hub.
+    files, in name order. hub_name: ``owner/name@commit`` where it came from the hub. adapter: what
+    is merged into the entries, if anything; its tensors lie in other files.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class Checkpoint:
     entries: dict[str, TensorEntry]
     files: tuple[Path, ...] = ()
     hub_name: str | None = None
+    adapter: AdapterSource | None = None
 
     @property
     def name(self) -> str:

@@ -88,7 +88,7 @@ def export_bundle(
 
     Args:
         source: A Hugging Face folder or hub id (see ``open_checkpoint``), or a checkpoint that is
-            open.
+            open, as one with an adapter merged is.
         out: The bundle's folder; it appears when all is proven, an older bundle there is replaced.
         recipe: What to export.
         pairs: Images for the proof, of any size; ``recipe.num_parity_pairs`` of them are taken.
@@ -155,7 +155,7 @@ def _key(checkpoint: Checkpoint, recipe: ExportRecipe, calibration: CalibrationP
     """What the files of a bundle depend on: a killed export goes on only with the same."""
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in checkpoint.files]
     seen = calibration.sha256() if calibration is not None and recipe.needs_ranges else None
-    return repr((adcopilot_edge.__version__, recipe, stats, seen))
+    return repr((adcopilot_edge.__version__, recipe, stats, checkpoint.adapter, seen))
 
 
 @contextmanager
@@ -290,6 +290,7 @@ def _source(checkpoint: Checkpoint) -> Source:
         name=checkpoint.name,
         model_type=checkpoint.model_type,
         sha256=checkpoint.sha256(),
+        adapter=checkpoint.adapter,
     )
 
 

@@ -41,6 +41,10 @@ def export(
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of the hub id; default: main.")
     ] = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option(help="LoRA adapter of peft to merge on the way: a folder or a hub id."),
+    ] = None,
     image_size: Annotated[
         str, typer.Option(help="Pixels of the fixed input: 448, or height x width as 448x560.")
     ] = "224",
@@ -93,7 +97,7 @@ def export(
     Examples: adcopilot-edge export checkpoint --out bundle --int8 --llm int4;
     adcopilot-edge export checkpoint --out bundle --image-size 448x560 --max-ram 4G --dry-run;
     adcopilot-edge export checkpoint --out bundle --target tensorrt --int8 --calib line-images;
-    adcopilot-edge export Qwen/Qwen2.5-VL-3B-Instruct --out bundle --llm int4
+    adcopilot-edge export Qwen/Qwen2.5-VL-3B-Instruct --adapter lora --out bundle --llm int4
     """
     chosen: dict[Precision, bool] = {"fp32": fp32, "fp16": fp16, "int8": int8}
     precisions = [name for name, is_chosen in chosen.items() if is_chosen]
@@ -102,6 +106,7 @@ def export(
     for package in _PACKAGES:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(feature="export", extra="export", package=package)
+    from adcopilot_edge.export.adapter import merge_adapter
     from adcopilot_edge.export.checkpoint import open_checkpoint
     from adcopilot_edge.export.pipeline import export_bundle
     from adcopilot_edge.export.plan import plan_export
@@ -125,6 +130,8 @@ def export(
     limit = None if max_ram is None else parse_bytes(max_ram)
     calibration = None if dry_run else _calibration(recipe, calib, calib_pairs)
     opened = open_checkpoint(checkpoint, revision=revision, headers_only=dry_run)
+    if adapter is not None:
+        opened = merge_adapter(opened, adapter)
     if dry_run:
         _print_plan(plan_export(opened, recipe, limit), as_json=as_json)
         return
