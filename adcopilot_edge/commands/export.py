@@ -208,6 +208,8 @@ def _print_bundle(bundle: Bundle, *, as_json: bool) -> None:
         return
     print_fact("bundle", f"{bundle.path}, {bundle.id}")
     print_fact("precision", manifest.precision)
+    if not manifest.model.compare_token_size:
+        print_fact("comparison", "none, this checkpoint has no Comparison Encoder")
     print_fact("size", f"{size / 1e6:.1f} MB")
     print_fact("pairs", str(manifest.parity.num_pairs))
     for graph in manifest.graphs.values():
