@@ -122,12 +122,23 @@ class FileEntry(Record):
     size_bytes: int = Field(ge=0)
 
 
+class AdapterSource(Record):
+    """The LoRA adapter that was merged into the weights; ``sha256`` is over its files."""
+
+    name: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class Source(Record):
-    """Where the weights come from; ``sha256`` is over the checkpoint's files, in name order."""
+    """Where the weights come from; ``sha256`` is over the checkpoint's files, in name order.
+
+    ``name`` is that of a folder, or of a hub repository with the commit, ``owner/name@commit``.
+    """
 
     name: str
     model_type: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    adapter: AdapterSource | None = None
 
 
 class StageParity(Record):

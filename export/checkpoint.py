@@ -1,4 +1,4 @@
-"""Read a checkpoint: a Hugging Face folder, its configuration, its tensors one at a time.
+"""Read a checkpoint: a Hugging Face folder or repository, its settings, its tensors one at a time.
 
 The only place that knows how checkpoints are spelled: the released ``model_type`` names, stock
 Qwen2.5-VL, language models alone; one file or shards. Inside, tensors are called ``visual.*``,
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,8 +22,10 @@ from transformers import PreTrainedConfig
 
 from adcopilot_edge.bundle import hash_file
 from adcopilot_edge.errors import CheckpointError, UnsupportedModelError
+from adcopilot_edge.export.hub import Origin, locate
 from adcopilot_edge.export.language import TEXT_CONFIGS, LanguageSettings, read_language
-from adcopilot_edge.export.tensors import TensorEntry, list_tensors, our_name
+from adcopilot_edge.export.tensors import TensorEntry, our_name
+from adcopilot_edge.manifest import AdapterSource
 from adcopilot_edge.training.config import ADCopilotConfig, ADCopilotVisionConfig
 from adcopilot_edge.types import FloatArray
 
@@ -31,6 +34,15 @@ MODEL_TYPES = ("ad_copilot", "yangjian", STOCK_MODEL_TYPE)
 
 _SINGLE_FILE = "model.safetensors"
 _INDEX_FILE = "model.safetensors.index.json"
+# What an export reads beside the weights, where a checkpoint has it.
+_SETTINGS_FILES = (
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    _INDEX_FILE,
+)
 _MAX_FINDINGS = 10
 
 
@@ -40,13 +52,23 @@ class Checkpoint:
 
     model_type: the folder's own word. settings: the configuration in transformers' class for it;
     stock Qwen2.5-VL has ours, with ``compare_token_size`` 0. Tensors are read anew at each call and
-    belong to the caller; nothing stays mapped in between.
+    belong to the caller; nothing stays mapped in between. files: the configuration and the weight
+    files, in name order. hub_name: ``owner/name@commit`` where it came from the hub. adapter: what
+    is merged into the entries, if anything; its tensors lie in other files.
     """
 
     path: Path
     model_type: str
     settings: PreTrainedConfig
     entries: dict[str, TensorEntry]
+    files: tuple[Path, ...] = ()
+    hub_name: str | None = None
+    adapter: AdapterSource | None = None
+
+    @property
+    def name(self) -> str:
+        """What a bundle calls it: the hub's name or the folder's."""
+        return self.hub_name or self.path.resolve().name
 
     def tensor(self, name: str) -> FloatArray:
         """The whole tensor, in float32.
@@ -109,21 +131,30 @@ class Checkpoint:
         return "language_model.embed_tokens.weight" if tied else "lm_head.weight"
 
     def sha256(self) -> str:
-        """A hash over the configuration and the weight files, in name order."""
-        files = {self.path / "config.json", *(entry.file for entry in self.entries.values())}
-        digest = hashlib.sha256()
-        for file in sorted(files):
-            digest.update(f"{file.name} {hash_file(file)}\n".encode())
-        return digest.hexdigest()
+        """A hash over the files."""
+        return hash_files(self.files)
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
-    """Open the folder ``path`` and read its configuration and the headers of its weight files.
+def open_checkpoint(
+    source: str | os.PathLike[str], *, revision: str | None = None, headers_only: bool = False
+) -> Checkpoint:
+    """Open a checkpoint: read its configuration and the headers of its weight files.
+
+    Args:
+        source: A folder, or a hub id like ``jiang-cc/AD-Copilot``, which is downloaded first. A
+            ``Path`` is always a folder.
+        revision: Branch, tag or commit of a hub repository.
+        headers_only: Weights that are not downloaded yet stay on the hub, so that shapes are known
+            and values are not: enough for a plan.
 
     Raises:
-        CheckpointError: A file is missing, damaged, or of an unknown form.
+        CheckpointError: A file is missing, damaged, or of an unknown form, or can't be had from the
+            hub.
+        ConfigError: There is a revision, and no hub repository.
         UnsupportedModelError: The model is none that the exporter knows.
     """
+    origin = locate(source, revision=revision, files=_SETTINGS_FILES)
+    path = origin.folder
     raw = read_json(path / "config.json")
     model_type = raw.get("model_type")
     if not isinstance(model_type, str) or model_type not in (*MODEL_TYPES, *TEXT_CONFIGS):
@@ -131,7 +162,16 @@ def open_checkpoint(path: Path) -> Checkpoint:
             f"{path / 'config.json'} has model_type {model_type!r}; this release exports "
             f"{', '.join(MODEL_TYPES)}."
         )
-    return Checkpoint(path, model_type, _settings(raw, path), _entries(path))
+    settings = _settings(raw, path)
+    entries = _entries(origin, headers_only=headers_only)
+    return Checkpoint(
+        path,
+        model_type,
+        settings,
+        entries,
+        files=tuple(sorted({path / "config.json", *(entry.file for entry in entries.values())})),
+        hub_name=None if origin.repo_id is None else origin.name,
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -147,6 +187,14 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} must hold a JSON object, not a {type(content).__name__}")
     return content
+
+
+def hash_files(files: Iterable[Path]) -> str:
+    """A hash over the names and contents of ``files``, in the order given."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.name} {hash_file(file)}\n".encode())
+    return digest.hexdigest()
 
 
 def join_findings(findings: Sequence[str]) -> str:
@@ -169,20 +217,18 @@ def _settings(raw: dict[str, Any], path: Path) -> PreTrainedConfig:
             raise CheckpointError(f"{path / 'config.json'} is not valid: {err}") from err
 
 
-def _entries(path: Path) -> dict[str, TensorEntry]:
+def _entries(origin: Origin, *, headers_only: bool) -> dict[str, TensorEntry]:
     """The tensors of every weight file under our names."""
-    places = _index(path)
+    places = _index(origin.folder)
     files = sorted(set(places.values())) if places else [_SINGLE_FILE]
-    if missing := [name for name in files if not (path / name).is_file()]:
-        raise CheckpointError(
-            f"{path} lacks weights: {', '.join(missing)}. Download or copy it again."
-        )
-    tensors = [entry for name in files for entry in list_tensors(path / name)]
+    if origin.repo_id is None or not headers_only:
+        origin.fetch(files)
+    tensors = [entry for name in files for entry in origin.list_tensors(name)]
     found = {(entry.name, entry.file.name) for entry in tensors}
     if lost := [f"{name} in {file}" for name, file in places.items() if (name, file) not in found]:
         raise CheckpointError(
-            f"{path / _INDEX_FILE} names tensors that the files lack: {join_findings(lost)}. "
-            "Download or copy the checkpoint again."
+            f"{origin.folder / _INDEX_FILE} names tensors that the files lack: "
+            f"{join_findings(lost)}. Download or copy the checkpoint again."
         )
     return {our_name(entry.name): entry for entry in tensors}
 

@@ -5,6 +5,7 @@ The figures are estimates with room: the measured peak of an export lies below i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from adcopilot_edge.errors import ConfigError
@@ -71,7 +72,7 @@ def plan_memory(model: ModelBytes, limit: int | None) -> MemoryPlan:
     chosen = limit if limit is not None else _default_limit()
     if chosen < least:
         raise ConfigError(
-            f"this export needs at least {least / _GIB:.1f} GiB of memory, "
+            f"this export needs at least {math.ceil(10 * least / _GIB) / 10} GiB of memory, "
             + (
                 f"--max-ram allows {chosen / _GIB:.1f} GiB"
                 if limit is not None

@@ -40,7 +40,7 @@ PARITY_FILE = "parity.safetensors"
 
 
 def export_bundle(
-    path: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Checkpoint,
     out: str | os.PathLike[str],
     recipe: ExportRecipe,
     *,
@@ -49,12 +49,13 @@ def export_bundle(
     max_ram: int | None = None,
     on_step: OnStep = lambda *_: None,
 ) -> Bundle:
-    """Export the checkpoint folder ``path`` to a new bundle at ``out``.
+    """Export a checkpoint to a new bundle at ``out``.
 
     An export that was killed goes on behind its last finished block when it is started again.
 
     Args:
-        path: A Hugging Face folder.
+        source: A Hugging Face folder or hub id (see ``open_checkpoint``), or a checkpoint that is
+            open, as one with an adapter merged is.
         out: The bundle's folder; it appears when all is proven, an older bundle there is replaced.
         recipe: What to export.
         pairs: Images for the proof, of any size; ``recipe.num_parity_pairs`` of them are taken.
@@ -73,7 +74,7 @@ def export_bundle(
         ParityError: The graphs do not reproduce the checkpoint.
     """
     on_step("read", 0, 1)
-    checkpoint = open_checkpoint(Path(path))
+    checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source)
     check_layout(checkpoint)
     description = describe(checkpoint, recipe, DEFAULT_PROMPT)
     memory = plan_export(checkpoint, recipe, max_ram).memory
@@ -121,12 +122,9 @@ def export_bundle(
 
 def _key(checkpoint: Checkpoint, recipe: ExportRecipe, calibration: CalibrationPairs | None) -> str:
     """What the files of a bundle depend on: a killed export goes on only with the same."""
-    files = sorted(
-        {checkpoint.path / "config.json", *(e.file for e in checkpoint.entries.values())}
-    )
-    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in checkpoint.files]
     seen = calibration.sha256() if calibration is not None and recipe.needs_pairs else None
-    return repr((adcopilot_edge.__version__, recipe, stats, seen))
+    return repr((adcopilot_edge.__version__, recipe, stats, checkpoint.adapter, seen))
 
 
 @contextmanager
@@ -146,9 +144,10 @@ def _write_errors(out: str | os.PathLike[str]) -> Iterator[None]:
 def _source(checkpoint: Checkpoint) -> Source:
     """Where the weights come from."""
     return Source(
-        name=checkpoint.path.resolve().name,
+        name=checkpoint.name,
         model_type=checkpoint.model_type,
         sha256=checkpoint.sha256(),
+        adapter=checkpoint.adapter,
     )
 
 

@@ -118,9 +118,13 @@ def prove_again(
     source = bundle.manifest.source
     if checkpoint.sha256() != source.sha256:
         raise ConfigError(
-            f"bundle {bundle.path} was made of another checkpoint than {checkpoint.path}: of "
+            f"bundle {bundle.path} was made of another checkpoint than {checkpoint.name}: of "
             f"{source.name}, whose files hash to {source.sha256[:16]}. Name that one."
         )
+    made, given = (item and item.sha256 for item in (source.adapter, checkpoint.adapter))
+    if made != given:
+        what = "no adapter" if source.adapter is None else f"the adapter {source.adapter.name}"
+        raise ConfigError(f"bundle {bundle.path} was made with {what}: say so with --adapter.")
     recipe = recipe_of(bundle.manifest, num_pairs=num_pairs)
     memory = plan_export(checkpoint, recipe, max_ram).memory
     recipe = recipe.with_proof(is_whole=memory.is_whole)

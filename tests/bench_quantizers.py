@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ def text_grams(checkpoint: Checkpoint) -> LayerGrams:
     layers = list(model.model.layers)
     with torch.inference_mode():
         calls = [
-            capture_call(layers[0], lambda row=row: model(row[None], use_cache=False))
+            capture_call(layers[0], partial(model, row[None], use_cache=False))
             for row in ids.split(_SEQUENCE)
         ]
     return LayerGrams(layers, calls)

@@ -8,7 +8,11 @@ from pathlib import Path
 
 WITHOUT_WORKSHOP = """
 import sys
-for name in ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "optimum"):
+OTHERS = (
+    *("huggingface_hub", "onnx", "onnx_ir", "onnxscript"),
+    *("optimum", "peft", "torch", "transformers"),
+)
+for name in OTHERS:
     sys.modules[name] = None  # makes any import of it fail
 """
 

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from tiny import tiny_checkpoint
+from tiny import edit_tensors, shard, tiny_checkpoint
 
 from adcopilot_edge.errors import CheckpointError, UnsupportedModelError
 from adcopilot_edge.export.checkpoint import open_checkpoint
@@ -27,13 +26,6 @@ def edit_config(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     edit(content)
     path.write_text(json.dumps(content), encoding="utf-8")
-
-
-def edit_tensors(folder: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> None:
-    path = folder / "model.safetensors"
-    tensors = load_file(path)
-    edit(tensors)
-    save_file(tensors, path, metadata={"format": "pt"})
 
 
 @pytest.fixture
@@ -55,16 +47,7 @@ def test_both_names_of_the_model_open(folder: Path, model_type: str) -> None:
 def test_shards_read_as_one_file(folder: Path) -> None:
     whole = open_checkpoint(folder)
     expected = {name: whole.tensor(name) for name in whole.entries}
-    path = folder / "model.safetensors"
-    tensors = load_file(path)
-    path.unlink()
-    names = sorted(tensors)
-    places = {name: f"part-{index % 2}.safetensors" for index, name in enumerate(names)}
-    for file in set(places.values()):
-        part = {name: tensors[name] for name in names if places[name] == file}
-        save_file(part, folder / file)
-    index = {"weight_map": places}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    shard(folder)
     sharded = open_checkpoint(folder)
     assert set(sharded.entries) == set(expected)
     for name, tensor in expected.items():
@@ -83,7 +66,7 @@ def test_a_missing_and_a_misshapen_tensor_are_both_named(folder: Path) -> None:
         del tensors["visual.merger.ln_q.weight"]
         tensors["model.norm.weight"] = torch.ones(3)
 
-    edit_tensors(folder, edit)
+    edit_tensors(folder / "model.safetensors", edit)
     with pytest.raises(CheckpointError) as caught:
         check_layout(open_checkpoint(folder))
     assert "visual.merger.ln_q.weight is missing" in str(caught.value)
@@ -91,13 +74,18 @@ def test_a_missing_and_a_misshapen_tensor_are_both_named(folder: Path) -> None:
 
 
 def test_a_long_list_of_findings_is_cut(folder: Path) -> None:
-    edit_tensors(folder, lambda tensors: [tensors.pop(name) for name in list(tensors)[:30]])
+    edit_tensors(
+        folder / "model.safetensors",
+        lambda tensors: [tensors.pop(name) for name in list(tensors)[:30]],
+    )
     with pytest.raises(CheckpointError, match=r"and \d+ more"):
         check_layout(open_checkpoint(folder))
 
 
 def test_nan_is_refused_where_it_is_read(folder: Path) -> None:
-    edit_tensors(folder, lambda tensors: tensors["model.norm.weight"].fill_(torch.nan))
+    edit_tensors(
+        folder / "model.safetensors", lambda tensors: tensors["model.norm.weight"].fill_(torch.nan)
+    )
     with pytest.raises(CheckpointError, match=r"model\.norm\.weight .* NaN"):
         open_checkpoint(folder).tensor(NORM)
 

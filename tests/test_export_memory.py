@@ -55,8 +55,9 @@ def test_more_memory_keeps_more() -> None:
 
 
 def test_too_little_says_the_least_that_works() -> None:
-    with pytest.raises(ConfigError, match=r"at least 2\.7 GiB .* --max-ram allows 2\.0 GiB"):
+    with pytest.raises(ConfigError, match=r"at least 2\.8 GiB .* --max-ram allows 2\.0 GiB"):
         plan_memory(SEVEN_B, 2 * GIB)
+    assert plan_memory(SEVEN_B, parse_bytes("2.8G")).peak <= 2.8 * GIB
 
 
 def test_the_default_is_most_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import onnxruntime
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -130,6 +131,34 @@ def _call_it_stock(path: Path) -> None:
     for key in [key for key in vision if key.startswith("compare_")]:
         del vision[key]
     path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    """Change keys of a JSON object in a file."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**content, **changes}), encoding="utf-8")
+
+
+def edit_tensors(path: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    """Change the tensors of a weight file in place."""
+    tensors = load_file(path)
+    edit(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def shard(folder: Path, num_shards: int = 2) -> list[Path]:
+    """Cut a checkpoint's weight file into shards with an index; returns their paths."""
+    whole = folder / "model.safetensors"
+    tensors = load_file(whole)
+    whole.unlink()
+    files = [f"model-{number}-of-{num_shards}.safetensors" for number in range(1, num_shards + 1)]
+    places = {name: files[index % num_shards] for index, name in enumerate(sorted(tensors))}
+    for file in files:
+        part = {name: tensors[name] for name in places if places[name] == file}
+        save_file(part, folder / file, metadata={"format": "pt"})
+    index = json.dumps({"metadata": {}, "weight_map": places})
+    (folder / "model.safetensors.index.json").write_text(index, encoding="utf-8")
+    return [folder / file for file in files]
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:

@@ -26,8 +26,17 @@ _LARGEST_TILE = 640
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder of the Hugging Face checkpoint.")],
+    checkpoint: Annotated[
+        str, typer.Argument(help="Hugging Face folder, or a hub id as jiang-cc/AD-Copilot.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the new bundle.")],
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of the hub id; default: main.")
+    ] = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option(help="LoRA adapter of peft to merge on the way: a folder or a hub id."),
+    ] = None,
     image_size: Annotated[
         str, typer.Option(help="Pixels of the fixed input: 448, or height x width as 448x560.")
     ] = "224",
@@ -81,13 +90,15 @@ def export(
 
     Examples: adcopilot-edge export checkpoint --out bundle --int8 --llm int4;
     adcopilot-edge export checkpoint --out bundle --image-size 448x560 --max-ram 4G --dry-run;
-    adcopilot-edge export checkpoint --out bundle --target tensorrt --int8 --calib line-images
+    adcopilot-edge export checkpoint --out bundle --target tensorrt --int8 --calib line-images;
+    adcopilot-edge export Qwen/Qwen2.5-VL-3B-Instruct --adapter lora --out bundle --llm int4
     """
     chosen: dict[Precision, bool] = {"fp32": fp32, "fp16": fp16, "int8": int8}
     precisions = [name for name, is_chosen in chosen.items() if is_chosen]
     if len(precisions) > 1:
         raise ConfigError(f"choose one of --{', --'.join(precisions)}")
     require_export("export")
+    from adcopilot_edge.export.adapter import merge_adapter
     from adcopilot_edge.export.checkpoint import open_checkpoint
     from adcopilot_edge.export.pipeline import export_bundle
     from adcopilot_edge.export.plan import plan_export
@@ -111,13 +122,16 @@ def export(
         num_parity_pairs=parity_pairs,
     )
     limit = None if max_ram is None else parse_bytes(max_ram)
+    calibration = None if dry_run else _calibration(recipe, calib, calib_pairs)
+    opened = open_checkpoint(checkpoint, revision=revision, headers_only=dry_run)
+    if adapter is not None:
+        opened = merge_adapter(opened, adapter)
     if dry_run:
-        _print_plan(plan_export(open_checkpoint(checkpoint), recipe, limit), as_json=as_json)
+        _print_plan(plan_export(opened, recipe, limit), as_json=as_json)
         return
-    calibration = _calibration(recipe, calib, calib_pairs)
     with StepProgress() as progress:
         bundle = export_bundle(
-            checkpoint,
+            opened,
             out,
             recipe,
             pairs=synthetic_pairs(height, width),
@@ -186,6 +200,8 @@ def _print_bundle(bundle: Bundle, *, as_json: bool) -> None:
         return
     print_fact("bundle", f"{bundle.path}, {bundle.id}")
     print_fact("precision", manifest.precision)
+    if not manifest.model.compare_token_size:
+        print_fact("comparison", "none, this checkpoint has no Comparison Encoder")
     print_fact("size", f"{size / 1e6:.1f} MB")
     print_fact("pairs", str(manifest.parity.num_pairs))
     for graph in manifest.graphs.values():

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
     reference: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="The checkpoint that it was made of: ask torch anew (extra: export)."),
+    ] = None,
+    adapter: Annotated[
+        str | None, typer.Option(help="With --reference: the adapter that was merged.")
     ] = None,
     pairs: Annotated[
         int | None,
@@ -45,13 +48,13 @@ def verify(
     adcopilot-edge verify bundle --reference checkpoint --pairs 5 --max-ram 4G
     """
     if reference is None:
-        if pairs is not None or max_ram is not None:
-            raise ConfigError("--pairs and --max-ram go with --reference")
+        if (adapter, pairs, max_ram) != (None, None, None):
+            raise ConfigError("--adapter, --pairs and --max-ram go with --reference")
         from adcopilot_edge.runtime.verify import verify_bundle
 
         report = verify_bundle(bundle, provider=provider, num_threads=threads)
     else:
-        report = _ask_checkpoint(bundle, reference, pairs, max_ram, provider)
+        report = _ask_checkpoint(bundle, reference, adapter, pairs, max_ram, provider)
     if as_json:
         print_json(report.to_json())
     else:
@@ -61,11 +64,17 @@ def verify(
 
 
 def _ask_checkpoint(
-    path: Path, reference: Path, num_pairs: int | None, max_ram: str | None, provider: str
+    path: Path,
+    reference: str,
+    adapter: str | None,
+    num_pairs: int | None,
+    max_ram: str | None,
+    provider: str,
 ) -> VerifyReport:
     """The report of the bundle at ``path`` against the checkpoint at ``reference``."""
     require_export("verify --reference")
     from adcopilot_edge.bundle import open_bundle
+    from adcopilot_edge.export.adapter import merge_adapter
     from adcopilot_edge.export.checkpoint import open_checkpoint
     from adcopilot_edge.export.proof import prove_again, synthetic_pairs
     from adcopilot_edge.runtime.memory import parse_bytes
@@ -73,10 +82,13 @@ def _ask_checkpoint(
     limit = None if max_ram is None else parse_bytes(max_ram)
     bundle = open_bundle(path, verify=True)
     size = bundle.manifest.model
+    checkpoint = open_checkpoint(reference)
+    if adapter is not None:
+        checkpoint = merge_adapter(checkpoint, adapter)
     with StepProgress() as progress:
         return prove_again(
             bundle,
-            open_checkpoint(reference),
+            checkpoint,
             synthetic_pairs(size.image_height, size.image_width),
             num_pairs=num_pairs,
             max_ram=limit,
