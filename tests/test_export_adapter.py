@@ -22,6 +22,7 @@ from adcopilot_edge.export import adapter as adapter_module
 from adcopilot_edge.export.adapter import merge_adapter
 from adcopilot_edge.export.checkpoint import Checkpoint, open_checkpoint
 from adcopilot_edge.export.pipeline import export_bundle
+from adcopilot_edge.export.proof import synthetic_pairs
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.tensors import our_name
 from adcopilot_edge.training.synthetic import generate_pair
@@ -174,14 +175,22 @@ def test_the_command_exports_what_peft_merges(
     assert source["sha256"] == open_checkpoint(base).sha256()
     by_peft = save_tiny(tmp_path / "merged", model)
     recipe = replace(RECIPE, max_new_tokens=64)
-    pair = [generate_pair(1 << 40, size=112).to_labelled()]  # the command's first
-    export_bundle(by_peft, tmp_path / "expected", recipe, pairs=pair)
+    export_bundle(by_peft, tmp_path / "expected", recipe, pairs=synthetic_pairs(56, 56))
     ours, theirs = (
         load_arrays(folder / "parity.safetensors") for folder in (out, tmp_path / "expected")
     )
     np.testing.assert_array_equal(ours["pair0/greedy_ids"], theirs["pair0/greedy_ids"])
     # Weights equal to 2e-6, through five layers, into logits of up to 10.
     np.testing.assert_allclose(ours["pair0/logits"], theirs["pair0/logits"], rtol=0, atol=2e-4)
+    words = ["verify", str(out), "--reference", str(base), "--pairs", "1"]
+    for more, code, message in (
+        (["--adapter", str(adapter)], 0, ""),
+        ([], 2, "made with the adapter adapter: say so with --adapter"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main([*words, *more])
+        assert stopped.value.code == code
+        assert message in capsys.readouterr().err
 
 
 def test_an_export_does_not_go_on_with_another_adapter(

@@ -186,7 +186,7 @@ def test_a_shard_that_is_lost_while_it_is_read(
         finally:
             (folder / "elsewhere").rename(folder / WEIGHTS)
 
-    monkeypatch.setattr("adcopilot_edge.export.pipeline.write_decoder_graph", write_without_shard)
+    monkeypatch.setattr("adcopilot_edge.export.graphs.write_decoder_graph", write_without_shard)
     assert "model.safetensors can't be read" in refuse(4, kind="CheckpointError")
 
 
@@ -207,5 +207,5 @@ def test_a_folder_that_is_not_empty_stays_as_it_is(refuse: Refuse, folder: Path)
     out = folder.parent / "bundle"
     out.mkdir()
     (out / "notes.txt").write_text("mine")
-    assert "is no bundle; choose another --out" in refuse(2, kind="ConfigError")
+    assert "is no bundle; choose another folder" in refuse(2, kind="ConfigError")
     assert (out / "notes.txt").read_text() == "mine"

@@ -23,6 +23,7 @@ from adcopilot_edge.export.pipeline import export_bundle
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.manifest import Manifest
 from adcopilot_edge.prompt import IMAGE_TOKEN
+from adcopilot_edge.runtime.preprocess import Preprocessor
 from adcopilot_edge.training.synthetic import generate_pair
 
 pytestmark = pytest.mark.torch
@@ -121,7 +122,9 @@ def test_the_stock_model_answers_as_the_stock_classes_do(tmp_path: Path) -> None
     bundle = export_bundle(folder, tmp_path / "bundle", recipe, pairs=[pair])
     proof = load_file(bundle.file("parity.safetensors"))
     images = Qwen2VLImageProcessorPil(do_resize=False, image_mean=MEAN, image_std=STD)
-    inputs = images(images=[proof["pair0/golden"], proof["pair0/test"]], return_tensors="pt")
+    size = Preprocessor(image_height=112, image_width=84)
+    pictures = [size.resize(proof[f"pair0/{name}"]) for name in ("golden", "test")]
+    inputs = images(images=pictures, return_tensors="pt")
     prompt = bundle.manifest.prompt
     text = prompt.golden + prompt.test + prompt.ask_task("verdict")
     copies = IMAGE_TOKEN * bundle.manifest.model.num_merged
