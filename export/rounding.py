@@ -65,8 +65,8 @@ class RoundToNearest:
         del layer
         outputs, inputs = rows.shape
         blocks = -(-inputs // block_size)
-        columns = np.zeros((blocks * block_size, outputs), np.float32)
-        columns[:inputs] = rows.T
+        # torch transposes in tiles, numpy value by value: a third of the time of an export.
+        columns = torch.from_numpy(_padded(rows, block_size)).T.contiguous().numpy()
         levels = np.zeros((outputs, blocks, block_size * bits // 8), np.uint8)
         scales = np.zeros((outputs, blocks), np.float32)
         zeros = np.zeros((outputs, -(-blocks * bits // 8)), np.uint8)
@@ -138,7 +138,8 @@ class HalfQuadratic:
 
 def _padded(rows: FloatArray, block_size: int) -> FloatArray:
     """``rows`` (n, inputs) with zeros up to whole blocks."""
-    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % block_size)))
+    padding = -rows.shape[1] % block_size
+    return np.pad(rows, ((0, 0), (0, padding))) if padding else rows
 
 
 def _blocks(

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.torch
 
 # Multiples of 112 have full windows only; the others have strips at the right, at the bottom, or
 # both, down to a single row of cells.
-SIZES = [(112, 112), (224, 224), (504, 504), (28, 1008), (560, 728)]
+SIZES = [(112, 112), (224, 224), (448, 448), (504, 504), (28, 1008), (560, 728)]
 
 
 @pytest.fixture(scope="module")
