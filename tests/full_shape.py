@@ -35,13 +35,19 @@ SHAPES: dict[str, tuple[int, int, int, int, int, int, bool]] = {
 _SHARD_BYTES = 1 << 30
 
 
-def full_config(shape: str, *, compare_token_size: int = 100, layers: int | None = None) -> Any:
-    """The configuration of ``shape``; layers: fewer of the language model's, for a quick look."""
+def full_config(
+    shape: str,
+    *,
+    compare_token_size: int = 100,
+    layers: int | None = None,
+    vocab_size: int | None = None,
+) -> Any:
+    """The configuration of ``shape``; layers, vocab_size: fewer of the language model's."""
     width, mlp, depth, heads, kv_heads, vocab, is_tied = SHAPES[shape]
     small = tiny.tiny_config()
     return ADCopilotConfig(
         text_config={
-            "vocab_size": vocab,
+            "vocab_size": vocab_size or vocab,
             "hidden_size": width,
             "intermediate_size": mlp,
             "num_hidden_layers": layers or depth,

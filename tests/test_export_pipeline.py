@@ -12,6 +12,7 @@ import pytest
 from tiny import tiny_checkpoint
 
 from adcopilot_edge.bundle import Bundle
+from adcopilot_edge.calibration.pairs import CalibrationPairs
 from adcopilot_edge.errors import ConfigError, ExportError, ParityError
 from adcopilot_edge.export.checkpoint import open_checkpoint
 from adcopilot_edge.export.comparison import write_comparison_graph
@@ -19,7 +20,7 @@ from adcopilot_edge.export.memory import MemoryPlan
 from adcopilot_edge.export.pipeline import export_bundle
 from adcopilot_edge.export.plan import plan_export
 from adcopilot_edge.export.recipe import ExportRecipe
-from adcopilot_edge.manifest import Precision
+from adcopilot_edge.manifest import Precision, Target
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.verify import verify_bundle
 from adcopilot_edge.training.synthetic import generate_pair
@@ -253,3 +254,31 @@ def test_the_plan_is_what_is_written(
     for name, size in written.items():
         assert plan.files[name] == pytest.approx(size, rel=0.1, abs=64_000), name
     assert json.loads(json.dumps(plan.to_json()))["total_bytes"] == plan.total
+
+
+@pytest.mark.parametrize(
+    ("target", "vision", "llm"),
+    [
+        ("cuda", "fp16", "int4"),
+        ("cuda", "fp16", "fp16"),
+        ("cuda", "fp32", "int8"),
+        ("tensorrt", "fp16", "int4"),
+        ("tensorrt", "int8", "int8"),
+    ],
+)
+def test_what_a_gpu_runs_is_proven_on_the_cpu(
+    checkpoint: Path, tmp_path: Path, target: Target, vision: Precision, llm: Precision
+) -> None:
+    recipe = replace(RECIPE, target=target, vision=vision, llm=llm)
+    seen = CalibrationPairs("generated boards", PAIRS)
+    bundle = export_bundle(checkpoint, tmp_path / "b", recipe, pairs=PAIRS, calibration=seen)
+    manifest = bundle.manifest
+    assert manifest.target == target
+    assert manifest.precision == f"vision-{vision}+comparison-{vision}+decoder-{llm}"
+    assert ("ranges.json" in manifest.files) == (vision != "fp32")
+    assert manifest.parity is not None
+    found = {stage.stage: stage.error for stage in manifest.parity.stages}
+    # Not what a float32 graph gives, and yet near it.
+    low, high = {"fp32": (0, 1e-5), "fp16": (1e-4, 3e-3), "int8": (3e-3, 0.2)}[vision]
+    assert low <= found["features"] < high
+    assert verify_bundle(bundle.path).first_failure is None

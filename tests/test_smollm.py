@@ -14,8 +14,10 @@ from transformers import GenerationConfig, LlamaForCausalLM
 from adcopilot_edge.export.checkpoint import Checkpoint, open_checkpoint
 from adcopilot_edge.export.layout import check_layout
 from adcopilot_edge.export.linear import FloatForm
+from adcopilot_edge.export.rounding import Bits, RoundToNearest
 
 pytest.importorskip("gguf")
+from bench_quantizers import blocks, measure
 from smollm import chat_ids, gguf_file, write_smollm
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
@@ -44,6 +46,26 @@ def test_greedy_ids_are_those_of_transformers(checkpoint: Checkpoint, tmp_path: 
     assert isinstance(theirs, LlamaForCausalLM)
     expected = [continued(theirs, ids) for ids in prompts]
     assert actual == expected
+
+
+@pytest.mark.parametrize(("bits", "most"), [(8, 1.02), (4, 1.25)])
+def test_quantized_weights_stay_near(
+    checkpoint: Checkpoint,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    bits: Bits,
+    most: float,
+) -> None:
+    exact, expected = measure(tmp_path / "fp32", checkpoint, FloatForm(), FloatForm())
+    form, head_form = blocks(bits, RoundToNearest()), blocks(8, RoundToNearest())
+    found, _ = measure(tmp_path / "blocks", checkpoint, form, head_form, expected)
+    with capsys.disabled():
+        print(
+            f"\nint{bits}: {found.same:.3f} of the greedy ids before the first difference, "
+            f"perplexity {found.perplexity:.2f}, of float32 {exact.perplexity:.2f}"
+        )
+    assert 1 / most < found.perplexity / exact.perplexity < most
+    assert found.same > 0
 
 
 def continued(model: LlamaForCausalLM, ids: list[int]) -> list[int]:
