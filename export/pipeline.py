@@ -250,13 +250,8 @@ def _write_graphs(
     graphs: dict[GraphName, Graph] = {}
 
     def target(name: GraphName, precision: Precision) -> Path:
-        side = "compare_visual_encoder" if name == "comparison" else "blocks"
-        exact = tuple(module for module in style.exact if f"visual.{side}." in module.name)
-        graphs[name] = Graph(
-            file=f"{name}.onnx",
-            precision=precision,
-            exact=exact if name != "decoder" else (),
-        )
+        exact = () if name == "decoder" else style.exact_of(name)
+        graphs[name] = Graph(file=f"{name}.onnx", precision=precision, exact=exact)
         return folder / graphs[name].file
 
     depth = checkpoint.vision.depth
