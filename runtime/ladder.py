@@ -75,7 +75,8 @@ def run_ladder(
     stages["greedy_ids"] = np.array(answer.ids, dtype=np.int64)
     is_anomaly = engine.score(logits) >= manifest.decision.threshold
     stages["verdict"] = np.array(is_anomaly, dtype=np.int64)
-    return stages
+    # Of an engine they lie on the device, where the next pair overwrites them.
+    return {stage: np.array(array) for stage, array in stages.items()}
 
 
 def compare(
