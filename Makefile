@@ -33,7 +33,7 @@ clean: ## remove the environments and everything that was built or cached
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(DEVICE)/ready: EXTRAS := cpu
-$(VENV)/ready:   EXTRAS := cpu,export,optimum,train,dev
+$(VENV)/ready:   EXTRAS := cpu,tensorrt-rtx,export,optimum,train,dev
 $(DEVICE)/ready $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "$(PYTHON) is missing or older than 3.10; name another: make PYTHON=/path/to/python3" >&2; exit 1; }

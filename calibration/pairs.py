@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from adcopilot_edge.calibration.deeppcb import read_tiles
 from adcopilot_edge.errors import DatasetError, TooFewSamplesError
 from adcopilot_edge.runtime.images import open_image
-from adcopilot_edge.types import LabelledPair
+from adcopilot_edge.types import ImageArray, LabelledPair
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationPairs:
-    """Pairs of images and what they are, in words that follow "8 pairs of"."""
+    """Pairs of images and what they are, in words that follow "8 pairs of".
+
+    ``pairs`` may be walked through more than once.
+    """
 
     name: str
-    pairs: Sequence[LabelledPair]
+    pairs: Iterable[LabelledPair]
 
     def sha256(self) -> str:
         """A hash over the pixels of all pairs, in order."""
@@ -45,10 +48,13 @@ def read_calibration(root: Path, *, count: int, tile: int, seed: int = 0) -> Cal
         tile: Pixels of a side of a DeepPCB tile.
         seed: The same seed gives the same tiles.
 
+    Returns:
+        Pairs of a plain folder are read one at a time, and raise when they are: DatasetError where
+        part and golden differ in size, InputError where an image can't be read.
+
     Raises:
         DatasetError: The folder has neither layout, or a part has no golden image.
         TooFewSamplesError: There are fewer pairs.
-        InputError: An image can't be read.
     """
     if (root / "boards.json").is_file():
         return CalibrationPairs(root.name, read_tiles(root, tile=tile, count=count, seed=seed))
@@ -63,8 +69,10 @@ def read_calibration(root: Path, *, count: int, tile: int, seed: int = 0) -> Cal
     longest = max(map(len, kinds))
     parts = [part for turn in range(longest) for kind in kinds for part in kind[turn : turn + 1]]
     if len(parts) < count:
-        raise TooFewSamplesError(f"{root} has {len(parts)} parts, {count} are needed")
-    return CalibrationPairs(root.name, [_pair(part, goldens, root) for part in parts[:count]])
+        raise TooFewSamplesError(
+            f"{root} has {len(parts)} parts, {count} are needed. Add some, or ask for fewer."
+        )
+    return CalibrationPairs(root.name, _Files(_match(parts[:count], goldens)))
 
 
 def _images(folder: Path) -> list[Path]:
@@ -73,18 +81,39 @@ def _images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
 
 
-def _pair(part: Path, goldens: Sequence[Path], root: Path) -> LabelledPair:
-    """The part with the golden of its name, or with the only one."""
-    of_name = [golden for golden in goldens if golden.stem == part.stem]
-    if not of_name and len(goldens) > 1:
+def _match(parts: Sequence[Path], goldens: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Each part behind the golden of its name, or behind the only one. Raises DatasetError."""
+    of_name = {golden.stem: golden for golden in goldens}
+    lacking = [part.name for part in parts if part.stem not in of_name]
+    if lacking and len(goldens) > 1:
         raise DatasetError(
-            f"{part} has no golden image: {root / 'golden'} holds {len(goldens)} images, none of "
-            "them under its name"
+            f"{goldens[0].parent} holds {len(goldens)} images, but none under the name of "
+            f"{', '.join(lacking)}"
         )
-    golden = open_image((of_name or list(goldens))[0])
-    return LabelledPair(
-        name=f"{part.parent.name}/{part.name}",
-        category=root.name,
-        golden=golden,
-        test=open_image(part),
-    )
+    return [(of_name.get(part.stem, goldens[0]), part) for part in parts]
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """Files of golden and part, read when their turn comes: all of a line camera fill a memory."""
+
+    files: Sequence[tuple[Path, Path]]
+
+    def __iter__(self) -> Iterator[LabelledPair]:
+        for golden_file, file in self.files:
+            golden, part = open_image(golden_file), open_image(file)
+            if golden.shape != part.shape:
+                raise DatasetError(
+                    f"{file} has {_size(part)} pixels, its golden image {_size(golden)}; both must "
+                    "show the same view"
+                )
+            yield LabelledPair(
+                name=f"{file.parent.name}/{file.name}",
+                category=file.parents[1].name,
+                golden=golden,
+                test=part,
+            )
+
+
+def _size(image: ImageArray) -> str:
+    return f"{image.shape[1]}x{image.shape[0]}"

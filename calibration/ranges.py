@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +50,17 @@ class Ranges:
         low, high = self.table[name]
         return max(-low, high)
 
-    def widened(self, other: Mapping[str, tuple[float, float]]) -> Ranges:
-        """The ranges with one more pair of images."""
+    def with_pair(self, tables: Iterable[Mapping[str, tuple[float, float]]]) -> Ranges:
+        """The ranges with what was seen on one more pair, a table for each run of a graph.
+
+        Raises:
+            CalibrationError: A new value is not finite.
+        """
         table = dict(self.table)
-        for name, (low, high) in other.items():
+        for name, (low, high) in chain.from_iterable(new.items() for new in tables):
             old_low, old_high = table.get(name, (low, high))
-            # Python's min and max drop a NaN on one side; here it must stay.
-            table[name] = (
-                low if math.isnan(low) else min(old_low, low),
-                high if math.isnan(high) else max(old_high, high),
-            )
+            # Python's min and max keep the first of two where one is a NaN: the new ones, here.
+            table[name] = min(low, old_low), max(high, old_high)
         return Ranges(self.pairs, self.num_pairs + 1, table)
 
     def to_json(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from adcopilot_edge.export.grams import LayerGrams
 from adcopilot_edge.export.memory import MemoryPlan
 from adcopilot_edge.export.observe import observe_ranges
 from adcopilot_edge.export.precision import NO_RANGES
-from adcopilot_edge.export.proof import ImagePair, graph_opener, take_images
+from adcopilot_edge.export.proof import ImagePair, graph_opener
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.reference import TorchReference
 from adcopilot_edge.runtime.preprocess import Preprocessor
@@ -60,8 +60,8 @@ def take_ranges(
         image_std=settings.image_std,
     )
     images: list[ImagePair] = [
-        (preprocessor.resize(golden), preprocessor.resize(test))
-        for golden, test in take_images(calibration.pairs)
+        (preprocessor.resize(pair.golden), preprocessor.resize(pair.test))
+        for pair in calibration.pairs
     ]
     on_step("ranges", 0, len(images))
     ranges = observe_ranges(
@@ -95,10 +95,9 @@ def take_grams(
         read_tokenizer(checkpoint),
         budget_bytes=memory.torch_budget,
     )
-    images = take_images(calibration.pairs)
-    on_step("inputs", 0, len(images))
+    on_step("inputs", 0, 1)
     calls = []
-    for golden, test in images:
-        calls.append(reference.layer_call(golden, test))
-        on_step("inputs", len(calls), len(images))
+    for pair in calibration.pairs:
+        calls.append(reference.layer_call(pair.golden, pair.test))
+        on_step("inputs", len(calls), len(calls) + 1)
     return LayerGrams(reference.layers, calls)

@@ -12,7 +12,7 @@ from adcopilot_edge.export.graph import probes_path
 from adcopilot_edge.export.precision import VisionStyle
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.vision import write_vision_graph
-from adcopilot_edge.manifest import ExactModule, Graph, GraphName, ModelSpec
+from adcopilot_edge.manifest import Graph, GraphName, ModelSpec
 from adcopilot_edge.types import OnStep
 
 _VISION, _COMPARISON, _DECODER = "vision.onnx", "comparison.onnx", "decoder.onnx"
@@ -52,7 +52,7 @@ def write_graphs(
     graphs["vision"] = Graph(
         file=_VISION,
         precision=recipe.vision,
-        exact=_below(style, "blocks"),
+        exact=style.exact_of("vision"),
         probes=probes_path(folder / _VISION).name,
     )
     if model.compare_token_size:
@@ -67,7 +67,7 @@ def write_graphs(
         graphs["comparison"] = Graph(
             file=_COMPARISON,
             precision=recipe.vision,
-            exact=_below(style, "compare_visual_encoder"),
+            exact=style.exact_of("comparison"),
         )
     on_step("decoder", 0, model.num_layers)
     write_decoder_graph(
@@ -83,8 +83,3 @@ def write_graphs(
         quantizer=recipe.quantizer if recipe.llm in ("int4", "int8") else None,
     )
     return graphs
-
-
-def _below(style: VisionStyle, part: str) -> tuple[ExactModule, ...]:
-    """The modules below ``visual.{part}`` that stay in float32."""
-    return tuple(module for module in style.exact if f"visual.{part}." in module.name)

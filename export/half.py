@@ -52,7 +52,10 @@ class HalfForm:
 def to_half(array: FloatArray, name: str) -> NDArray[np.float16]:
     """``array`` in float16. Raises CheckpointError where it has values beyond that."""
     if np.abs(array).max(initial=0.0) > HALF_MAX:
-        raise CheckpointError(f"{name} has weights beyond float16. Export with --fp32.")
+        raise CheckpointError(
+            f"{name} has weights beyond float16, which ends at {HALF_MAX:g}. Export with "
+            "--target cpu, which computes in float32."
+        )
     return array.astype(np.float16)
 
 

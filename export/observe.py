@@ -12,9 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
+import numpy as np
 import onnx_ir as ir
 
 from adcopilot_edge.calibration.ranges import Ranges
+from adcopilot_edge.errors import CalibrationError
 from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.comparison import write_comparison_graph
 from adcopilot_edge.export.graph import GraphBuilder
@@ -90,23 +92,27 @@ def observe_ranges(
             )
             comparison = open_graph(comparison_path, provider="cpu", num_threads=None)
         ranges = Ranges(pairs, 0, {})
-        for done, pair in enumerate(images, start=1):
+        for pair in images:
             seen = [vision.run({"patches": preprocessor.patches(image)}) for image in pair]
             golden, test = (outputs["features"] for outputs in seen)
             if comparison is not None:
                 seen.append(comparison.run({"previous": golden, "current": test}))
                 seen.append(comparison.run({"previous": golden, "current": golden}))
-            for outputs in seen[:-1]:
-                ranges = ranges.widened(_edges(outputs))
-            ranges = Ranges(pairs, done, ranges.widened(_edges(seen[-1])).table)
-            on_pair(done)
+            ranges = ranges.with_pair(_edges(outputs, pairs) for outputs in seen)
+            on_pair(ranges.num_pairs)
         return ranges
 
 
-def _edges(outputs: Mapping[str, AnyArray]) -> dict[str, tuple[float, float]]:
-    """The observed edges among a graph's outputs, by tensor."""
+def _edges(outputs: Mapping[str, AnyArray], pairs: str) -> dict[str, tuple[float, float]]:
+    """The observed edges among a graph's outputs, by tensor. Raises CalibrationError."""
+    # onnxruntime's smallest and largest pass over a NaN, but what follows from it shows it.
+    broken = [name for name, array in outputs.items() if not np.isfinite(array).all()]
+    if broken:
+        raise CalibrationError(
+            f"the checkpoint gives NaN or infinity on {pairs}, seen in {broken[0]}. Check the "
+            "checkpoint and the pictures."
+        )
+    tensors = [name.removesuffix(".min") for name in outputs if name.endswith(".min")]
     return {
-        name.removesuffix(".min"): (float(low), float(outputs[f"{name.removesuffix('.min')}.max"]))
-        for name, low in outputs.items()
-        if name.endswith(".min")
+        name: (float(outputs[f"{name}.min"]), float(outputs[f"{name}.max"])) for name in tensors
     }

@@ -17,7 +17,7 @@ from adcopilot_edge.export.linear import DynamicInt8Form, FloatForm, LinearForm
 from adcopilot_edge.export.qdq import QdqForm
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.standard import StandardDialect
-from adcopilot_edge.manifest import ExactModule
+from adcopilot_edge.manifest import ExactModule, GraphName
 
 # Other parts than the calibration's may reach further than these pairs did.
 _HEADROOM = 8
@@ -35,6 +35,15 @@ class VisionStyle:
     form: LinearForm
     dialect: Dialect
     exact: tuple[ExactModule, ...] = ()
+
+    def exact_of(self, graph: GraphName) -> tuple[ExactModule, ...]:
+        """What of ``exact`` is in one of the two graphs."""
+        is_comparison = graph == "comparison"
+        return tuple(
+            module
+            for module in self.exact
+            if module.name.startswith("visual.compare_visual_encoder.") == is_comparison
+        )
 
 
 # For an estimate of sizes, before anything was seen.

@@ -56,13 +56,12 @@ class QdqForm:
             max(self.ranges.bound(f"{name}.input") / _LEVELS, _SMALLEST_SCALE), dtype=dtype.numpy()
         )
         scale = graph.constant(f"{name}.input_scale", step)
+        # Says that the levels are signed; DequantizeLinear sees it, and needs no zero point.
         zero = graph.constant(f"{name}.input_zero", np.zeros((), np.int8))
         levels = graph.op(
             "QuantizeLinear", [value, scale, zero], name=f"{name}.levels", dtype=ir.DataType.INT8
         )
-        value = graph.op(
-            "DequantizeLinear", [levels, scale, zero], name=f"{name}.values", dtype=dtype
-        )
+        value = graph.op("DequantizeLinear", [levels, scale], name=f"{name}.values", dtype=dtype)
         scales: list[AnyArray] = []
 
         def levels_of_rows() -> Iterator[NDArray[np.int8]]:
@@ -79,7 +78,6 @@ class QdqForm:
                 graph.stream(
                     f"{name}.weight_scale", dtype.numpy(), layer.shape[:1], lambda: scales
                 ),
-                graph.constant(f"{name}.weight_zero", np.zeros(layer.shape[0], np.int8)),
             ],
             {"axis": 0},
             name=f"{name}.weight",
@@ -97,7 +95,7 @@ class QdqForm:
 
     def weight_bytes(self, outputs: int, inputs: int) -> int:
         """See :class:`linear.LinearForm`."""
-        return outputs * (inputs + 3)
+        return outputs * (inputs + 2)
 
 
 def quantize_rows(rows: FloatArray, dtype: ir.DataType) -> tuple[NDArray[np.int8], AnyArray]:

@@ -30,6 +30,7 @@ _MAX_PROTO_BYTES = (1 << 31) - 1
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16})
 _NUMBERS = _FLOATS | {TensorProto.INT32, TensorProto.INT64}
 _ANY = _NUMBERS | {TensorProto.BOOL}
+_READ = _ANY | {TensorProto.INT8, TensorProto.UINT8}
 _NAMES = {value: name for name, value in TensorProto.DataType.items()}
 
 
@@ -110,10 +111,12 @@ def _node_findings(
         yield f"the type of {node.input[0]} is not known"
     elif kind not in operator.types:
         yield f"TensorRT takes no {_NAMES[kind].lower()} in {node.op_type}"
-    if node.op_type in ("QuantizeLinear", "DequantizeLinear") and not (
-        len(node.input) == 3 and node.input[2] in zeros
-    ):
-        yield f"{node.op_type} {node.name} has a zero point that is not 0"
+    for made in {types[name] for name in node.output if name in types} - _READ:
+        yield f"{node.op_type} makes {_NAMES[made].lower()}, which TensorRT does not have"
+    if node.op_type == "QuantizeLinear" and len(node.input) < 3:
+        yield f"{node.name} has no zero point, so its levels are unsigned"
+    if node.op_type in ("QuantizeLinear", "DequantizeLinear") and not {*node.input[2:]} <= zeros:
+        yield f"{node.name} has a zero point that is not 0, or not in the graph itself"
 
 
 def _types(graph: onnx.GraphProto) -> dict[str, int]:

@@ -38,7 +38,9 @@ _INT8_VISION = {
     "anomaly_logits": Tolerance("max_rel", 0.2),  # [0.06]
     "logits": Tolerance("max_rel", 0.1),  # [0.006]
 }
-# float16 has 11 bits: a thousandth a layer, more where the sum of the blocks cancels.
+# float16 has 11 bits: a thousandth a layer, more where the sum of the blocks cancels. On a CPU
+# onnxruntime computes such graphs in float32 with the rounded weights [0.001 on random tiny ones];
+# what float16 arithmetic adds there, emulated operator by operator, is as much again [0.0015].
 _HALF_VISION = {
     "patch_embed": Tolerance("max_rel", 0.02),
     "block": Tolerance("max_rel", 0.02),

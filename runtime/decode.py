@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -13,8 +13,10 @@ from adcopilot_edge.errors import SessionError
 from adcopilot_edge.manifest import ModelSpec
 from adcopilot_edge.positions import rotary_tables
 from adcopilot_edge.runtime.cache import KVCache
+from adcopilot_edge.runtime.device_array import DeviceArray
 from adcopilot_edge.runtime.embedding import EmbeddingTable
 from adcopilot_edge.runtime.session import GraphSession, OpenGraph
+from adcopilot_edge.runtime.tensors import OnDevice
 from adcopilot_edge.types import FloatArray, IntArray
 
 
@@ -62,12 +64,16 @@ class Decoder:
         self._graph = session.bind(self.cache.buffers)
         self._model = model
         self._embedding = embedding
+        self._joined: DeviceArray | None = None
 
-    def prefill(self, embeds: FloatArray, position_ids: IntArray) -> FloatArray:
+    def prefill(
+        self, embeds: FloatArray | Sequence[FloatArray], position_ids: IntArray
+    ) -> FloatArray:
         """Append tokens to the sequence.
 
         Args:
-            embeds: (S, D) float32.
+            embeds: (S, D) float32, or the parts of it one behind the other; parts that lie on the
+                decoder's device stay there.
             position_ids: (3, S) int64, the M-RoPE ids of the same tokens.
 
         Returns:
@@ -86,7 +92,7 @@ class Decoder:
         end = self.cache.put_rotary(cos, sin)
         outputs = self._graph.run(
             {
-                "embeds": embeds[np.newaxis],
+                "embeds": self._join([embeds] if isinstance(embeds, np.ndarray) else embeds),
                 "cos": self.cache.cos,
                 "sin": self.cache.sin,
                 "seqlens_k": np.array([end - 1], dtype=np.int32),
@@ -102,6 +108,17 @@ class Decoder:
                 "the bundle again with a higher one"
             )
         return logits
+
+    def _join(self, parts: Sequence[FloatArray]) -> FloatArray:
+        """The embeddings (1, S, D) of all parts, on the device where one of them is."""
+        where = {part.device for part in parts if isinstance(part, OnDevice)}
+        if not where:
+            return np.concatenate(parts)[np.newaxis]
+        width = self._model.hidden_size
+        if self._joined is None:
+            self._joined = DeviceArray((self.cache.capacity, width), np.float32, *where)
+        num_rows = self._joined.join(parts)
+        return self._joined.view((1, num_rows, width))  # type: ignore[return-value]
 
     def generate(
         self, logits: FloatArray, *, position: int, end: Collection[int], max_new_tokens: int

@@ -6,7 +6,7 @@ question starts from the state behind the test image.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -65,23 +65,23 @@ class Dialogue:
         self._segments = PromptSegments(manifest, tokenizer)
         self._positions = EMPTY
 
-    def read_golden(self, image_tokens: FloatArray) -> GoldenPrefix:
+    def read_golden(self, *image_tokens: FloatArray) -> GoldenPrefix:
         """Read the prompt up to the reuse boundary, from nothing.
 
         Args:
-            image_tokens: (N / 4 + L, D) of the golden compared with itself.
+            *image_tokens: Together (N / 4 + L, D), of the golden compared with itself.
         """
         self._decoder.cache.truncate(0)
         self._positions = EMPTY
         self._read(self._segments.golden, image_tokens)
         return GoldenPrefix(self._decoder.cache.snapshot(), self._positions)
 
-    def show(self, golden: GoldenPrefix, image_tokens: FloatArray) -> None:
+    def show(self, golden: GoldenPrefix, *image_tokens: FloatArray) -> None:
         """Read the test image behind the golden; what was read before is forgotten.
 
         Args:
             golden: As ``read_golden`` returned it.
-            image_tokens: (N / 4 + L, D) of the test image compared with the golden.
+            *image_tokens: Together (N / 4 + L, D), of the test image compared with the golden.
         """
         self._decoder.cache.load(golden.state)
         self._positions = golden.positions
@@ -135,11 +135,14 @@ class Dialogue:
             self._decoder.cache.truncate(length)
             self._positions = positions
 
-    def _read(self, segment: Segment, image_tokens: FloatArray | None = None) -> FloatArray:
+    def _read(self, segment: Segment, image_tokens: Sequence[FloatArray] = ()) -> FloatArray:
         """Append a segment; return the logits (V,) behind it."""
-        embeds = self._embedding.rows(segment.ids)
+        rows = self._embedding.rows(segment.ids)
+        embeds = [rows]
         if segment.image is not None:
-            embeds[segment.image] = image_tokens
+            embeds = [rows[: segment.image.start], *image_tokens, rows[segment.image.stop :]]
+        num_rows = sum(part.shape[0] for part in embeds)
+        assert num_rows == len(rows), f"{num_rows} embeddings for {len(rows)} ids"
         mode = self._manifest.model.compare_position_mode
         positions = mrope_positions(segment.spans, mode, after=self._positions)
         logits = self._decoder.prefill(embeds, positions.ids)

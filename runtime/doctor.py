@@ -31,6 +31,8 @@ PACKAGES = (
     "pillow",
     "pydantic",
     "safetensors",
+    "tensorrt",
+    "tensorrt-rtx",
     "tokenizers",
     "typer",
 )

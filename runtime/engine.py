@@ -7,16 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from adcopilot_edge.bundle import Bundle
-from adcopilot_edge.errors import BundleNotFoundError, ManifestError
+from adcopilot_edge.errors import BundleNotFoundError, ConfigError, ManifestError
 from adcopilot_edge.manifest import Manifest
 from adcopilot_edge.runtime.decode import Decoder
 from adcopilot_edge.runtime.dialogue import Dialogue
 from adcopilot_edge.runtime.embedding import EmbeddingTable
-from adcopilot_edge.runtime.engines.api import BACKENDS, Backend
+from adcopilot_edge.runtime.engines.api import BACKENDS
 from adcopilot_edge.runtime.engines.open import engine_opener
 from adcopilot_edge.runtime.golden import GoldenReference
 from adcopilot_edge.runtime.preprocess import Preprocessor
-from adcopilot_edge.runtime.session import GraphSession, OpenGraph, check_provider
+from adcopilot_edge.runtime.session import (
+    PROVIDER_CLASSES,
+    GraphSession,
+    OpenGraph,
+    check_provider,
+)
 from adcopilot_edge.runtime.tokenizer import TextTokenizer
 from adcopilot_edge.runtime.vision import ImageEncoder
 from adcopilot_edge.types import FloatArray, ImageArray
@@ -45,12 +50,15 @@ class Engine:
         patches = self.preprocessor.patches(self.preprocessor.resize(image))
         encoded = self.encoder.encode(patches)
         itself = self.encoder.compare(encoded.features, encoded.features)
+        # A copy: an engine's own lie on the device, and the next image overwrites them. It never
+        # changes, so that an engine need not be given it twice.
+        features = np.array(encoded.features)
+        features.setflags(write=False)
         return GoldenReference(
             bundle=self.bundle.id,
             image=image,
-            # A copy: an engine's own lie on the device, and the next image overwrites them.
-            features=np.array(encoded.features),
-            prefix=self.dialogue.read_golden(np.concatenate([encoded.tokens, itself.tokens])),
+            features=features,
+            prefix=self.dialogue.read_golden(encoded.tokens, itself.tokens),
         )
 
     def verdict_logits(self) -> FloatArray:
@@ -81,15 +89,21 @@ def open_engine(
         open_graph: How its graphs are opened; the exporter has a way for little memory.
 
     Raises:
+        ConfigError: There is no such provider.
         BundleNotFoundError: A file is missing.
         ManifestError: A file does not fit the manifest.
         ProviderUnavailableError: The provider is absent or did not start.
         SessionError: A graph can't be used.
         EngineError: There is no engine for this machine.
+        MissingExtraError: onnxruntime, or the package of the engines, is not installed.
     """
-    backend: Backend | None = next((name for name in BACKENDS if name == provider), None)
-    # The decoder has int4 products, which TensorRT has not: beside engines it runs on CUDA.
-    graph_provider = provider if backend is None else "cuda"
+    if provider not in (known := (*PROVIDER_CLASSES, *BACKENDS)):
+        raise ConfigError(f"provider must be one of {', '.join(known)}, got {provider!r}")
+    graph_provider, open_vision = provider, open_graph
+    for backend in BACKENDS:
+        if provider == backend:
+            # The decoder's int4 products are onnxruntime's: beside engines it runs on CUDA.
+            graph_provider, open_vision = "cuda", engine_opener(bundle, backend)
     check_provider(graph_provider)
     manifest = bundle.manifest
     if missing := [name for name in manifest.files if not bundle.file(name).is_file()]:
@@ -118,7 +132,7 @@ def open_engine(
             bundle,
             provider=graph_provider,
             num_threads=num_threads,
-            open_graph=open_graph if backend is None else engine_opener(bundle, backend),
+            open_graph=open_vision,
             open_probes=open_graph,
         ),
         dialogue=Dialogue(manifest, decoder, embedding, tokenizer),

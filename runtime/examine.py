@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.runtime.anomaly_map import map_probabilities
 from adcopilot_edge.runtime.dialogue import Answer
@@ -87,7 +85,7 @@ def examine(
     with clock.stage("comparison"):
         comparison = engine.encoder.compare(golden.features, encoded.features)
     with clock.stage("prefill"):
-        engine.dialogue.show(golden.prefix, np.concatenate([encoded.tokens, comparison.tokens]))
+        engine.dialogue.show(golden.prefix, encoded.tokens, comparison.tokens)
         score = engine.score(engine.verdict_logits())
     is_anomaly = score >= engine.bundle.manifest.decision.threshold
     questions = request.questions if is_anomaly or not only_anomalies else {}

@@ -55,7 +55,9 @@ class Inspector:
 
         Args:
             path: Its folder; None is the small bundle inside this package.
-            provider: Where to run, ``cpu`` or ``cuda``. There is no silent fallback.
+            provider: Where to run: ``cpu``, ``cuda``, or with the vision side as engines, which
+                ``adcopilot-edge build`` makes, ``tensorrt`` or ``tensorrt-rtx``. There is no silent
+                fallback.
             num_threads: Threads of one operator; None leaves the choice to onnxruntime.
             verify: Hash every file first.
 
@@ -63,7 +65,8 @@ class Inspector:
             BundleError: The bundle is missing, damaged, or of another format.
             ProviderUnavailableError: The provider is absent or did not start.
             SessionError: A graph can't be used.
-            MissingExtraError: onnxruntime is not installed.
+            EngineError: There is no engine for this machine, or it can't be used.
+            MissingExtraError: A package of the provider is not installed.
         """
         bundle = open_bundle(embedded_bundle() if path is None else path, verify=verify)
         return cls(open_engine(bundle, provider=provider, num_threads=num_threads))

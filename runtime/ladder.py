@@ -58,7 +58,7 @@ def run_ladder(
     probes = engine.encoder.probe(patches)
     encoded = engine.encoder.encode(patches)
     comparison = engine.encoder.compare(reference.features, encoded.features)
-    engine.dialogue.show(reference.prefix, np.concatenate([encoded.tokens, comparison.tokens]))
+    engine.dialogue.show(reference.prefix, encoded.tokens, comparison.tokens)
     logits = engine.verdict_logits()
     answer = engine.dialogue.answer(
         manifest.prompt.tasks["describe"], max_new_tokens=max_new_tokens, clock=StageClock()
@@ -67,18 +67,19 @@ def run_ladder(
         "resize": resized,
         "patches": patches,
         **probes,
-        "features": np.asarray(encoded.features),
-        "tokens": np.asarray(encoded.tokens),
+        "features": encoded.features,
+        "tokens": encoded.tokens,
     }
     if manifest.model.compare_token_size:
-        stages["comparison_tokens"] = np.asarray(comparison.tokens)
+        stages["comparison_tokens"] = comparison.tokens
     if comparison.anomaly_logits is not None:
-        stages["anomaly_logits"] = np.asarray(comparison.anomaly_logits)
+        stages["anomaly_logits"] = comparison.anomaly_logits
     stages["logits"] = logits
     stages["greedy_ids"] = np.array(answer.ids, dtype=np.int64)
     is_anomaly = engine.score(logits) >= manifest.decision.threshold
     stages["verdict"] = np.array(is_anomaly, dtype=np.int64)
-    return stages
+    # Of an engine they lie on the device, where the next pair overwrites them.
+    return {stage: np.array(array) for stage, array in stages.items()}
 
 
 def compare(

@@ -22,12 +22,20 @@ from adcopilot_edge.errors import (
     ProviderUnavailableError,
     SessionError,
 )
-from adcopilot_edge.runtime.tensors import AnyArray, TensorSpec, check_feeds, require_names
+from adcopilot_edge.runtime.tensors import (
+    AnyArray,
+    OnDevice,
+    TensorSpec,
+    check_feeds,
+    require_names,
+)
 
 PROVIDER_CLASSES: dict[str, str] = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
 }
+# On by default, TF32 would round the factors of float32 products to 10 bits, as float16 does.
+_PROVIDER_OPTIONS: dict[str, dict[str, str]] = {"cuda": {"use_tf32": "0"}}
 
 # What to do about each exception class of onnxruntime. They share no base class, so each is named;
 # a test fails when a release brings one that is not here.
@@ -177,7 +185,7 @@ class GraphSession:
             self._session: Any = ort.InferenceSession(
                 str(path),
                 _session_options(ort, num_threads, has_fixed_shapes=has_fixed_shapes),
-                providers=[wanted],
+                providers=[(wanted, _PROVIDER_OPTIONS.get(provider, {}))],
                 enable_fallback=0,  # it would print to stdout and go on with another provider
             )
         if (started := self._session.get_providers())[0] != wanted:
@@ -253,7 +261,7 @@ class BoundGraph:
         """Run once; the buffers hold the new state afterwards.
 
         Args:
-            feeds: An array for each input that is no buffer.
+            feeds: An array for each input that is no buffer, on the host or on the device.
 
         Returns:
             The outputs that are no buffers.
@@ -263,7 +271,12 @@ class BoundGraph:
         """
         check_feeds(self._session.name, self._inputs, feeds)
         for name, array in feeds.items():
-            self._binding.bind_cpu_input(name, np.require(array, requirements="C"))
+            if isinstance(array, OnDevice):
+                self._binding.bind_input(
+                    name, array.device, 0, array.dtype.type, array.shape, array.address
+                )
+            else:
+                self._binding.bind_cpu_input(name, np.require(array, requirements="C"))
         for name in self._results:
             self._binding.bind_output(name, "cpu")
         self._session.run_bound(self._binding)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,20 @@ from numpy.typing import NDArray
 from adcopilot_edge.errors import SessionError
 
 AnyArray = NDArray[Any]
+
+
+@runtime_checkable
+class OnDevice(Protocol):
+    """An array whose values lie on a device; a graph on that device takes it without a copy."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    device: str
+
+    @property
+    def address(self) -> int:
+        """Where its values begin there."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,10 @@ _VISION_OUTPUTS = ("features", "tokens")
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """One image: features (N, C) before the merger, in patch order, and its tokens (N / 4, D)."""
+    """One image: features (N, C) before the merger, in patch order, and its tokens (N / 4, D).
+
+    Of an engine both lie on the device, valid until the next image.
+    """
 
     features: FloatArray
     tokens: FloatArray
@@ -124,7 +127,7 @@ class ImageEncoder:
             no_tokens = np.zeros((0, self._model.hidden_size), dtype=np.float32)
             return Comparison(tokens=no_tokens, anomaly_logits=None)
         outputs = self._comparison.run({"previous": previous, "current": current})
-        logits = outputs["anomaly_logits"] if self._model.has_anomaly_map else None
+        logits = np.asarray(outputs["anomaly_logits"]) if self._model.has_anomaly_map else None
         # A NaN is in no region, so the map would show a defect as nothing.
         if logits is not None and not np.isfinite(logits).all():
             raise SessionError(

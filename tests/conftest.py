@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from adcopilot_edge.bundle import Bundle
+from adcopilot_edge.manifest import Precision
+from adcopilot_edge.runtime.engines.api import Api, load_api
 from adcopilot_edge.types import ImageArray
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,11 +67,57 @@ def editable_wheel(source: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def rtx() -> Api:
+    """TensorRT-RTX, which builds engines on any machine that NVIDIA has it for."""
+    if sys.platform == "darwin":
+        pytest.skip("NVIDIA has no TensorRT-RTX for macOS")
+    return load_api("tensorrt-rtx")
+
+
+@pytest.fixture(scope="session")
 def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The toy bundle, to be read only."""
     from toy import write_toy_bundle
 
     return write_toy_bundle(tmp_path_factory.mktemp("toy") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def tensorrt_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[Precision, Bundle]:
+    """A small model as ``export --target tensorrt`` writes it, by precision; to be read only.
+
+    Engines may be built into it.
+    """
+    from tiny import tiny_checkpoint
+
+    from adcopilot_edge.calibration.pairs import CalibrationPairs
+    from adcopilot_edge.export.pipeline import export_bundle
+    from adcopilot_edge.export.recipe import ExportRecipe
+    from adcopilot_edge.training.synthetic import generate_pair
+
+    folder = tmp_path_factory.mktemp("tensorrt")
+    checkpoint = tiny_checkpoint(folder / "checkpoint")
+    pairs = [generate_pair(seed, size=112).to_labelled() for seed in range(2)]
+    precisions: tuple[Precision, ...] = ("fp16", "int8")
+    bundles = {}
+    for vision in precisions:
+        recipe = ExportRecipe(
+            image_height=112,
+            image_width=140,
+            target="tensorrt",
+            vision=vision,
+            llm="int4",
+            num_parity_pairs=1,
+            max_new_tokens=4,
+        )
+        bundles[vision] = export_bundle(
+            checkpoint,
+            folder / vision,
+            recipe,
+            pairs=pairs,
+            calibration=CalibrationPairs("generated boards", pairs),
+        )
+    return bundles
 
 
 @pytest.fixture

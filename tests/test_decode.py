@@ -10,6 +10,7 @@ from adcopilot_edge.errors import InputError, SessionError
 from adcopilot_edge.manifest import ModelSpec
 from adcopilot_edge.positions import TextSpan, mrope_positions
 from adcopilot_edge.runtime.decode import Decoder
+from adcopilot_edge.runtime.device_array import DeviceArray
 from adcopilot_edge.runtime.embedding import EmbeddingTable
 
 # Sums of a few dozen float32 products in another order.
@@ -50,6 +51,22 @@ def test_reading_in_parts_is_reading_at_once(decoder, prompt, cuts):
     np.testing.assert_allclose(logits, whole, rtol=RELATIVE, atol=ABSOLUTE)
     for (name, _), buffer in decoder.cache.buffers.items():
         np.testing.assert_allclose(buffer.read(0, 40), keys[name], rtol=RELATIVE, atol=ABSOLUTE)
+
+
+def test_parts_on_the_device_are_read_where_they_are(decoder, prompt):
+    embeds, ids = prompt
+    whole = decoder.prefill(embeds, ids)
+    middle = DeviceArray((20, embeds.shape[1]), np.float32, "cpu")
+    middle.write(embeds[10:30])
+    for cuts in ([embeds[:10], embeds[10:]], [embeds[:10], middle, embeds[30:]]):
+        decoder.cache.truncate(0)
+        np.testing.assert_array_equal(decoder.prefill(cuts, ids), whole)
+    # Shorter and longer ones use the same memory, one behind the other.
+    decoder.cache.truncate(0)
+    decoder.prefill([embeds[:10]], ids[:, :10])
+    decoder.prefill([middle], ids[:, 10:30])
+    logits = decoder.prefill([embeds[30:]], ids[:, 30:])
+    np.testing.assert_allclose(logits, whole, rtol=RELATIVE, atol=ABSOLUTE)
 
 
 def test_a_prefix_continues_as_if_it_had_just_been_read(decoder, prompt, rng):

@@ -144,3 +144,19 @@ def test_onnxruntime_is_an_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'adcopilot-edge\[cpu\]'"):
         check_provider("cpu")
+
+
+@pytest.mark.parametrize(("provider", "options"), [("cpu", {}), ("cuda", {"use_tf32": "0"})])
+def test_float32_is_float32_on_every_provider(monkeypatch, tmp_path, provider, options):
+    ort, asked = session_module.load_onnxruntime(), []
+    name = session_module.PROVIDER_CLASSES[provider]
+
+    def keep(*_, providers, **__):
+        asked.extend(providers)
+        return Elsewhere()
+
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [name])
+    monkeypatch.setattr(ort, "InferenceSession", keep)
+    with pytest.raises(ProviderUnavailableError):
+        GraphSession(tmp_path / "graph.onnx", provider=provider)
+    assert asked == [(name, options)]

@@ -21,13 +21,17 @@ def build(
     bundle: Annotated[
         Path, typer.Argument(help="Folder of a bundle exported with --target tensorrt.")
     ],
+    further: Annotated[
+        list[str] | None,
+        typer.Argument(help="Further compute capabilities.", metavar="capability"),
+    ] = None,
     backend: Annotated[
         Literal["tensorrt", "tensorrt-rtx"],
         typer.Option(help="tensorrt builds for the GPU at hand, tensorrt-rtx anywhere, by name."),
     ] = "tensorrt",
     compute_capability: Annotated[
         list[str] | None,
-        typer.Option(help="What tensorrt-rtx builds for, as 8.6 or 8.6,8.9; may be repeated."),
+        typer.Option(help="What tensorrt-rtx builds for: 8.6, or several as 8.6,8.9 or 8.6 8.9."),
     ] = None,
     workspace: Annotated[
         str | None, typer.Option(help="Scratch memory that kernels may take, as 2G.")
@@ -49,10 +53,11 @@ def build(
     """Build TensorRT engines for the vision side of a bundle, beside its graphs.
 
     An engine fits one release of TensorRT on one kind of GPU, and its record says which. The
-    decoder needs no engine. Free memory is checked first. A build that fails leaves no engine.
+    decoder needs no engine. Free memory is checked first. A build that fails leaves no engine. An
+    export to the same folder removes them all.
 
     Examples: adcopilot-edge build bundle;
-    adcopilot-edge build bundle --backend tensorrt-rtx --compute-capability 8.6,8.9
+    adcopilot-edge build bundle --backend tensorrt-rtx --compute-capability 8.6 8.9
     """
     from adcopilot_edge.bundle import open_bundle
     from adcopilot_edge.runtime.engines.api import load_api, parse_capabilities
@@ -60,7 +65,7 @@ def build(
     from adcopilot_edge.runtime.memory import parse_bytes
 
     options = BuildOptions(
-        capabilities=parse_capabilities(compute_capability) if compute_capability else (),
+        capabilities=parse_capabilities([*(compute_capability or ()), *(further or ())]),
         workspace_bytes=None if workspace is None else parse_bytes(workspace),
         streams_weights=weight_streaming,
         is_stripped=strip_weights,

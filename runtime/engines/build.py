@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from adcopilot_edge.atomic import atomic_write
 from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.errors import BuildError, ConfigError
 from adcopilot_edge.manifest import GraphName
-from adcopilot_edge.runtime.engines.api import Api, Capability
-from adcopilot_edge.runtime.engines.gpu import Gpu, find_gpu
+from adcopilot_edge.runtime.cuda import Gpu, find_gpu
+from adcopilot_edge.runtime.engines.api import Api, Capability, format_capabilities
 from adcopilot_edge.runtime.engines.layers import check_products
-from adcopilot_edge.runtime.engines.log import open_log
+from adcopilot_edge.runtime.engines.log import open_log, start
+from adcopilot_edge.runtime.engines.progress import OnStep, watch_build
 from adcopilot_edge.runtime.engines.record import (
     ENGINE_GRAPHS,
     EngineRecord,
@@ -27,18 +28,12 @@ from adcopilot_edge.runtime.engines.record import (
 )
 from adcopilot_edge.runtime.memory import free_bytes
 
-# Of the weights: parsing holds them once, building twice more (32 blocks of full width on
-# TensorRT-RTX 1.7: 2.6 in float16, 3.0 in INT8), and the libraries take the rest.
+# How often the weights are in memory at most, and what the libraries take. On TensorRT-RTX 1.7 it
+# was 3.0 times in float16 and 3.1 times in INT8, for 32 blocks of full width.
 _MEMORY_FACTOR = 3.2
 _LIBRARY_BYTES = 400 << 20
 _GIB = 1 << 30
 _TIMING_CACHE = "timing.cache"
-_STRIP_ADVICE = (
-    " TensorRT-RTX strips weights on a machine with a GPU only: leave out --strip-weights."
-)
-
-# Called with what the builder does, how much of it is done, and how much there is.
-OnStep = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +53,18 @@ class BuildOptions:
 
 @dataclass(frozen=True, slots=True)
 class BuildPlan:
-    """What a build would need and write: bytes of weights and memory, the engine's file."""
+    """What a build needs and writes.
+
+    weight_bytes: of the graph. memory_bytes: that it takes at most, about. gpu: on which kernels
+    are timed, None where targets are named. capabilities: what the engine is for.
+    """
 
     graph: GraphName
     engine: Path
     weight_bytes: int
     memory_bytes: int
+    gpu: Gpu | None
+    capabilities: tuple[Capability, ...]
 
 
 def plan_builds(bundle: Bundle, api: Api, options: BuildOptions) -> list[BuildPlan]:
@@ -79,14 +80,18 @@ def plan_builds(bundle: Bundle, api: Api, options: BuildOptions) -> list[BuildPl
             f"{bundle.path} was exported for the target {manifest.target!r}, whose graphs TensorRT "
             "does not read. Export it with --target tensorrt."
         )
-    folder = engine_folder(bundle, api.backend, api.version, _targets(api, options, _gpu(api)))
+    api.check_targets(options.capabilities)
+    gpu = None if api.names_targets else find_gpu()
+    capabilities = options.capabilities if gpu is None else (gpu.capability,)
+    folder = engine_folder(bundle, api.backend, api.version, capabilities)
     plans = []
     for graph in ENGINE_GRAPHS:
         if graph in manifest.graphs:
             file = manifest.graphs[graph].file
             data = manifest.files.get(f"{file}.data", manifest.files[file]).size_bytes
             memory = int(_MEMORY_FACTOR * data) + _LIBRARY_BYTES + (options.workspace_bytes or 0)
-            plans.append(BuildPlan(graph, engine_path(folder, graph), data, memory))
+            engine = engine_path(folder, graph)
+            plans.append(BuildPlan(graph, engine, data, memory, gpu, capabilities))
     return plans
 
 
@@ -101,41 +106,29 @@ def build_engine(
     """Build one engine, and write it and its record; an older one is replaced when all went well.
 
     Raises:
-        BuildError: There is too little memory, or TensorRT refuses the graph; with what it says.
-        ConfigError: The package can't build for a capability.
-        ProviderUnavailableError: There is no GPU, and the package needs one.
+        BuildError: There is too little memory, TensorRT refuses the graph, with what it says, or
+            the engine can't be written.
+        ProviderUnavailableError: TensorRT does not start here.
     """
     _check_memory(plan)
-    gpu = _gpu(api)
-    trt, log = api.trt, open_log(api)
-    builder = trt.Builder(log)
+    log = open_log(api)
+    builder = start(api, "Builder", log)
     network = builder.create_network(api.strong_typing())
     graph = bundle.manifest.graphs[plan.graph]
-    _parse(api, network, log, bundle.file(graph.file))
+    # The network points to weights that its parser owns.
+    parser = _parse(api, network, log, bundle.file(graph.file))
     products = check_products(api, network, graph)
-    config = builder.create_builder_config()
-    api.set_targets(config, options.capabilities)
-    if options.workspace_bytes is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
-    if options.streams_weights:
-        config.set_flag(trt.BuilderFlag.WEIGHT_STREAMING)
-    if options.is_stripped:
-        config.set_flag(trt.BuilderFlag.STRIP_PLAN)
-    config.progress_monitor = monitor = _monitor(api, plan.graph, on_step)
-    plan.engine.parent.mkdir(parents=True, exist_ok=True)
-    cache_file = plan.engine.with_name(_TIMING_CACHE)
-    cache = config.create_timing_cache(cache_file.read_bytes() if cache_file.is_file() else b"")
-    config.set_timing_cache(cache, ignore_mismatch=False)
+    config = _configure(api, builder.create_builder_config(), plan, options)
     started = time.monotonic()
-    content = builder.build_serialized_network(network, config)
+    with watch_build(api, plan.graph, on_step) as config.progress_monitor:
+        content = builder.build_serialized_network(network, config)
     seconds = time.monotonic() - started
-    del monitor
+    del parser
     if content is None:
         raise BuildError(
             f"{api.backend} {api.version} can't build the {plan.graph} graph: {log.said()}."
-            + (_STRIP_ADVICE if options.is_stripped and api.names_targets else "")
+            f"{_advice(api, options)}"
         )
-    engine = bytes(content)
     record = EngineRecord(
         graph=plan.graph,
         graph_sha256=graph_hash(bundle, plan.graph),
@@ -143,40 +136,19 @@ def build_engine(
         products=products,
         backend=api.backend,
         version=api.version,
-        gpu=None if gpu is None else gpu.name,
-        compute_capabilities=_targets(api, options, gpu),
+        gpu=None if plan.gpu is None else plan.gpu.name,
+        compute_capabilities=tuple(format_capabilities([item]) for item in plan.capabilities),
         streams_weights=options.streams_weights,
         is_stripped=options.is_stripped,
         workspace_bytes=options.workspace_bytes,
+        built_at=datetime.now(timezone.utc),
         build_seconds=round(seconds, 3),
-        size_bytes=len(engine),
-        sha256=hashlib.sha256(engine).hexdigest(),
+        size_bytes=content.nbytes,
+        sha256=hashlib.sha256(content).hexdigest(),
     )
-    with atomic_write(plan.engine) as file:
-        file.write(engine)
-    write_record(plan.engine, record)
-    if (timings := config.get_timing_cache()) is not None:
-        with atomic_write(cache_file) as file:
-            file.write(bytes(timings.serialize()))
+    timings = config.get_timing_cache().serialize() if api.times_kernels else None
+    _write(plan.engine, content, record, timings)
     return record
-
-
-def _gpu(api: Api) -> Gpu | None:
-    """The GPU that an engine is tuned on; None for a package that builds by name."""
-    return None if api.names_targets else find_gpu()
-
-
-def _targets(api: Api, options: BuildOptions, gpu: Gpu | None) -> tuple[str, ...]:
-    """The compute capabilities of the engine, as ``8.7``."""
-    capabilities: Sequence[Capability] = options.capabilities
-    if not capabilities:
-        if gpu is None:
-            known = ", ".join(f"{major}.{minor}" for major, minor in api.targets())
-            raise ConfigError(
-                f"{api.backend} builds by name: say which with --compute-capability, of {known}"
-            )
-        capabilities = (gpu.capability,)
-    return tuple(f"{major}.{minor}" for major, minor in capabilities)
 
 
 def _check_memory(plan: BuildPlan) -> None:
@@ -190,37 +162,64 @@ def _check_memory(plan: BuildPlan) -> None:
         )
 
 
-def _parse(api: Api, network: Any, log: Any, path: Path) -> None:
-    """Read the graph at ``path`` into ``network``. Raises BuildError."""
+def _parse(api: Api, network: Any, log: Any, path: Path) -> Any:
+    """Read the graph at ``path`` into ``network``; returns the parser. Raises BuildError."""
     parser = api.trt.OnnxParser(network, log)
     if not parser.parse_from_file(str(path)):
         errors = [str(parser.get_error(index)) for index in range(parser.num_errors)]
         raise BuildError(
-            f"{api.backend} {api.version} does not read {path.name}: {'; '.join(errors)}. "
-            "Export the bundle again with this release."
+            f"{api.backend} {api.version} does not read {path.name}: "
+            f"{'; '.join(errors) or log.said()}. Export the bundle again with this release."
         )
+    return parser
 
 
-def _monitor(api: Api, graph: GraphName, on_step: OnStep) -> Any:
-    """A progress monitor that reports the builder's outermost phases."""
+def _configure(api: Api, config: Any, plan: BuildPlan, options: BuildOptions) -> Any:
+    """Put the options into a builder's ``config``; returns it."""
+    trt = api.trt
+    api.set_targets(config, plan.capabilities)
+    # On by default, it would round the factors of what is to be exact to 10 bits, as float16 does.
+    config.clear_flag(trt.BuilderFlag.TF32)
+    if options.workspace_bytes is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
+    if options.streams_weights:
+        config.set_flag(trt.BuilderFlag.WEIGHT_STREAMING)
+    if options.is_stripped:
+        config.set_flag(trt.BuilderFlag.STRIP_PLAN)
+    if api.times_kernels:
+        old = plan.engine.with_name(_TIMING_CACHE)
+        content = old.read_bytes() if old.is_file() else b""
+        # Of another driver or damaged, it is not taken, and a new one begins.
+        if not config.set_timing_cache(config.create_timing_cache(content), ignore_mismatch=False):
+            config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
+    return config
 
-    class Monitor(api.trt.IProgressMonitor):  # type: ignore[misc, name-defined]  # not typed
-        def __init__(self) -> None:
-            super().__init__()
-            self.steps: dict[str, int] = {}
 
-        def phase_start(self, name: str, parent: str | None, num_steps: int) -> None:
-            if parent is None:
-                self.steps[name] = num_steps
-                on_step(graph, 0, num_steps)
+def _advice(api: Api, options: BuildOptions) -> str:
+    """What else to try after a refusal, beside what TensorRT says."""
+    if options.is_stripped and api.names_targets:
+        return " It strips weights on a machine with a GPU only: leave out --strip-weights."
+    if options.workspace_bytes is not None:
+        return " Raise --workspace, or leave it out."
+    return ""
 
-        def step_complete(self, name: str, step: int) -> bool:
-            if name in self.steps:
-                on_step(graph, step + 1, self.steps[name])
-            return True
 
-        def phase_finish(self, name: str) -> None:
-            if name in self.steps:
-                on_step(graph, self.steps[name], self.steps[name])
+def _write(engine: Path, content: Any, record: EngineRecord, timings: Any) -> None:
+    """Write an engine, its record, and the times of kernels where there are any.
 
-    return Monitor()
+    Raises:
+        BuildError: The disk refuses.
+    """
+    try:
+        engine.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(engine) as file:
+            file.write(content)
+        write_record(engine, record)
+        if timings is not None:
+            with atomic_write(engine.with_name(_TIMING_CACHE)) as file:
+                file.write(timings)
+    except OSError as err:
+        raise BuildError(
+            f"writing {engine} failed: {err.strerror or err}. Make room, or build in a copy of the "
+            "bundle that can be written."
+        ) from err

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +19,8 @@ from adcopilot_edge.atomic import atomic_write
 from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.errors import EngineError
 from adcopilot_edge.manifest import GraphName, Precision, Record
-from adcopilot_edge.runtime.engines.api import Api, Backend
-from adcopilot_edge.runtime.engines.gpu import Gpu
+from adcopilot_edge.runtime.cuda import Gpu
+from adcopilot_edge.runtime.engines.api import Api, Backend, Capability, format_capabilities
 
 FOLDER = "engines"
 # TensorRT reads the vision side; the decoder runs on onnxruntime.
@@ -32,7 +33,8 @@ class EngineRecord(Record):
     graph_sha256: of the graph and its weights, see ``graph_hash``. products: how many matrix
     products compute in ``int8``, ``fp16`` and ``fp32``. gpu: the name of the GPU that it was built
     on, None for one built by name. compute_capabilities: as ``8.7``. streams_weights, is_stripped:
-    what it was built with; a stripped engine takes its weights from the bundle.
+    what it was built with; a stripped engine takes its weights from the bundle. size_bytes, sha256:
+    of the engine's file.
     """
 
     format: Literal["adcopilot-edge-engine"] = "adcopilot-edge-engine"
@@ -47,6 +49,7 @@ class EngineRecord(Record):
     streams_weights: bool
     is_stripped: bool
     workspace_bytes: int | None
+    built_at: datetime
     build_seconds: float
     size_bytes: int
     sha256: str
@@ -63,9 +66,11 @@ def graph_hash(bundle: Bundle, graph: GraphName) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def engine_folder(bundle: Bundle, backend: Backend, version: str, targets: tuple[str, ...]) -> Path:
-    """Where the engines for ``targets`` go: ``engines/tensorrt-10.3.0-sm87`` in the bundle."""
-    words = "-".join(f"sm{target.replace('.', '')}" for target in targets)
+def engine_folder(
+    bundle: Bundle, backend: Backend, version: str, capabilities: Sequence[Capability]
+) -> Path:
+    """Where engines go: ``engines/tensorrt-10.3.0-sm87`` in the bundle."""
+    words = "-".join(f"sm{major}{minor}" for major, minor in capabilities)
     return bundle.path / FOLDER / f"{backend}-{version}-{words}"
 
 
@@ -82,7 +87,7 @@ def record_path(engine: Path) -> Path:
 def write_record(engine: Path, record: EngineRecord) -> None:
     """Write the record of ``engine`` beside it."""
     with atomic_write(record_path(engine)) as file:
-        file.write(json.dumps(record.model_dump(), indent=1).encode() + b"\n")
+        file.write(json.dumps(record.model_dump(mode="json"), indent=1).encode() + b"\n")
 
 
 def read_record(engine: Path) -> EngineRecord:
@@ -90,8 +95,11 @@ def read_record(engine: Path) -> EngineRecord:
     path = record_path(engine)
     try:
         return EngineRecord.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as err:
-        raise EngineError(f"{path} is no record of an engine: {err}. Build it again.") from err
+    except OSError as err:
+        raise EngineError(f"{path} can't be read: {err.strerror or err}") from err
+    except ValidationError as err:
+        wrong = ", ".join(".".join(map(str, item["loc"])) or item["msg"] for item in err.errors())
+        raise EngineError(f"{path} is no record of an engine: see {wrong}") from err
 
 
 def find_engine(bundle: Bundle, graph: GraphName, api: Api, gpu: Gpu) -> tuple[Path, EngineRecord]:
@@ -100,19 +108,29 @@ def find_engine(bundle: Bundle, graph: GraphName, api: Api, gpu: Gpu) -> tuple[P
     Raises:
         EngineError: There is none; with what is wrong with each that is there.
     """
-    command = f"adcopilot-edge build {bundle.path} --backend {api.backend}"
-    if api.names_targets:
-        command += f" --compute-capability {gpu.capability[0]}.{gpu.capability[1]}"
-    engines = sorted((bundle.path / FOLDER).glob(f"*/{graph}.engine"))
     findings: list[str] = []
-    for engine in engines:
-        record = read_record(engine)
+    for engine in sorted((bundle.path / FOLDER).glob(f"*/{graph}.engine")):
+        try:
+            record = read_record(engine)
+        except EngineError as err:
+            findings.append(str(err))
+            continue
         misfits = list(_misfits(record, bundle, graph, api, gpu))
         if not misfits:
             return engine, record
         findings.append(f"{engine.relative_to(bundle.path)} {' and '.join(misfits)}")
     what = "; ".join(findings) or f"{bundle.path / FOLDER} has none"
-    raise EngineError(f"no engine for the {graph} graph: {what}. Build it with: {command}")
+    raise EngineError(
+        f"no engine for the {graph} graph: {what}. Build it with: {build_command(bundle, api, gpu)}"
+    )
+
+
+def build_command(bundle: Bundle, api: Api, gpu: Gpu) -> str:
+    """The command that builds the engines of ``bundle`` for this machine."""
+    command = f"adcopilot-edge build {bundle.path} --backend {api.backend}"
+    if api.names_targets:
+        command += f" --compute-capability {format_capabilities([gpu.capability])}"
+    return command
 
 
 def _misfits(
@@ -126,7 +144,7 @@ def _misfits(
             f"was built with {record.backend} {record.version}, {api.backend} {api.version} is "
             "installed"
         )
-    capability = f"{gpu.capability[0]}.{gpu.capability[1]}"
+    capability = format_capabilities([gpu.capability])
     if capability not in record.compute_capabilities:
         yield (
             f"is for compute capability {', '.join(record.compute_capabilities)}, {gpu.name} has "
