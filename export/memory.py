@@ -13,8 +13,8 @@ from adcopilot_edge.runtime.memory import free_bytes
 
 # torch, transformers and onnxruntime themselves, measured as the resident set after their import.
 LIBRARY_BYTES = 600 << 20
-# Activations of the proof and the chunks that are converted on the way.
-_WORKING_BYTES = 640 << 20
+# Chunks that are converted on the way, and what allocators hold back.
+_WORKING_BYTES = 288 << 20
 # A module's weights as the file has them, while they become float32 or float64.
 _TORCH_FACTOR = 1.5
 # onnxruntime maps a weight and keeps a second copy in the order of its kernels.
@@ -29,13 +29,15 @@ class ModelBytes:
 
     torch_total, torch_largest: weights of the reference, all and of the largest module. graphs:
     data of all graphs, that of the vision graph twice for its probes. largest_node: the largest
-    weight of one node. rounding: what choosing the levels of the largest layer takes.
+    weight of one node. activations: of the proof's widest layer. rounding: what choosing the levels
+    of the largest layer takes.
     """
 
     torch_total: int
     torch_largest: int
     graphs: int
     largest_node: int
+    activations: int
     rounding: int = 0
 
 
@@ -65,7 +67,7 @@ def plan_memory(model: ModelBytes, limit: int | None) -> MemoryPlan:
     Raises:
         ConfigError: The limit is below the least that works, which the message says.
     """
-    base = LIBRARY_BYTES + _WORKING_BYTES
+    base = LIBRARY_BYTES + _WORKING_BYTES + model.activations
     largest_torch = int(_TORCH_FACTOR * model.torch_largest)
     rounding = largest_torch + model.rounding if model.rounding else 0
     least = base + max(largest_torch, int(_ORT_FACTOR * model.largest_node), rounding)

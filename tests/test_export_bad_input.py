@@ -195,7 +195,7 @@ def test_a_shard_that_is_lost_while_it_is_read(
     [
         (["--image-size", "100"], "multiple of 28"),
         (["--image-size", "2240"], "Choose a smaller image size"),
-        (["--max-ram", "300M"], "needs at least 1."),
+        (["--max-ram", "300M"], "needs at least 0."),
         (["--revision", "main"], "is read as a folder"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from adcopilot_edge.errors import ConfigError
@@ -13,9 +15,19 @@ pytestmark = pytest.mark.torch
 
 GIB = 1 << 30
 SEVEN_B = ModelBytes(
-    torch_total=34 * GIB, torch_largest=GIB, graphs=7 * GIB, largest_node=GIB * 6 // 10
+    torch_total=34 * GIB,
+    torch_largest=GIB,
+    graphs=7 * GIB,
+    largest_node=GIB * 6 // 10,
+    activations=352 << 20,
 )
-NANO = ModelBytes(torch_total=30 << 20, torch_largest=3 << 20, graphs=6 << 20, largest_node=1 << 20)
+NANO = ModelBytes(
+    torch_total=30 << 20,
+    torch_largest=3 << 20,
+    graphs=6 << 20,
+    largest_node=1 << 20,
+    activations=10 << 20,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +64,16 @@ def test_more_memory_keeps_more() -> None:
     budgets = [plan.torch_budget for plan in plans]
     assert budgets == sorted(set(budgets))
     assert plan_memory(SEVEN_B, 64 * GIB).is_whole
+
+
+def test_larger_images_leave_less_for_weights() -> None:
+    plain = plan_memory(SEVEN_B, 4 * GIB)
+    large = plan_memory(replace(SEVEN_B, activations=GIB), 4 * GIB)
+    assert large.peak <= 4 * GIB
+    assert large.torch_budget < plain.torch_budget
+    assert large.piece_budget is not None
+    assert plain.piece_budget is not None
+    assert large.piece_budget < plain.piece_budget
 
 
 def test_too_little_says_the_least_that_works() -> None:
