@@ -105,7 +105,8 @@ class PiecewiseGraph:
         feeds = {name: values[name] for name in piece.inputs if name not in held}
         with self._session(piece, index, feeds) as session:
             runner: Runner = session.bind(own) if own else session
-            return runner.run(feeds)
+            # Copies: onnxruntime's own array keeps all memory of its session alive.
+            return {name: array.copy() for name, array in runner.run(feeds).items()}
 
     @contextmanager
     def _session(
