@@ -18,6 +18,7 @@ The tree::
     ├── CalibrationError               5
     │   ├── DatasetError
     │   └── TooFewSamplesError
+    ├── GateError                      8
     └── InferenceError                 6
         ├── ProviderUnavailableError
         ├── SessionError
@@ -120,6 +121,12 @@ class DatasetError(CalibrationError):
 
 class TooFewSamplesError(CalibrationError):
     """There are fewer pairs than the step needs."""
+
+
+class GateError(EdgeError):
+    """A quantized bundle loses more of the task than its gates allow."""
+
+    exit_code = 8
 
 
 class InferenceError(EdgeError):
