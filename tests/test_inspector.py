@@ -40,7 +40,7 @@ def examination(text, *, is_anomaly=True, is_complete=True, anomaly_map=None, cl
         answers["classify"] = Answer(classify, (1,), is_complete=True)
     return Examination(
         score=0.9 if is_anomaly else 0.1,
-        is_anomaly=is_anomaly,
+        verdict="anomaly" if is_anomaly else "normal",
         anomaly_map=anomaly_map,
         answers=answers,
     )
@@ -216,7 +216,7 @@ def test_an_answer_that_does_not_parse_keeps_the_verdict(toy_bundle):
     findings = interpret(
         examination("It is [1, 2", is_complete=False), toy_bundle.manifest, height=56, width=84
     )
-    assert findings.is_anomaly
+    assert findings.verdict == "anomaly"
     assert findings.defects == ()
     assert findings.text == {"locate": "It is [1, 2"}
     assert findings.notes == ("answer_truncated:locate", "answer_unparsed:locate")
