@@ -1,7 +1,8 @@
 """How well scores are probabilities, and the one number that makes them better.
 
 A temperature divides the margin of the two answer letters. It changes no order, so no verdict: it
-is for whoever reads the score. Knows nothing of pictures.
+is for whoever reads the score. It can't mend a model that leans to one side, as nothing moves
+across 0.5; the diagram shows it. Knows nothing of pictures.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from adcopilot_edge.calibration.temperature import (
     measure_reliability,
 )
 from adcopilot_edge.errors import CalibrationError, ConfigError
-from adcopilot_edge.runtime.images import open_image
+from adcopilot_edge.runtime.golden import GoldenReference
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.verdict_rule import soften
 from adcopilot_edge.runtime.verdict_state import BadParts, GoodParts, VerdictState
@@ -66,20 +66,26 @@ class VerdictRecipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TemperatureFit:
+    """The temperature, None where none is the best, and the reliability without and with it."""
+
+    temperature: float | None
+    before: Reliability
+    after: Reliability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """The state, and what it was made of: scores of the model, reliability before and after."""
+    """The state, how many pictures were left out as repeated, and the fit to bad parts, if any."""
 
     state: VerdictState
-    parts: Parts
-    good_scores: Scores
-    bad_scores: Scores
-    before: Reliability | None = None
-    after: Reliability | None = None
+    num_repeated: int
+    fit: TemperatureFit | None
 
 
 def calibrate(
     inspector: Inspector,
-    golden: Path,
+    golden: GoldenReference,
     good: Path,
     bad: Path | None,
     recipe: VerdictRecipe,
@@ -90,21 +96,20 @@ def calibrate(
 
     Args:
         inspector: Opened with ``calibrated=False``.
-        golden: Picture of the golden image.
+        golden: The golden image, read by ``inspector``.
         good: Folder of good parts.
         bad: Folder of bad parts, or None.
         recipe: What is asked for.
         on_step: Called while pictures are checked and inspected.
 
     Raises:
-        InputError: The golden image can't be used.
         DatasetError: A folder or pictures of it can't be used.
         TooFewSamplesError: There are too few good parts for the bounds.
         CalibrationError: The scores are of no use.
+        ConfigError: The inspector goes by a verdict state.
         InferenceError: An inspection fails.
     """
-    reference = inspector.golden(open_image(golden))
-    parts = read_parts(reference.image, good, bad, on_step=on_step)
+    parts = read_parts(golden.image, good, bad, on_step=on_step)
     limit_rank(len(parts.good), recipe.max_overkill)  # before an hour of inspections
     if bad is not None and not parts.bad:
         raise CalibrationError(f"{bad} holds nothing but the golden image; bad parts are needed")
@@ -112,42 +117,41 @@ def calibrate(
     def measure(step: str, files: Sequence[Path]) -> Scores:
         scores = np.empty(len(files))
         for index, file in enumerate(files):
-            scores[index] = inspector.inspect(reference, file, tile=recipe.tile).anomaly_score
+            inspection = inspector.inspect(golden, file, tile=recipe.tile)
+            if inspection.calibration is not None:
+                raise ConfigError(
+                    "limits are set on the model's own scores: open the inspector with "
+                    "calibrated=False"
+                )
+            scores[index] = inspection.anomaly_score
             on_step(step, index + 1, len(files))
         return scores
 
     good_scores, bad_scores = measure("good", parts.good), measure("bad", parts.bad)
-    promised = _promise(good_scores, parts, recipe)
-    temperature, before, after = _fit(good_scores, bad_scores)
+    limits = _limit(good_scores, parts, recipe)
+    fit = _fit(good_scores, bad_scores) if bad_scores.size else None
     state = VerdictState(
         created_by=f"adcopilot-edge {adcopilot_edge.__version__}",
         created_at=datetime.now(timezone.utc).replace(microsecond=0),
         bundle=inspector.engine.bundle.id,
-        golden_sha256=reference.image_sha256,
+        golden_sha256=golden.image_sha256,
         provider=inspector.engine.provider,
         tile=recipe.tile,
         confidence=recipe.confidence,
-        good=promised,
-        bad=_count(bad_scores, parts, promised, recipe, before, after),
-        temperature=temperature,
+        good=limits,
+        bad=None if fit is None else _count(bad_scores, parts, limits, recipe, fit),
+        temperature=None if fit is None else fit.temperature,
     )
-    return Calibration(
-        state=state,
-        parts=parts,
-        good_scores=good_scores,
-        bad_scores=bad_scores,
-        before=before,
-        after=after,
-    )
+    return Calibration(state=state, num_repeated=parts.num_repeated, fit=fit)
 
 
-def _promise(scores: Scores, parts: Parts, recipe: VerdictRecipe) -> GoodParts:
+def _limit(scores: Scores, parts: Parts, recipe: VerdictRecipe) -> GoodParts:
     """The limits from good parts, and their bounds."""
     count = len(scores)
     anomaly_above = upper_limit(scores, recipe.max_overkill)
     if anomaly_above >= 1.0:
         raise CalibrationError(
-            f"more than {recipe.max_overkill:g} of the good parts have the highest score there is, "
+            f"at least {recipe.max_overkill:g} of the good parts have the highest score there is, "
             "so no part could ever be an anomaly. Check the golden image and the good parts, or "
             "train the model on this product"
         )
@@ -163,32 +167,25 @@ def _promise(scores: Scores, parts: Parts, recipe: VerdictRecipe) -> GoodParts:
     )
 
 
-def _fit(good: Scores, bad: Scores) -> tuple[float | None, Reliability | None, Reliability | None]:
-    """The temperature, and the reliability without and with it; None without bad parts."""
-    if not bad.size:
-        return None, None, None
+def _fit(good: Scores, bad: Scores) -> TemperatureFit:
+    """The temperature of scores of good and bad parts."""
     scores = np.concatenate([good, bad])
     is_anomaly = np.arange(scores.size) >= good.size
     temperature = fit_temperature(scores, is_anomaly)
-    before = measure_reliability(scores, is_anomaly)
-    if temperature is None:
-        return None, before, before
-    return temperature, before, measure_reliability(soften(scores, temperature), is_anomaly)
+    softer = scores if temperature is None else soften(scores, temperature)
+    return TemperatureFit(
+        temperature=temperature,
+        before=measure_reliability(scores, is_anomaly),
+        after=measure_reliability(softer, is_anomaly),
+    )
 
 
 def _count(
-    scores: Scores,
-    parts: Parts,
-    good: GoodParts,
-    recipe: VerdictRecipe,
-    before: Reliability | None,
-    after: Reliability | None,
-) -> BadParts | None:
-    """What the limits did to bad parts; None where there are none."""
-    if before is None or after is None:
-        return None
-    escapes = int(np.sum(scores <= good.normal_up_to))
-    not_rejected = int(np.sum(scores <= good.anomaly_above))
+    scores: Scores, parts: Parts, limits: GoodParts, recipe: VerdictRecipe, fit: TemperatureFit
+) -> BadParts:
+    """What the limits did to bad parts."""
+    escapes = int(np.sum(scores <= limits.normal_up_to))
+    not_rejected = int(np.sum(scores <= limits.anomaly_above))
     return BadParts(
         num=scores.size,
         sha256=parts.bad_sha256,
@@ -196,6 +193,6 @@ def _count(
         escape_bound=upper_share(escapes, scores.size, recipe.confidence),
         not_rejected=not_rejected,
         not_rejected_bound=upper_share(not_rejected, scores.size, recipe.confidence),
-        ece_before=before.calibration_error,
-        ece_after=after.calibration_error,
+        ece_before=fit.before.calibration_error,
+        ece_after=fit.after.calibration_error,
     )

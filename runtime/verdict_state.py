@@ -6,6 +6,7 @@ Knows nothing of files: :mod:`adcopilot_edge.runtime.verdict_store`.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Literal
@@ -84,7 +85,8 @@ class VerdictState(Record):
     @property
     def id(self) -> str:
         """A hash over all of the state, which its inspections name."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @property
     def rule(self) -> VerdictRule:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -58,6 +59,16 @@ def read_state(path: Path) -> VerdictState:
 _REPAIR = "Calibrate again, or bring the one before back with: adcopilot-edge calibrate --roll-back"
 
 
+def check_writable(path: Path) -> None:
+    """Raise StateError unless a state can be written to ``path``; nothing there changes."""
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as err:
+        raise _not_written(path, err) from err
+
+
 def write_state(path: Path, state: VerdictState) -> None:
     """Write a state to ``path``; one that was there is kept, unless it is damaged.
 
@@ -73,11 +84,12 @@ def write_state(path: Path, state: VerdictState) -> None:
         raise _not_written(path, err) from err
 
 
-def roll_back(path: Path) -> VerdictState:
+def roll_back(path: Path, *, bundle: str, golden_sha256: str) -> VerdictState:
     """Put the state before in the place of the one at ``path``, which is gone; return it.
 
     Raises:
-        StateError: There is none, or it is damaged, or the file can't be written.
+        StateError: There is none, or it is damaged, or not of this bundle and golden image, or the
+            file can't be written.
     """
     previous = previous_path(path)
     if not previous.exists():
@@ -86,6 +98,9 @@ def roll_back(path: Path) -> VerdictState:
             "remove that file"
         )
     state = read_state(previous)
+    state.check_fits(
+        bundle=bundle, golden_sha256=golden_sha256, provider=state.provider, tile=state.tile
+    )
     try:
         _write(path, previous.read_bytes())
         previous.unlink()
@@ -119,7 +134,7 @@ class VerdictStates:
     @property
     def is_empty(self) -> bool:
         """Whether no inspection has a state."""
-        return self._for_all is None and not (self._bundle.path / FOLDER).is_dir()
+        return self._for_all is None and not any((self._bundle.path / FOLDER).glob("*.json"))
 
     def find(self, golden_sha256: str, *, tile: bool) -> VerdictState | None:
         """The state of inspections with a golden image; None where there is none beside the bundle.

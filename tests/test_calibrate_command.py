@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from adcopilot_edge.bundle import open_bundle
+from adcopilot_edge.calibration.verdicts import VerdictRecipe, calibrate
 from adcopilot_edge.cli import main
-from adcopilot_edge.errors import StateError
+from adcopilot_edge.errors import ConfigError, StateError
 from adcopilot_edge.runtime.golden import pixel_hash
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.verdict_store import read_state, state_path
@@ -218,6 +219,39 @@ def test_in_tiles(call, words, line, damaged_bundle, rng):
     assert found["verdict"] == "normal"
 
 
+def test_scores_that_are_calibrated_already_set_no_limits(call, words, line, damaged_bundle):
+    assert call(*words)[0] == 0
+    inspector = Inspector.open(damaged_bundle, num_threads=1)
+    golden = inspector.golden(line / "golden.png")
+    recipe = VerdictRecipe(max_overkill=0.05)
+    with pytest.raises(ConfigError, match="open the inspector with calibrated=False"):
+        calibrate(inspector, golden, line / "good", None, recipe, on_step=lambda *_: None)
+
+
+def test_without_room_for_doubt(call, words):
+    record = json.loads(call(*words, "--max-review", "0.05", "--json")[1])
+    assert record["good"]["normal_up_to"] == record["good"]["anomaly_above"]
+
+
+def test_a_place_that_can_not_be_written_is_told_at_once(call, words, tmp_path):
+    (tmp_path / "file").write_text("")
+    failing = [*words, "--state", tmp_path / "file" / "state.json"]
+    assert_fails(call, failing, code=5, kind="StateError", message="can't write the verdict state")
+    assert "good 1/19" not in call(*failing)[2]
+
+
+def test_a_diagram_that_can_not_be_drawn_costs_no_state(call, words, line, damaged_bundle):
+    failing = [*words, "--bad", line / "bad", "--diagram", line / "diagram.txt"]
+    assert_fails(call, failing, code=2, kind="ConfigError", message="the image format")
+    assert len(list((damaged_bundle / "verdicts").iterdir())) == 1
+
+
+def test_good_parts_that_all_look_like_the_worst(call, words, monkeypatch):
+    monkeypatch.setattr("adcopilot_edge.runtime.engine.Engine.score", lambda *_: 1.0)
+    message = "so no part could ever be an anomaly"
+    assert_fails(call, words, code=5, kind="CalibrationError", message=message)
+
+
 def test_copies_are_no_further_parts(call, words, line):
     shutil.copy(line / "good" / "00.png", line / "good" / "copy.png")
     shutil.copy(line / "golden.png", line / "good" / "golden.png")
@@ -265,6 +299,7 @@ def test_folders_without_pictures(call, words, line, tmp_path):
         (["--confidence", "95"], "confidence must be between 0 and 1"),
         (["--max-review", "0.01"], "max_review, 0.01, is below max_overkill, 0.05"),
         (["--diagram", "x.png"], "--diagram needs bad parts"),
+        (["--state", "golden.png"], "a verdict state is a .json file"),
     ],
 )
 def test_settings_out_of_range(call, words, options, message):

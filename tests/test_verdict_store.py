@@ -14,6 +14,7 @@ from adcopilot_edge.runtime.verdict_rule import VerdictRule
 from adcopilot_edge.runtime.verdict_state import GoodParts, VerdictState
 from adcopilot_edge.runtime.verdict_store import (
     VerdictStates,
+    check_writable,
     previous_path,
     read_state,
     roll_back,
@@ -93,10 +94,10 @@ def test_the_state_before_comes_back_once(path):
     first, second, third = (make_state(temperature=value) for value in (1.0, 2.0, 3.0))
     for state in (first, second, third):
         write_state(path, state)
-    assert roll_back(path) == second
+    assert roll_back(path, bundle="b" * 16, golden_sha256=GOLDEN) == second
     assert read_state(path) == second
     with pytest.raises(StateError, match=r"no state before .* remove that file"):
-        roll_back(path)
+        roll_back(path, bundle="b" * 16, golden_sha256=GOLDEN)
     assert read_state(path) == second
 
 
@@ -108,7 +109,7 @@ def test_a_damaged_state_is_replaced_but_never_kept(path):
     write_state(path, make_state(temperature=4.0))
     assert read_state(previous_path(path)) == first
     path.write_text("")
-    assert roll_back(path) == first
+    assert roll_back(path, bundle="b" * 16, golden_sha256=GOLDEN) == first
 
 
 def test_a_damaged_state_before_changes_nothing(path):
@@ -116,7 +117,7 @@ def test_a_damaged_state_before_changes_nothing(path):
         write_state(path, make_state(temperature=temperature))
     previous_path(path).write_text("[]")
     with pytest.raises(StateError, match="previous is no verdict state"):
-        roll_back(path)
+        roll_back(path, bundle="b" * 16, golden_sha256=GOLDEN)
     assert read_state(path).temperature == 2.0
 
 
@@ -155,6 +156,24 @@ def test_a_folder_that_can_not_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match=r"can't write .* name another file with --state"):
         write_state(tmp_path / "file" / "state.json", make_state())
+
+
+def test_a_folder_is_tried_before_the_work(tmp_path):
+    path = tmp_path / "not" / "yet" / "state.json"
+    check_writable(path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateError, match=r"can't write .*Not a directory"):
+        check_writable(tmp_path / "file" / "state.json")
+
+
+def test_a_state_before_of_something_else_stays_where_it_is(path):
+    for temperature in (1.0, 2.0):
+        write_state(path, make_state(temperature=temperature))
+    with pytest.raises(StateError, match="was measured with the bundle bbbb"):
+        roll_back(path, bundle="c" * 16, golden_sha256=GOLDEN)
+    assert read_state(path).temperature == 2.0
+    assert previous_path(path).exists()
 
 
 def test_a_crash_leaves_the_state_as_it_was(path, monkeypatch):

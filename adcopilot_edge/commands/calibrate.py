@@ -32,7 +32,7 @@ def calibrate(
         float | None,
         typer.Option(
             help="Largest share of good parts that may be uncertain or anomalies; by default 0.05, "
-            "or --max-overkill if that is more."
+            "or --max-overkill if that is more. If both are equal, nothing is uncertain."
         ),
     ] = None,
     confidence: Annotated[float, typer.Option(help="Of the bounds that state one.")] = 0.95,
@@ -40,7 +40,8 @@ def calibrate(
         bool, typer.Option("--tile", help="Inspect in tiles, as inspect --tile will.")
     ] = False,
     state: Annotated[
-        Path | None, typer.Option(help="Store here, for inspect --state; not beside the bundle.")
+        Path | None,
+        typer.Option(help="Store in this .json, for inspect --state; not beside the bundle."),
     ] = None,
     diagram: Annotated[
         Path | None,
@@ -67,6 +68,8 @@ def calibrate(
     Examples: adcopilot-edge calibrate bundle --golden golden.png --good parts/good --bad parts/bad;
     adcopilot-edge calibrate bundle --golden golden.png --roll-back
     """
+    if state is not None and state.suffix.lower() != ".json":
+        raise ConfigError(f"a verdict state is a .json file, and --state names {state}")
     if roll_back:
         if good is not None or bad is not None or dry_run or diagram is not None:
             raise ConfigError("--roll-back goes with --golden and --state alone")
@@ -79,8 +82,9 @@ def calibrate(
         raise ConfigError("--diagram needs bad parts too: name their folder with --bad")
     from adcopilot_edge.calibration.verdicts import MAX_REVIEW, VerdictRecipe
     from adcopilot_edge.calibration.verdicts import calibrate as calibrate_verdicts
+    from adcopilot_edge.runtime.images import open_image
     from adcopilot_edge.runtime.inspector import Inspector
-    from adcopilot_edge.runtime.verdict_store import state_path, write_state
+    from adcopilot_edge.runtime.verdict_store import check_writable, state_path, write_state
 
     recipe = VerdictRecipe(
         max_overkill=max_overkill,
@@ -89,23 +93,26 @@ def calibrate(
         tile=tile,
     )
     inspector = Inspector.open(bundle, provider=provider, num_threads=threads, calibrated=False)
+    reference = inspector.golden(open_image(golden))
+    path = state or state_path(inspector.engine.bundle, reference.image_sha256)
+    if not dry_run:
+        check_writable(path)  # before an hour of inspections
     with StepProgress() as progress:
-        done = calibrate_verdicts(inspector, golden, good, bad, recipe, on_step=progress)
-    path = state or state_path(inspector.engine.bundle, done.state.golden_sha256)
-    if diagram is not None:
-        _draw(done, diagram)
+        done = calibrate_verdicts(inspector, reference, good, bad, recipe, on_step=progress)
     if not dry_run:
         write_state(path, done.state)
         print(f"wrote {path}", file=sys.stderr)
+    if diagram is not None:
+        _draw(done, diagram)
     record: dict[str, Any] = {
         **done.state.to_json(),
-        "repeated_pictures": done.parts.num_repeated,
+        "repeated_pictures": done.num_repeated,
         "stored": None if dry_run else str(path),
     }
     if as_json:
         print_json(record)
     else:
-        _print_state(done.state, num_repeated=done.parts.num_repeated)
+        _print_state(done.state, num_repeated=done.num_repeated)
 
 
 def _roll_back(bundle: Path, golden: Path, state: Path | None, *, as_json: bool) -> None:
@@ -115,8 +122,9 @@ def _roll_back(bundle: Path, golden: Path, state: Path | None, *, as_json: bool)
     from adcopilot_edge.runtime.verdict_store import roll_back, state_path
 
     opened = open_bundle(bundle, verify=False)
-    path = state or state_path(opened, pixel_hash(open_image(golden)))
-    back = roll_back(path)
+    pixels = pixel_hash(open_image(golden))
+    path = state or state_path(opened, pixels)
+    back = roll_back(path, bundle=opened.id, golden_sha256=pixels)
     print(f"wrote {path}", file=sys.stderr)
     if as_json:
         print_json({**back.to_json(), "stored": str(path)})
@@ -125,17 +133,18 @@ def _roll_back(bundle: Path, golden: Path, state: Path | None, *, as_json: bool)
 
 
 def _draw(calibration: Calibration, path: Path) -> None:
-    """Draw the reliability diagram of good and bad parts."""
+    """Draw the reliability diagram of a calibration with bad parts."""
     from adcopilot_edge.calibration.reliability import draw_reliability
     from adcopilot_edge.runtime.overlay import save_image
 
-    assert calibration.before is not None
-    assert calibration.after is not None
-    state = calibration.state
-    title = f"Bundle {state.bundle}, golden image {state.golden_sha256[:16]}"
-    if state.bad is not None:
-        title += f": {state.good.num} good and {state.bad.num} bad parts"
-    save_image(draw_reliability(calibration.before, calibration.after, title), path)
+    state, fit = calibration.state, calibration.fit
+    assert state.bad is not None
+    assert fit is not None
+    title = (
+        f"Bundle {state.bundle}, golden image {state.golden_sha256[:16]}: "
+        f"{state.good.num} good and {state.bad.num} bad parts"
+    )
+    save_image(draw_reliability(fit.before, fit.after, title), path)
     print(f"wrote {path}", file=sys.stderr)
 
 

@@ -42,7 +42,8 @@ def inspect(
     ] = False,
     as_json: Json = False,
     fail_on_anomaly: Annotated[
-        bool, typer.Option("--fail-on-anomaly", help="Exit with code 10 on an anomaly.")
+        bool,
+        typer.Option("--fail-on-anomaly", help="Exit with 10 on an anomaly; uncertain is none."),
     ] = False,
     provider: Provider = "cpu",
     threads: Threads = None,
