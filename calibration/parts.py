@@ -12,7 +12,10 @@ from adcopilot_edge.runtime.golden import pixel_hash
 from adcopilot_edge.runtime.images import check_same_aspect, open_image
 from adcopilot_edge.types import ImageArray, OnStep
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+_SUFFIXES = {
+    *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm"),
+    *(".png", ".ppm", ".tif", ".tiff", ".webp"),
+}
 _MAX_FINDINGS = 20  # lines of a message
 
 
@@ -43,7 +46,8 @@ def read_parts(golden: ImageArray, good: Path, bad: Path | None, *, on_step: OnS
 
     Raises:
         DatasetError: A folder is missing or has no picture; or a picture can't be read, shows
-            another view, or is in both folders, with every such file.
+            another view, has another size than the first part, or is in both folders, with every
+            such file.
     """
     files = {"good": _list(good), "bad": [] if bad is None else _list(bad)}
     total = sum(map(len, files.values()))
@@ -70,6 +74,7 @@ class _Review:
 
     golden: ImageArray
     left_out: set[str]
+    size: str | None = None
     kept: dict[str, dict[str, Path]] = field(default_factory=lambda: {"good": {}, "bad": {}})
     findings: list[str] = field(default_factory=list)
 
@@ -81,9 +86,15 @@ class _Review:
         except InputError as err:
             self.findings.append(f"{path}: {err}")
             return
+        size = f"{picture.shape[1]}x{picture.shape[0]}"
+        self.size = self.size or size
         pixels = pixel_hash(picture)
         twin = self.kept["good"].get(pixels)
-        if kind == "bad" and twin is not None:
+        if size != self.size:
+            self.findings.append(
+                f"{path} has {size} pixels, the first part {self.size}; one camera has one size"
+            )
+        elif kind == "bad" and twin is not None:
             self.findings.append(f"{path}: the same picture is among the good parts, as {twin}")
         elif pixels not in self.left_out:
             self.kept[kind].setdefault(pixels, path)

@@ -67,7 +67,8 @@ class Inspector:
             num_threads: Threads of one operator; None leaves the choice to onnxruntime.
             verify: Hash every file first.
             state: A file of ``adcopilot-edge calibrate --state``, for all inspections; None takes
-                what lies beside the bundle for a golden image, if anything does.
+                what lies beside the bundle for a golden image, if anything does. A file is read
+                once; open the inspector again after a calibration.
             calibrated: False leaves all of that alone: the bundle's own threshold and scores.
 
         Raises:

@@ -265,14 +265,16 @@ def test_copies_are_no_further_parts(call, words, line):
 def test_every_unusable_picture_is_told(call, words, line, image_pair):
     (line / "good" / "00.png").write_bytes(b"no picture")
     (line / "bad" / "0.png").write_bytes(b"")
+    save(image_pair[1][::2, ::2], line / "bad" / "3.png")
     save(image_pair[1].transpose(1, 0, 2), line / "bad" / "1.png")
     shutil.copy(line / "good" / "01.png", line / "bad" / "2.png")
     failing = [*words, "--bad", line / "bad"]
     for message in (
-        "4 pictures can't be used",
+        "5 pictures can't be used",
         "00.png is no image of a known format",
         "0.png is empty",
         "the test image 56x84",
+        "3.png has 42x28 pixels, the first part 84x56",
         "2.png: the same picture is among the good parts",
     ):
         assert_fails(call, failing, code=5, kind="DatasetError", message=message)
