@@ -15,6 +15,7 @@ import typer
 
 import adcopilot_edge
 from adcopilot_edge.commands.build import build
+from adcopilot_edge.commands.calibrate import calibrate
 from adcopilot_edge.commands.demo import demo
 from adcopilot_edge.commands.doctor import doctor
 from adcopilot_edge.commands.evaluate import evaluate
@@ -25,7 +26,7 @@ from adcopilot_edge.commands.train import train
 from adcopilot_edge.commands.verify import verify
 from adcopilot_edge.errors import EdgeError
 
-COMMANDS = (demo, inspect, export, build, verify, train, evaluate, gate, doctor)
+COMMANDS = (demo, inspect, export, build, verify, calibrate, gate, train, evaluate, doctor)
 
 
 def new_app(name: str) -> typer.Typer:

@@ -17,7 +17,8 @@ The tree::
     │   └── BuildError
     ├── CalibrationError               5
     │   ├── DatasetError
-    │   └── TooFewSamplesError
+    │   ├── TooFewSamplesError
+    │   └── StateError
     ├── GateError                      8
     └── InferenceError                 6
         ├── ProviderUnavailableError
@@ -120,7 +121,11 @@ class DatasetError(CalibrationError):
 
 
 class TooFewSamplesError(CalibrationError):
-    """There are fewer pairs than the step needs."""
+    """There are fewer pairs or parts than the step needs."""
+
+
+class StateError(CalibrationError):
+    """A stored verdict state is damaged, or of another bundle, golden or way to inspect."""
 
 
 class GateError(EdgeError):

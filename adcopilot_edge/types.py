@@ -103,10 +103,13 @@ class LabelledPair:
 class Inspection:
     """The result of one inspection.
 
-    anomaly_score: 0..1, the softmax over the logits of the two answer letters. text: the model's
-    words for each task that was asked. anomaly_map: (rows, columns) float32 in 0..1 over the test
-    image, one value a patch, or None where the bundle has no map. notes: facts a caller must not
-    miss, such as ``answer_unparsed:locate`` or ``resized:4000x3000->224x224``.
+    anomaly_score: 0..1, the softmax over the logits of the two answer letters, at the temperature
+    of the verdict state in use. calibration: the id of that state, or None where the verdict is by
+    the bundle's own threshold. text: the model's words for each task that was asked. anomaly_map:
+    (rows, columns) float32 in 0..1 over the test image, one value a patch, or None where the
+    bundle has no map. notes: facts a caller must not miss, such as ``answer_unparsed:locate``,
+    ``resized:4000x3000->224x224`` or ``golden_uncalibrated`` (other golden images of the bundle
+    have a verdict state, this one has none).
     """
 
     verdict: Verdict
@@ -118,6 +121,7 @@ class Inspection:
     bundle: str
     provider: str
     precision: str
+    calibration: str | None = None
     notes: tuple[str, ...] = ()
     anomaly_map: FloatArray | None = field(default=None, repr=False, compare=False)
 
@@ -133,5 +137,6 @@ class Inspection:
             "bundle": self.bundle,
             "provider": self.provider,
             "precision": self.precision,
+            "calibration": self.calibration,
             "notes": list(self.notes),
         }

@@ -1,1 +1,1 @@
-"""Workshop: ranges, gates and thresholds, measured on pairs. Never imported on a device."""
+"""Ranges, gates and thresholds, measured on pairs. A device imports what ``calibrate`` needs."""

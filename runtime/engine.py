@@ -14,7 +14,7 @@ from adcopilot_edge.runtime.dialogue import Dialogue
 from adcopilot_edge.runtime.embedding import EmbeddingTable
 from adcopilot_edge.runtime.engines.api import BACKENDS
 from adcopilot_edge.runtime.engines.open import engine_opener
-from adcopilot_edge.runtime.golden import GoldenReference
+from adcopilot_edge.runtime.golden import GoldenReference, pixel_hash
 from adcopilot_edge.runtime.preprocess import Preprocessor
 from adcopilot_edge.runtime.session import (
     PROVIDER_CLASSES,
@@ -57,6 +57,7 @@ class Engine:
         return GoldenReference(
             bundle=self.bundle.id,
             image=image,
+            image_sha256=pixel_hash(image),
             features=features,
             prefix=self.dialogue.read_golden(encoded.tokens, itself.tokens),
         )

@@ -14,7 +14,8 @@ from adcopilot_edge.runtime.dialogue import Answer
 from adcopilot_edge.runtime.engine import Engine
 from adcopilot_edge.runtime.golden import GoldenReference
 from adcopilot_edge.runtime.timing import StageClock
-from adcopilot_edge.types import FloatArray, ImageArray
+from adcopilot_edge.runtime.verdict_rule import VerdictRule
+from adcopilot_edge.types import FloatArray, ImageArray, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +46,12 @@ class Request:
 class Examination:
     """What the model said about one pair.
 
-    score: 0..1, the softmax over the two answer letters. anomaly_map: (rows, columns) float32 in
-    0..1, or None where the bundle has no map. answers: by name of the question.
+    score: 0..1, the softmax over the two answer letters, not calibrated. anomaly_map: (rows,
+    columns) float32 in 0..1, or None where the bundle has no map. answers: by name of the question.
     """
 
     score: float
-    is_anomaly: bool
+    verdict: Verdict
     anomaly_map: FloatArray | None
     answers: dict[str, Answer]
 
@@ -61,8 +62,9 @@ def examine(
     test: ImageArray,
     request: Request,
     *,
+    rule: VerdictRule,
     clock: StageClock,
-    only_anomalies: bool = False,
+    only_suspects: bool = False,
 ) -> Examination:
     """Examine a test image against a golden.
 
@@ -71,8 +73,9 @@ def examine(
         golden: What the same engine made of the golden image.
         test: (image_height, image_width, 3) uint8 RGB, the bundle's size.
         request: The questions.
+        rule: What the verdict goes by.
         clock: Gets the times.
-        only_anomalies: Ask the questions only if the verdict is an anomaly.
+        only_suspects: Ask the questions only if the verdict is not normal.
 
     Raises:
         InputError: A question is too long for the bundle.
@@ -87,12 +90,12 @@ def examine(
     with clock.stage("prefill"):
         engine.dialogue.show(golden.prefix, encoded.tokens, comparison.tokens)
         score = engine.score(engine.verdict_logits())
-    is_anomaly = score >= engine.bundle.manifest.decision.threshold
-    questions = request.questions if is_anomaly or not only_anomalies else {}
+    verdict = rule.decide(score)
+    questions = {} if only_suspects and verdict == "normal" else request.questions
     answers = {
         name: engine.dialogue.answer(text, max_new_tokens=request.max_new_tokens, clock=clock)
         for name, text in questions.items()
     }
     logits = comparison.anomaly_logits
     anomaly_map = None if logits is None else map_probabilities(logits)
-    return Examination(score=score, is_anomaly=is_anomaly, anomaly_map=anomaly_map, answers=answers)
+    return Examination(score=score, verdict=verdict, anomaly_map=anomaly_map, answers=answers)

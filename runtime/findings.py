@@ -9,19 +9,20 @@ from adcopilot_edge.manifest import Manifest
 from adcopilot_edge.runtime.anomaly_map import map_boxes
 from adcopilot_edge.runtime.answer import UNNAMED, parse_boxes, parse_types
 from adcopilot_edge.runtime.examine import Examination
-from adcopilot_edge.types import BBox, Defect, FloatArray
+from adcopilot_edge.types import BBox, Defect, FloatArray, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """What was found in one picture, or in one tile of it.
 
-    score: 0..1. defects: in pixels of the picture. text: the model's words by question. notes: as
-    in ``Inspection``. anomaly_map: (rows, columns) float32 in 0..1 over the picture, or None.
+    score: 0..1, not calibrated. defects: in pixels of the picture. text: the model's words by
+    question. notes: as in ``Inspection``. anomaly_map: (rows, columns) float32 in 0..1 over the
+    picture, or None.
     """
 
     score: float
-    is_anomaly: bool
+    verdict: Verdict
     defects: tuple[Defect, ...]
     text: dict[str, str]
     notes: tuple[str, ...]
@@ -36,7 +37,7 @@ def interpret(examination: Examination, manifest: Manifest, *, height: int, widt
     """Turn what the model said into findings.
 
     Boxes in the text count when ``locate`` was asked, regions of the map always; both only if the
-    verdict is an anomaly.
+    verdict is not normal.
 
     Args:
         examination: The model's output for the picture at the bundle's size.
@@ -59,14 +60,14 @@ def interpret(examination: Examination, manifest: Manifest, *, height: int, widt
     if "locate" in examination.answers:
         from_text, text_notes = _text_defects(examination, manifest)
         notes += text_notes
-    if not examination.is_anomaly:
+    if examination.verdict == "normal":
         if from_map:
             notes.append("map_disagrees")
         from_map, from_text = [], []
     scale = (width / manifest.model.image_width, height / manifest.model.image_height)
     return Findings(
         score=examination.score,
-        is_anomaly=examination.is_anomaly,
+        verdict=examination.verdict,
         defects=tuple(_scaled(defect, *scale) for defect in from_text + from_map),
         text={name: answer.text for name, answer in examination.answers.items()},
         notes=tuple(notes),

@@ -17,13 +17,14 @@ from adcopilot_edge.types import FloatArray, ImageArray
 class GoldenReference:
     """A golden image that a bundle has read; good for any number of inspections.
 
-    image: (H, W, 3) uint8 RGB as it was given. features: (N, C) float32 before the merger.
-    prefix: the decoder's state at the reuse boundary. Nothing of it depends on a test image or a
-    question.
+    image: (H, W, 3) uint8 RGB as it was given. image_sha256: its ``pixel_hash``. features: (N, C)
+    float32 before the merger. prefix: the decoder's state at the reuse boundary. Nothing of it
+    depends on a test image or a question.
     """
 
     bundle: str
     image: ImageArray = field(repr=False)
+    image_sha256: str
     features: FloatArray = field(repr=False)
     prefix: GoldenPrefix = field(repr=False)
 
@@ -33,9 +34,9 @@ class GoldenReference:
         return self.image.nbytes + self.features.nbytes + self.prefix.state.num_bytes
 
 
-def golden_key(image: ImageArray, bundle_id: str) -> str:
-    """The identity of a golden image to a bundle: SHA-256 over the decoded pixels and the id."""
-    digest = hashlib.sha256(f"{bundle_id} {image.shape} ".encode())
+def pixel_hash(image: ImageArray) -> str:
+    """The identity of a picture, whatever file it came from: SHA-256 over shape and pixels."""
+    digest = hashlib.sha256(f"{image.shape} ".encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
 
@@ -68,7 +69,7 @@ class GoldenStore:
             make: Computes the reference; ``num_made`` counts the calls.
             cache: Look for a kept one first, and keep a new one.
         """
-        key = golden_key(image, bundle_id)
+        key = f"{bundle_id} {pixel_hash(image)}"
         if cache and key in self._references:
             self._references.move_to_end(key)
             return self._references[key]

@@ -16,10 +16,13 @@ from adcopilot_edge.errors import ConfigError, InputError
 from adcopilot_edge.runtime.engine import Engine, open_engine
 from adcopilot_edge.runtime.examine import Request, examine
 from adcopilot_edge.runtime.findings import Findings, interpret
-from adcopilot_edge.runtime.golden import GoldenReference, GoldenStore
+from adcopilot_edge.runtime.golden import GoldenReference, GoldenStore, pixel_hash
 from adcopilot_edge.runtime.images import ImageSource, check_same_aspect, open_image
 from adcopilot_edge.runtime.tiled import TiledInspection
 from adcopilot_edge.runtime.timing import StageClock
+from adcopilot_edge.runtime.verdict_rule import VerdictRule
+from adcopilot_edge.runtime.verdict_state import VerdictState
+from adcopilot_edge.runtime.verdict_store import VerdictStates
 from adcopilot_edge.types import TASKS, ImageArray, Inspection, Task
 
 TaskChoice = Task | Literal["all"] | Sequence[Task]
@@ -37,8 +40,9 @@ class Inspector:
     May be shared by threads; they take turns.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, states: VerdictStates | None = None) -> None:
         self.engine = engine
+        self._states = states
         self._goldens = GoldenStore()
         self._lock = threading.Lock()
 
@@ -50,6 +54,8 @@ class Inspector:
         provider: str = "cpu",
         num_threads: int | None = None,
         verify: bool = True,
+        state: str | os.PathLike[str] | None = None,
+        calibrated: bool = True,
     ) -> Inspector:
         """Open a bundle.
 
@@ -60,6 +66,10 @@ class Inspector:
                 fallback.
             num_threads: Threads of one operator; None leaves the choice to onnxruntime.
             verify: Hash every file first.
+            state: A file of ``adcopilot-edge calibrate --state``, for all inspections; None takes
+                what lies beside the bundle for a golden image, if anything does. A file is read
+                once; open the inspector again after a calibration.
+            calibrated: False leaves all of that alone: the bundle's own threshold and scores.
 
         Raises:
             BundleError: The bundle is missing, damaged, or of another format.
@@ -67,9 +77,15 @@ class Inspector:
             SessionError: A graph can't be used.
             EngineError: There is no engine for this machine, or it can't be used.
             MissingExtraError: A package of the provider is not installed.
+            StateError: ``state`` is missing or damaged.
+            ConfigError: ``state`` is given and ``calibrated`` is false.
         """
+        if state is not None and not calibrated:
+            raise ConfigError("a verdict state can't be used in an uncalibrated inspection")
         bundle = open_bundle(embedded_bundle() if path is None else path, verify=verify)
-        return cls(open_engine(bundle, provider=provider, num_threads=num_threads))
+        states = VerdictStates(bundle, provider, state) if calibrated else None
+        engine = open_engine(bundle, provider=provider, num_threads=num_threads)
+        return cls(engine, states)
 
     def golden(self, image: ImageSource, *, cache: bool = True) -> GoldenReference:
         """Read a golden image: all that its inspections share.
@@ -114,6 +130,7 @@ class Inspector:
             InputError: An image can't be used, the proportions differ, or the question is too
                 long or holds reserved tokens.
             SessionError: A graph fails.
+            StateError: The golden's verdict state can't be used for this inspection.
         """
         request = self._request(task, ask, max_new_tokens)
         with self._lock:
@@ -122,11 +139,13 @@ class Inspector:
                 picture = open_image(test)
             golden_picture = self._golden_picture(golden, clock)
             check_same_aspect(golden_picture.shape, picture.shape)
+            state, rule, notes = self._find_rule(golden, golden_picture, tile=tile)
             if tile:
                 tiled = TiledInspection(
                     engine=self.engine,
                     read_golden=self._read_golden,
                     request=request,
+                    rule=rule,
                     clock=clock,
                 )
                 findings = tiled.run(golden_picture, picture)
@@ -134,9 +153,20 @@ class Inspector:
                 if not isinstance(golden, GoldenReference):
                     with clock.stage("golden"):
                         golden = self._read_golden(golden_picture)
-                findings = self._inspect_whole(golden, picture, request, clock)
-            return self._to_inspection(
-                findings, clock, golden_cached=self._goldens.num_made == num_made
+                findings = self._inspect_whole(golden, picture, request, rule, clock)
+            return Inspection(
+                verdict=findings.verdict,
+                anomaly_score=rule.calibrate(findings.score),
+                defects=findings.defects,
+                text=findings.text,
+                timings_ms=clock.timings_ms(),
+                golden_cached=self._goldens.num_made == num_made,
+                bundle=self.engine.bundle.id,
+                provider=self.engine.provider,
+                precision=self.engine.bundle.manifest.precision,
+                calibration=None if state is None else state.id,
+                notes=(*findings.notes, *notes),
+                anomaly_map=findings.anomaly_map,
             )
 
     def _request(self, task: TaskChoice, ask: str | None, max_new_tokens: int) -> Request:
@@ -172,19 +202,37 @@ class Inspector:
             )
         return golden.image
 
+    def _find_rule(
+        self, golden: GoldenReference | ImageSource, picture: ImageArray, *, tile: bool
+    ) -> tuple[VerdictState | None, VerdictRule, tuple[str, ...]]:
+        """The verdict state of a golden image, what verdicts go by, and what to note."""
+        bundles_own = VerdictRule.from_threshold(self.engine.bundle.manifest.decision.threshold)
+        if self._states is None or self._states.is_empty:
+            return None, bundles_own, ()
+        pixels = golden.image_sha256 if isinstance(golden, GoldenReference) else pixel_hash(picture)
+        state = self._states.find(pixels, tile=tile)
+        if state is None:
+            return None, bundles_own, ("golden_uncalibrated",)
+        return state, state.rule, ()
+
     def _read_golden(self, image: ImageArray, *, cache: bool = True) -> GoldenReference:
         return self._goldens.get_or_make(
             image, self.engine.bundle.id, self.engine.read_golden, cache=cache
         )
 
     def _inspect_whole(
-        self, golden: GoldenReference, picture: ImageArray, request: Request, clock: StageClock
+        self,
+        golden: GoldenReference,
+        picture: ImageArray,
+        request: Request,
+        rule: VerdictRule,
+        clock: StageClock,
     ) -> Findings:
         """The findings in a picture that is scaled to the bundle's size."""
         engine = self.engine
         with clock.stage("preprocess"):
             pixels = engine.preprocessor.resize(picture)
-        examination = examine(engine, golden, pixels, request, clock=clock)
+        examination = examine(engine, golden, pixels, request, rule=rule, clock=clock)
         height, width = picture.shape[:2]
         findings = interpret(examination, engine.bundle.manifest, height=height, width=width)
         if pixels.shape == picture.shape:
@@ -192,24 +240,6 @@ class Inspector:
         model = engine.bundle.manifest.model
         note = f"resized:{width}x{height}->{model.image_width}x{model.image_height}"
         return findings.with_note(note)
-
-    def _to_inspection(
-        self, findings: Findings, clock: StageClock, *, golden_cached: bool
-    ) -> Inspection:
-        bundle = self.engine.bundle
-        return Inspection(
-            verdict="anomaly" if findings.is_anomaly else "normal",
-            anomaly_score=findings.score,
-            defects=findings.defects,
-            text=findings.text,
-            timings_ms=clock.timings_ms(),
-            golden_cached=golden_cached,
-            bundle=bundle.id,
-            provider=self.engine.provider,
-            precision=bundle.manifest.precision,
-            notes=findings.notes,
-            anomaly_map=findings.anomaly_map,
-        )
 
 
 def embedded_bundle() -> Path:

@@ -15,6 +15,7 @@ from adcopilot_edge.runtime.findings import Findings, interpret
 from adcopilot_edge.runtime.golden import GoldenReference
 from adcopilot_edge.runtime.tiling import Tile, merge_boxes, plan_tiles, stitch_maps
 from adcopilot_edge.runtime.timing import StageClock
+from adcopilot_edge.runtime.verdict_rule import VerdictRule
 from adcopilot_edge.types import Defect, ImageArray
 
 # Each anomalous tile has boxes and types of its own; other words come from the worst tile.
@@ -26,13 +27,14 @@ class TiledInspection:
     """Inspects every tile of a test image against the same tile of the golden image.
 
     engine: its image size is the size of a tile. read_golden: gives the reference of a golden
-    tile, kept or new. request: the questions, asked where the verdict is an anomaly. clock: gets
-    the times, summed over the tiles.
+    tile, kept or new. request: the questions, asked where the verdict is not normal. rule:
+    what the verdicts go by. clock: gets the times, summed over the tiles.
     """
 
     engine: Engine
     read_golden: Callable[[ImageArray], GoldenReference]
     request: Request
+    rule: VerdictRule
     clock: StageClock
 
     def run(self, golden: ImageArray, test: ImageArray) -> Findings:
@@ -40,8 +42,8 @@ class TiledInspection:
 
         Returns:
             The highest score of all tiles and the joined boxes. Beside the notes of the tiles:
-            ``tiles:NUMBER``, ``tiles_anomalous:NUMBER``, and where there are words
-            ``text_from_tile:X,Y``, the corner of the tile they are about.
+            ``tiles:NUMBER``, ``tiles_anomalous:NUMBER`` (those that are not normal), and where
+            there are words ``text_from_tile:X,Y``, the corner of the tile they are about.
 
         Raises:
             InferenceError: A tile can't be inspected.
@@ -58,7 +60,7 @@ class TiledInspection:
         found.sort(key=lambda item: item[1].score, reverse=True)
         tile, worst = found[0]
         others = self.request.without(*_ASKED_IN_EACH)
-        if worst.is_anomaly and others.questions:
+        if worst.verdict != "normal" and others.questions:
             more = self._inspect(tile, golden, test, others)
             worst = replace(
                 worst, text={**worst.text, **more.text}, notes=(*worst.notes, *more.notes)
@@ -75,7 +77,13 @@ class TiledInspection:
         with self.clock.stage("preprocess"):
             pixels = self.engine.preprocessor.resize(np.ascontiguousarray(tile.crop(test)))
         examination = examine(
-            self.engine, reference, pixels, request, clock=self.clock, only_anomalies=True
+            self.engine,
+            reference,
+            pixels,
+            request,
+            rule=self.rule,
+            clock=self.clock,
+            only_suspects=True,
         )
         manifest = self.engine.bundle.manifest
         return interpret(examination, manifest, height=tile.height, width=tile.width)
@@ -91,7 +99,7 @@ def _resized(image: ImageArray, height: int, width: int) -> ImageArray:
 def _join(found: Sequence[tuple[Tile, Findings]], *, height: int, width: int) -> Findings:
     """The findings of the picture from those of its tiles, the highest score first."""
     corner, worst = found[0]
-    anomalous = [findings for _, findings in found if findings.is_anomaly]
+    anomalous = [findings for _, findings in found if findings.verdict != "normal"]
     notes = [f"tiles:{len(found)}", f"tiles_anomalous:{len(anomalous)}"]
     text = dict(worst.text)
     if text:
@@ -108,7 +116,7 @@ def _join(found: Sequence[tuple[Tile, Findings]], *, height: int, width: int) ->
     maps = [findings.anomaly_map for _, findings in found if findings.anomaly_map is not None]
     return Findings(
         score=worst.score,
-        is_anomaly=worst.is_anomaly,
+        verdict=worst.verdict,
         defects=merge_boxes(defects),
         text=text,
         notes=(*notes, *dict.fromkeys(note for _, one in found for note in one.notes)),

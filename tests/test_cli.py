@@ -135,6 +135,7 @@ def test_inspect_as_json(call, pair, toy_bundle):
         "bundle",
         "provider",
         "precision",
+        "calibration",
         "notes",
     }
     assert set(record["defects"][0]) == {"label", "bbox_2d", "source"}

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from PIL import Image
+
+from adcopilot_edge.bundle import Bundle
+
 WITHOUT_WORKSHOP = """
 import sys
 OTHERS = (
@@ -40,6 +44,12 @@ for task in ("verdict", "all"):
     print(inspector.inspect(golden, sys.argv[2], task=task).verdict)
 """
 
+CALIBRATE = """
+import sys
+from adcopilot_edge.cli import main
+main(["calibrate", *sys.argv[1:], "--max-overkill", "0.5", "--dry-run"])
+"""
+
 
 def run_on_device(code: str, *arguments: str | Path) -> list[str]:
     """Run ``code`` in an interpreter without the workshop's packages; return its lines."""
@@ -58,3 +68,13 @@ def test_a_whole_inspection(repository: Path) -> None:
     assets = repository / "adcopilot_edge" / "assets"
     golden, test = assets / "samples" / "golden.png", assets / "samples" / "test.png"
     assert {*run_on_device(INSPECT_A_PAIR, golden, test)} <= {"normal", "anomaly", "uncertain"}
+
+
+def test_a_calibration(toy_bundle: Bundle, tmp_path: Path) -> None:
+    for value, name in enumerate(("golden", "good/0", "bad/0")):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (84, 56), (60 * value, 0, 0)).save(path)
+    folders = ("--golden", tmp_path / "golden.png", "--good", tmp_path / "good")
+    words = run_on_device(CALIBRATE, toy_bundle.path, *folders, "--bad", tmp_path / "bad")
+    assert words[0] == "state"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from adcopilot_edge.runtime.examine import Examination
 from adcopilot_edge.runtime.findings import interpret
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.segments import PromptSegments
+from adcopilot_edge.runtime.verdict_rule import VerdictRule
 
 DEFECT = (30, 20, 50, 34)  # of the test image of image_pair
 PATCH = 14
@@ -40,7 +43,7 @@ def examination(text, *, is_anomaly=True, is_complete=True, anomaly_map=None, cl
         answers["classify"] = Answer(classify, (1,), is_complete=True)
     return Examination(
         score=0.9 if is_anomaly else 0.1,
-        is_anomaly=is_anomaly,
+        verdict="anomaly" if is_anomaly else "normal",
         anomaly_map=anomaly_map,
         answers=answers,
     )
@@ -216,7 +219,7 @@ def test_an_answer_that_does_not_parse_keeps_the_verdict(toy_bundle):
     findings = interpret(
         examination("It is [1, 2", is_complete=False), toy_bundle.manifest, height=56, width=84
     )
-    assert findings.is_anomaly
+    assert findings.verdict == "anomaly"
     assert findings.defects == ()
     assert findings.text == {"locate": "It is [1, 2"}
     assert findings.notes == ("answer_truncated:locate", "answer_unparsed:locate")
@@ -238,6 +241,21 @@ def test_regions_of_the_map_take_the_type_if_there_is_one(toy_bundle, words, lab
     said = examination("No defect", anomaly_map=anomaly_map, classify=words)
     findings = interpret(said, toy_bundle.manifest, height=56, width=84)
     assert [(defect.label, defect.source) for defect in findings.defects] == [(label, "map")]
+
+
+def test_an_uncertain_part_is_shown_with_its_boxes_and_words(toy_bundle, image_pair, inspector):
+    golden, test = image_pair
+    score = inspector.inspect(golden, test).anomaly_score
+    rule = VerdictRule(normal_up_to=score / 2, anomaly_above=score, temperature=2.0)
+    state = SimpleNamespace(id="f" * 16, rule=rule)
+    states: Any = SimpleNamespace(is_empty=False, find=lambda *_, **__: state)
+    unsure = Inspector(inspector.engine, states)
+    for tile in (False, True):
+        found = unsure.inspect(golden, test, task="describe", tile=tile, max_new_tokens=3)
+        assert (found.verdict, found.calibration) == ("uncertain", "f" * 16)
+        assert 0.5 < found.anomaly_score < score
+        assert len(found.defects) == 1
+        assert set(found.text) == {"describe"}
 
 
 def test_tiles_keep_the_scale(inspector, rng):

@@ -47,7 +47,7 @@ def gate(
 
     chosen = GateLimits() if limits is None else read_limits(limits)
     inspectors = [
-        Inspector.open(path, provider=provider, num_threads=threads)
+        Inspector.open(path, provider=provider, num_threads=threads, calibrated=False)
         for path in (candidate, reference)
     ]
     sizes = {

@@ -33,9 +33,17 @@ def inspect(
     overlay: Annotated[
         Path | None, typer.Option(help="Draw the result into this picture (.png, .jpg, ...).")
     ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Verdict state to go by; by default what lies beside the bundle."),
+    ] = None,
+    uncalibrated: Annotated[
+        bool, typer.Option("--uncalibrated", help="Go by the bundle's own threshold instead.")
+    ] = False,
     as_json: Json = False,
     fail_on_anomaly: Annotated[
-        bool, typer.Option("--fail-on-anomaly", help="Exit with code 10 on an anomaly.")
+        bool,
+        typer.Option("--fail-on-anomaly", help="Exit with 10 on an anomaly; uncertain is none."),
     ] = False,
     provider: Provider = "cpu",
     threads: Threads = None,
@@ -54,7 +62,13 @@ def inspect(
     from adcopilot_edge.runtime.inspector import Inspector
     from adcopilot_edge.runtime.overlay import draw_overlay, save_image
 
-    inspector = Inspector.open(bundle, provider=provider, num_threads=threads)
+    inspector = Inspector.open(
+        bundle,
+        provider=provider,
+        num_threads=threads,
+        state=state,
+        calibrated=not uncalibrated,
+    )
     inspection = inspector.inspect(
         golden, test, task=task, ask=ask, tile=tile, max_new_tokens=max_new_tokens
     )

@@ -30,6 +30,8 @@ def print_inspection(inspection: Inspection) -> None:
     print_fact("times, ms", ", ".join(times))
     origin = (inspection.bundle, inspection.provider, inspection.precision)
     print_fact("bundle", ", ".join(origin))
+    if inspection.calibration is not None:
+        print_fact("calibrated", inspection.calibration)
 
 
 def print_fact(name: str, value: str) -> None:

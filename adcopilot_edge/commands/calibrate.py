@@ -1,0 +1,186 @@
+"""``calibrate``: the limits of the verdicts for one golden image, from parts of the line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adcopilot_edge.commands.options import Json, Provider, Threads
+from adcopilot_edge.commands.printing import print_fact, print_json
+from adcopilot_edge.commands.progress import StepProgress
+from adcopilot_edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from adcopilot_edge.calibration.verdicts import Calibration
+    from adcopilot_edge.runtime.verdict_state import VerdictState
+
+
+def calibrate(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    golden: Annotated[Path, typer.Option(help="Picture of the golden image.")],
+    good: Annotated[
+        Path | None, typer.Option(help="Folder of good parts of the line; one picture a part.")
+    ] = None,
+    bad: Annotated[Path | None, typer.Option(help="Folder of bad parts, if there are any.")] = None,
+    max_overkill: Annotated[
+        float, typer.Option(help="Largest share of good parts that may be called anomalies.")
+    ] = 0.01,
+    max_review: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest share of good parts that may be uncertain or anomalies; by default 0.05, "
+            "or --max-overkill if that is more. If both are equal, nothing is uncertain."
+        ),
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="Of the bounds that state one.")] = 0.95,
+    tile: Annotated[
+        bool, typer.Option("--tile", help="Inspect in tiles, as inspect --tile will.")
+    ] = False,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Store in this .json, for inspect --state; not beside the bundle."),
+    ] = None,
+    diagram: Annotated[
+        Path | None,
+        typer.Option(help="With --bad: draw how reliable the scores are into this picture."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Measure and print, but store nothing.")
+    ] = False,
+    roll_back: Annotated[
+        bool, typer.Option("--roll-back", help="Bring the stored state before back, and stop.")
+    ] = False,
+    as_json: Json = False,
+    provider: Provider = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Calibrate the verdicts for one golden image, on the device, from good parts of the line.
+
+    A next good part is called an anomaly with a chance of at most --max-overkill: split conformal
+    prediction, from good parts alone. Bad parts change no limit; they bound the escapes (exact
+    binomial) and fit the temperature of the score. All of it holds for parts like the measured
+    ones: same product, camera, light. The state is stored beside the bundle, and every inspection
+    with this golden image goes by it; the state before is kept for --roll-back.
+
+    Examples: adcopilot-edge calibrate bundle --golden golden.png --good parts/good --bad parts/bad;
+    adcopilot-edge calibrate bundle --golden golden.png --roll-back
+    """
+    if state is not None and state.suffix.lower() != ".json":
+        raise ConfigError(f"a verdict state is a .json file, and --state names {state}")
+    if roll_back:
+        if good is not None or bad is not None or dry_run or diagram is not None:
+            raise ConfigError("--roll-back goes with --golden and --state alone")
+        _roll_back(bundle, golden, state, as_json=as_json)
+        return
+    if good is None:
+        what = "--bad alone sets no limit: " if bad is not None else ""
+        raise ConfigError(f"{what}name a folder of good parts with --good")
+    if diagram is not None and bad is None:
+        raise ConfigError("--diagram needs bad parts too: name their folder with --bad")
+    from adcopilot_edge.calibration.verdicts import MAX_REVIEW, VerdictRecipe
+    from adcopilot_edge.calibration.verdicts import calibrate as calibrate_verdicts
+    from adcopilot_edge.runtime.images import open_image
+    from adcopilot_edge.runtime.inspector import Inspector
+    from adcopilot_edge.runtime.verdict_store import check_writable, state_path, write_state
+
+    recipe = VerdictRecipe(
+        max_overkill=max_overkill,
+        max_review=max(MAX_REVIEW, max_overkill) if max_review is None else max_review,
+        confidence=confidence,
+        tile=tile,
+    )
+    inspector = Inspector.open(bundle, provider=provider, num_threads=threads, calibrated=False)
+    reference = inspector.golden(open_image(golden))
+    path = state or state_path(inspector.engine.bundle, reference.image_sha256)
+    if not dry_run:
+        check_writable(path)  # before an hour of inspections
+    with StepProgress() as progress:
+        done = calibrate_verdicts(inspector, reference, good, bad, recipe, on_step=progress)
+    if not dry_run:
+        write_state(path, done.state)
+        print(f"wrote {path}", file=sys.stderr)
+    if diagram is not None:
+        _draw(done, diagram)
+    record: dict[str, Any] = {
+        **done.state.to_json(),
+        "repeated_pictures": done.num_repeated,
+        "stored": None if dry_run else str(path),
+    }
+    if as_json:
+        print_json(record)
+    else:
+        _print_state(done.state, num_repeated=done.num_repeated)
+
+
+def _roll_back(bundle: Path, golden: Path, state: Path | None, *, as_json: bool) -> None:
+    from adcopilot_edge.bundle import open_bundle
+    from adcopilot_edge.runtime.golden import pixel_hash
+    from adcopilot_edge.runtime.images import open_image
+    from adcopilot_edge.runtime.verdict_store import roll_back, state_path
+
+    opened = open_bundle(bundle, verify=False)
+    pixels = pixel_hash(open_image(golden))
+    path = state or state_path(opened, pixels)
+    back = roll_back(path, bundle=opened.id, golden_sha256=pixels)
+    print(f"wrote {path}", file=sys.stderr)
+    if as_json:
+        print_json({**back.to_json(), "stored": str(path)})
+    else:
+        _print_state(back)
+
+
+def _draw(calibration: Calibration, path: Path) -> None:
+    """Draw the reliability diagram of a calibration with bad parts."""
+    from adcopilot_edge.calibration.reliability import draw_reliability
+    from adcopilot_edge.runtime.overlay import save_image
+
+    state, fit = calibration.state, calibration.fit
+    assert state.bad is not None
+    assert fit is not None
+    title = (
+        f"Bundle {state.bundle}, golden image {state.golden_sha256[:16]}: "
+        f"{state.good.num} good and {state.bad.num} bad parts"
+    )
+    save_image(draw_reliability(fit.before, fit.after, title), path)
+    print(f"wrote {path}", file=sys.stderr)
+
+
+def _print_state(state: VerdictState, *, num_repeated: int = 0) -> None:
+    good, bad, rule = state.good, state.bad, state.rule
+    sure = f"{state.confidence:g} confidence"
+    print_fact("state", f"{state.id}, of {state.created_at:%Y-%m-%d %H:%M} UTC")
+    print_fact("golden", state.golden_sha256[:16])
+    repeated = f", {num_repeated} repeated pictures left out" if num_repeated else ""
+    print_fact("good parts", f"{good.num}{repeated}")
+    print_fact(
+        "anomaly",
+        f"score above {rule.calibrate(good.anomaly_above):.4g}\n"
+        f"of good parts at most {good.max_overkill:g} on average over calibrations, "
+        f"{good.overkill_bound:.4f} for this one with {sure}",
+    )
+    print_fact(
+        "normal",
+        f"score up to {rule.calibrate(good.normal_up_to):.4g}, uncertain between\n"
+        f"of good parts not normal: at most {good.max_review:g} on average over calibrations, "
+        f"{good.review_bound:.4f} for this one with {sure}",
+    )
+    if bad is None:
+        print_fact("escapes", "no bound without bad parts")
+    else:
+        print_fact("bad parts", str(bad.num))
+        print_fact(
+            "escapes",
+            f"{bad.escapes} called normal, so at most {bad.escape_bound:.4f} with {sure}\n"
+            f"{bad.not_rejected} not called anomalies, so at most "
+            f"{bad.not_rejected_bound:.4f} with {sure}",
+        )
+        fitted = "none fits" if state.temperature is None else f"{state.temperature:.4g}"
+        print_fact(
+            "score",
+            f"temperature {fitted}, expected calibration error {bad.ece_before:.4f} before, "
+            f"{bad.ece_after:.4f} after, on the same parts",
+        )
+    print_fact("holds for", "parts exchangeable with these: same product, camera, light, batches")
