@@ -17,6 +17,7 @@ import onnx
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.export.memory import return_freed
 from adcopilot_edge.runtime.session import Buffer, GraphSession, Runner
 from adcopilot_edge.runtime.tensors import AnyArray, TensorSpec, check_feeds, require_names
 
@@ -106,7 +107,10 @@ class PiecewiseGraph:
         with self._session(piece, index, feeds) as session:
             runner: Runner = session.bind(own) if own else session
             # Copies: onnxruntime's own array keeps all memory of its session alive.
-            return {name: array.copy() for name, array in runner.run(feeds).items()}
+            found = {name: array.copy() for name, array in runner.run(feeds).items()}
+            del session, runner
+        return_freed()
+        return found
 
     @contextmanager
     def _session(

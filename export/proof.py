@@ -11,7 +11,7 @@ from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.describe import read_tokenizer
-from adcopilot_edge.export.memory import MemoryPlan
+from adcopilot_edge.export.memory import MemoryPlan, return_freed
 from adcopilot_edge.export.parity import compare_pairs
 from adcopilot_edge.export.pieces import PiecewiseGraph
 from adcopilot_edge.export.plan import plan_export
@@ -79,6 +79,7 @@ def prove(
         references.append(reference.stages(golden, test, max_new_tokens=num_ids))
         on_step("torch", len(references), len(images))
     del reference  # its weights, before those of the graphs come
+    return_freed()
     actuals: list[Stages] = []
     on_step("onnxruntime", 0, len(images))
     opened = graph_opener(memory) if provider == "cpu" else GraphSession
