@@ -66,7 +66,7 @@ def adcopilot(
     object; if it fails, that is {"error": {"kind": "ImageNotFoundError", "message": "..."}}.
 
     Exit codes: 0 done, 1 a check failed, 2 wrong usage or setting, 3 bundle, 4 export or parity,
-    5 calibration data, 6 inspection, 10 anomaly found with --fail-on-anomaly.
+    5 calibration data, 6 inspection, 8 gate refused, 10 anomaly found with --fail-on-anomaly.
     """
 
 
