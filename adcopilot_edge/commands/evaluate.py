@@ -1,4 +1,4 @@
-"""``evaluate``: how well a bundle inspects labelled pairs, beside the plain image difference."""
+"""``evaluate``: how well a bundle inspects labelled pairs, or does in a benchmark."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from adcopilot_edge.commands.benchmark import Run, run_mmad
 from adcopilot_edge.commands.options import Json, Provider, Threads
 from adcopilot_edge.commands.printing import print_json
+from adcopilot_edge.errors import ConfigError
 
 
 def evaluate(
     source: Annotated[
-        Literal["deeppcb", "synthetic"],
-        typer.Argument(help="Where the pairs come from: DeepPCB's folder, or the generator."),
+        Literal["deeppcb", "synthetic", "mmad"],
+        typer.Argument(help="A benchmark, or where the pairs come from."),
     ],
     data: Annotated[
         Path | None, typer.Argument(help="The folder, for sources that have one.")
@@ -28,23 +30,107 @@ def evaluate(
         typer.Option(help="A reference bundle: print verdict flips and lost box overlap."),
     ] = None,
     pairs: Annotated[
-        int, typer.Option(help="How many pairs, half of them defective.", min=2)
-    ] = 400,
+        int | None,
+        typer.Option(
+            help="How many pairs or images; 400 of deeppcb and synthetic, else all.", min=2
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Which pairs.", min=0)] = 0,
     text: Annotated[
-        bool, typer.Option("--text/--no-text", help="Also ask for boxes in words (slower).")
+        bool, typer.Option("--text/--no-text", help="Also ask for an answer in words (slower).")
     ] = True,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Benchmarks: folder of answers and report; default runs/SOURCE-BUNDLE."),
+    ] = None,
+    shots: Annotated[int, typer.Option(help="mmad: template images, 0 or 1.", min=0, max=1)] = 1,
+    similar_template: Annotated[
+        bool, typer.Option("--similar-template", help="mmad: the most similar template.")
+    ] = False,
+    prompt: Annotated[
+        Literal["mmad", "bundle"],
+        typer.Option(
+            help="mmad: the words of MMAD's script, or those the bundle was trained with."
+        ),
+    ] = "mmad",
+    max_new_tokens: Annotated[
+        int, typer.Option(help="Benchmarks: limit of an answer in words.", min=1)
+    ] = 128,
     as_json: Json = False,
     provider: Provider = "cpu",
     threads: Threads = None,
 ) -> None:
-    """Evaluate a bundle on labelled pairs: verdicts, escapes, overkill, BBox-Mask IoU.
+    """Evaluate a bundle on labelled pairs or on a benchmark.
 
-    The plain image difference is run over the same pairs; boxes from the anomaly map and from the
-    model's words are reported apart. With --against two bundles are compared pair by pair.
+    deeppcb and synthetic: verdicts, escapes, overkill and BBox-Mask IoU beside the plain image
+    difference; boxes from the anomaly map and from the model's words are reported apart. With
+    --against two bundles are compared pair by pair.
 
-    Example: adcopilot-edge evaluate deeppcb DeepPCB/ --bundle nano-int4/ --against nano-fp32/
+    mmad: the multiple-choice questions of the MMAD benchmark, answered by the logits of the letters
+    and by words. Answers are kept as they come, so a run that was stopped goes on when it is
+    started again.
+
+    Examples: adcopilot-edge evaluate deeppcb DeepPCB/ --bundle nano-int4/ --against nano-fp32/;
+    adcopilot-edge evaluate mmad MMAD/ --bundle bundle/ --out runs/mmad
     """
+    if source in ("deeppcb", "synthetic"):
+        _refuse(source, out=out, similar_template=similar_template or None)
+        report = _compare_bundles(
+            source,
+            data,
+            bundles=[bundle] if against is None else [bundle, against],
+            count=pairs or 400,
+            seed=seed,
+            with_text=text,
+            provider=provider,
+            threads=threads,
+        )
+        if as_json:
+            print_json(report)
+        else:
+            _print_report(report)
+        return
+    _refuse(source, against=against)
+    run = Run(
+        data=_require_data(source, data),
+        bundle=bundle,
+        out=out,
+        count=pairs,
+        seed=seed,
+        with_words=text,
+        as_json=as_json,
+        provider=provider,
+        threads=threads,
+        max_new_tokens=max_new_tokens,
+    )
+    run_mmad(run, shots=shots, similar_template=similar_template, wording=prompt)
+
+
+def _refuse(source: str, **options: object) -> None:
+    """Raise ConfigError for options that were given and mean nothing to ``source``."""
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    if given:
+        raise ConfigError(f"evaluate {source} does not take {', '.join(given)}")
+
+
+def _require_data(source: str, data: Path | None) -> Path:
+    if data is None:
+        raise ConfigError(f"evaluate {source} needs the data folder as second argument")
+    return data
+
+
+def _compare_bundles(
+    source: str,
+    data: Path | None,
+    *,
+    bundles: list[Path | None],
+    count: int,
+    seed: int,
+    with_text: bool,
+    provider: str,
+    threads: int | None,
+) -> dict[str, Any]:
+    """The figures of the difference and of each bundle; with two, the second is the reference."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -58,10 +144,10 @@ def evaluate(
 
     inspectors = {
         str(path or "embedded bundle"): Inspector.open(path, provider=provider, num_threads=threads)
-        for path in ([bundle] if against is None else [bundle, against])
+        for path in bundles
     }
     size = next(iter(inspectors.values())).engine.bundle.manifest.model.image_height
-    labelled = _read_pairs(source, data, size=size, count=pairs, seed=seed)
+    labelled = _read_pairs(source, data, size=size, count=count, seed=seed)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         said = [predict_difference(labelled)]
@@ -72,7 +158,7 @@ def evaluate(
                     name,
                     inspector,
                     labelled,
-                    with_text=text,
+                    with_text=with_text,
                     on_pair=lambda task=task: progress.advance(task),  # type: ignore[misc]
                 )
             )
@@ -82,24 +168,17 @@ def evaluate(
         "seed": seed,
         "results": [summarize(labelled, item) for item in said],
     }
-    if against is not None:
+    if len(said) > 2:
         report["comparison"] = compare(labelled, said[1], said[2])
-    if as_json:
-        print_json(report)
-    else:
-        _print_report(report)
+    return report
 
 
 def _read_pairs(source: str, data: Path | None, *, size: int, count: int, seed: int) -> list[Any]:
     """The pairs, at the bundle's image size."""
-    from adcopilot_edge.errors import ConfigError
-
     if source == "deeppcb":
         from adcopilot_edge.calibration.deeppcb import read_tiles
 
-        if data is None:
-            raise ConfigError("evaluate deeppcb needs the data folder as second argument")
-        return read_tiles(data, tile=size, count=count, seed=seed)
+        return read_tiles(_require_data(source, data), tile=size, count=count, seed=seed)
     from adcopilot_edge.training.synthetic import generate_pair
 
     first = 900_000_000 + seed * 1_000_000  # far from the seeds that training uses
