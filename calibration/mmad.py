@@ -159,10 +159,9 @@ def _mask_places(name: str, mask: str) -> tuple[str, ...]:
         return ()
     parts = name.split("/")
     folders = ["/".join(parts[:depth]) for depth in (2, 3, 1)]
-    spelled = [mask]
+    spelled = {mask: None}  # in the folder's name and, or only there
     for one, other in (_SPELLINGS, _SPELLINGS[::-1]):
-        if one in mask:
-            spelled.append(mask.replace(one, other))
+        spelled.update(dict.fromkeys((mask.replace(one, other), mask.replace(one, other, 1))))
     places = [f"{folder}/{path}" for folder in folders for path in spelled]
     return (*places, *spelled)
 

@@ -156,7 +156,7 @@ def test_a_table_for_people(call: Call, root: Path) -> None:
 def test_options_of_other_sources_are_refused(call: Call, root: Path) -> None:
     assert "does not take --against" in call("mmad", root, "--against", root)[2]
     assert "does not take --out" in call("synthetic")[2]
-    assert "needs the data folder" in call("mmad")[2]
+    assert "needs the data as second argument" in call("mmad")[2]
 
 
 def test_prompts() -> None:

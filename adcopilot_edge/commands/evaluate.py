@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from adcopilot_edge.commands.benchmark import Run, run_mmad
+from adcopilot_edge.commands.benchmark import Run
+from adcopilot_edge.commands.evaluate_mmad import run_mmad
+from adcopilot_edge.commands.evaluate_pairs import run_bbox, run_pairs
 from adcopilot_edge.commands.options import Json, Provider, Threads
 from adcopilot_edge.commands.printing import print_json
 from adcopilot_edge.errors import ConfigError
@@ -16,11 +18,11 @@ from adcopilot_edge.errors import ConfigError
 
 def evaluate(
     source: Annotated[
-        Literal["deeppcb", "synthetic", "mmad"],
+        Literal["deeppcb", "synthetic", "mmad", "mmad-bbox", "pairs"],
         typer.Argument(help="A benchmark, or where the pairs come from."),
     ],
     data: Annotated[
-        Path | None, typer.Argument(help="The folder, for sources that have one.")
+        Path | None, typer.Argument(help="The folder or list, for sources that have one.")
     ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle to evaluate; by default the one in this package.")
@@ -45,7 +47,7 @@ def evaluate(
     ] = None,
     shots: Annotated[int, typer.Option(help="mmad: template images, 0 or 1.", min=0, max=1)] = 1,
     similar_template: Annotated[
-        bool, typer.Option("--similar-template", help="mmad: the most similar template.")
+        bool, typer.Option("--similar-template", help="mmad, mmad-bbox: the most similar template.")
     ] = False,
     prompt: Annotated[
         Literal["mmad", "bundle"],
@@ -70,8 +72,15 @@ def evaluate(
     and by words. Answers are kept as they come, so a run that was stopped goes on when it is
     started again.
 
+    mmad-bbox: boxes on MMAD's images, or on a list of pairs, by the BBox-Mask IoU.
+
+    pairs: your own pairs, as folders golden/, good/ and bad/, or as a list with one JSON object a
+    line: golden, test, boxes or mask, label, category. Also by category and type of defect, with
+    the worst cases as a picture.
+
     Examples: adcopilot-edge evaluate deeppcb DeepPCB/ --bundle nano-int4/ --against nano-fp32/;
-    adcopilot-edge evaluate mmad MMAD/ --bundle bundle/ --out runs/mmad
+    adcopilot-edge evaluate mmad MMAD/ --bundle bundle/ --out runs/mmad;
+    adcopilot-edge evaluate pairs line-images/pairs.jsonl --no-text
     """
     if source in ("deeppcb", "synthetic"):
         _refuse(source, out=out, similar_template=similar_template or None)
@@ -103,7 +112,13 @@ def evaluate(
         threads=threads,
         max_new_tokens=max_new_tokens,
     )
-    run_mmad(run, shots=shots, similar_template=similar_template, wording=prompt)
+    if source == "mmad":
+        run_mmad(run, shots=shots, similar_template=similar_template, wording=prompt)
+    elif source == "mmad-bbox":
+        run_bbox(run, similar_template=similar_template)
+    else:
+        _refuse(source, similar_template=similar_template or None)
+        run_pairs(run)
 
 
 def _refuse(source: str, **options: object) -> None:
@@ -115,7 +130,7 @@ def _refuse(source: str, **options: object) -> None:
 
 def _require_data(source: str, data: Path | None) -> Path:
     if data is None:
-        raise ConfigError(f"evaluate {source} needs the data folder as second argument")
+        raise ConfigError(f"evaluate {source} needs the data as second argument")
     return data
 
 
