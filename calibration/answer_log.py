@@ -42,11 +42,6 @@ class AnswerLog:
         self._origin = dict(origin)
         self._file: IO[bytes] | None = None
 
-    @property
-    def num_answers(self) -> int:
-        """How many answers there are."""
-        return len(self.answers)
-
     def __enter__(self) -> AnswerLog:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

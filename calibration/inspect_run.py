@@ -61,12 +61,10 @@ def inspect_pairs(
     log: AnswerLog,
     *,
     max_new_tokens: int | None,
+    any_proportions: bool = False,
     on_step: OnStep = lambda step, done, total: None,
 ) -> None:
     """Inspect the pairs that ``log`` has nothing about, and put what was said into it.
-
-    A golden of other proportions takes the size of the test image first: in a benchmark it may be
-    a photograph of another part.
 
     Args:
         inspector: The bundle.
@@ -74,6 +72,8 @@ def inspect_pairs(
         log: Open for writing.
         max_new_tokens: Limit of an answer in words, to where and of what type the defects are;
             None does not ask.
+        any_proportions: A golden of other proportions takes the size of the test image first,
+            since in a benchmark it may be a photograph of another part; else it is an error.
         on_step: Told after each pair.
 
     Raises:
@@ -85,7 +85,7 @@ def inspect_pairs(
         on_step("pairs", done, len(pairs))
         key = _key(pair)
         if key not in log.answers:
-            log.add(key, _inspect(inspector, pair, max_new_tokens))
+            log.add(key, _inspect(inspector, pair, max_new_tokens, any_proportions=any_proportions))
     on_step("pairs", len(pairs), len(pairs))
 
 
@@ -103,11 +103,16 @@ def _key(pair: PairFile) -> str:
     return f"{pair.name}|{pair.golden.as_posix()}"
 
 
-def _inspect(inspector: Inspector, pair: PairFile, max_new_tokens: int | None) -> Answer:
+def _inspect(
+    inspector: Inspector, pair: PairFile, max_new_tokens: int | None, *, any_proportions: bool
+) -> Answer:
     test = open_image(pair.test)
     height, width = test.shape[:2]
     truth = true_boxes(pair, height, width)
-    golden = inspector.golden(_same_proportions(open_image(pair.golden), height, width))
+    picture = open_image(pair.golden)
+    if any_proportions:
+        picture = _same_proportions(picture, height, width)
+    golden = inspector.golden(picture)
     if max_new_tokens is None:
         inspection = inspector.inspect(golden, test)
     else:

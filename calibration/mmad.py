@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,8 @@ class Mmad:
 
     images: those that can be asked about. missing: files that the data names and the folder lacks.
     left_out: names of images whose own file or template is missing. known_bad: names of images that
-    every run leaves out. sha256: hash of the file with the questions.
+    every run leaves out. has_prompts: the questions are whole prompts and are asked as they stand.
+    sha256: hash of the file with the questions.
     """
 
     root: Path
@@ -67,7 +68,8 @@ class Mmad:
     missing: tuple[str, ...]
     left_out: tuple[str, ...]
     known_bad: tuple[str, ...]
-    sha256: str
+    has_prompts: bool = False
+    sha256: str = ""
 
 
 def read_mmad(root: Path, *, shots: int = 1, similar_template: bool = False) -> Mmad:
@@ -99,7 +101,10 @@ def read_mmad(root: Path, *, shots: int = 1, similar_template: bool = False) -> 
             f"{path} is no question file of MMAD: one object with a key an image is needed, or "
             "(without similar templates, which it does not name) a list of prompts"
         )
-    return _sort_out(root, path, images, shots=shots, sha256=hashlib.sha256(raw).hexdigest())
+    found = _sort_out(root, path, images, shots=shots)
+    return replace(
+        found, has_prompts=isinstance(content, list), sha256=hashlib.sha256(raw).hexdigest()
+    )
 
 
 def _read_bytes(path: Path, root: Path) -> bytes:
@@ -188,7 +193,7 @@ def _read_prompt_entry(_: str, entry: Any) -> MmadImage:
     return MmadImage(name=test, template=good, questions=(read_prompt(prompt, answer, task),))
 
 
-def _sort_out(root: Path, path: Path, images: list[MmadImage], *, shots: int, sha256: str) -> Mmad:
+def _sort_out(root: Path, path: Path, images: list[MmadImage], *, shots: int) -> Mmad:
     """Set apart the known bad images and those with a missing file."""
     kept: list[MmadImage] = []
     missing: dict[str, None] = {}
@@ -227,5 +232,4 @@ def _sort_out(root: Path, path: Path, images: list[MmadImage], *, shots: int, sh
         missing=tuple(missing),
         left_out=tuple(left_out),
         known_bad=tuple(known_bad),
-        sha256=sha256,
     )

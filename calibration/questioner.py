@@ -113,6 +113,7 @@ def open_questioner(
     *,
     wording: Wording,
     shots: int,
+    asks_for_letter: bool = True,
     provider: str = "cpu",
     num_threads: int | None = None,
 ) -> Questioner:
@@ -122,6 +123,7 @@ def open_questioner(
         path: Its folder; None is the small bundle inside the package.
         wording: Whose words, as for ``benchmark_prompt``.
         shots: Template images, 0 or 1.
+        asks_for_letter: As for ``benchmark_prompt``.
         provider: As for ``Inspector.open``.
         num_threads: As for ``Inspector.open``.
 
@@ -130,7 +132,9 @@ def open_questioner(
         BundleError: As for ``Inspector.open``, and its other errors.
     """
     bundle = open_bundle(embedded_bundle() if path is None else path, verify=True)
-    prompt = benchmark_prompt(bundle.manifest.prompt, wording, shots=shots)
+    prompt = benchmark_prompt(
+        bundle.manifest.prompt, wording, shots=shots, asks_for_letter=asks_for_letter
+    )
     manifest = bundle.manifest.model_copy(update={"prompt": prompt})
     engine = open_engine(
         replace(bundle, manifest=manifest), provider=provider, num_threads=num_threads

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mmad_folder import BAD, GOOD, write_mmad
+from mmad_folder import BAD, GOOD, TEMPLATE, write_mmad
 from PIL import Image
 from toy import MODEL, write_toy_bundle
 
@@ -156,7 +156,36 @@ def test_a_table_for_people(call: Call, root: Path) -> None:
 def test_options_of_other_sources_are_refused(call: Call, root: Path) -> None:
     assert "does not take --against" in call("mmad", root, "--against", root)[2]
     assert "does not take --out" in call("synthetic")[2]
+    assert (
+        "does not take --shots, --prompt"
+        in call("pairs", root, "--shots", 0, "--prompt", "mmad")[2]
+    )
+    assert "does not take --similar-template" in call("pairs", root, "--similar-template")[2]
     assert "needs the data as second argument" in call("mmad")[2]
+
+
+def test_prompts_are_asked_as_they_stand(call: Call, root: Path, tmp_path: Path) -> None:
+    (root / "mmad.json").unlink()
+    entry = {"good_image": TEMPLATE, "test_image": BAD, "task": "Anomaly Detection"}
+    entries = [
+        entry | {"prompt": "Any defect? A. Yes. B. No. Only the letter.", "answer": "A"},
+        entry | {"prompt": "Describe it.", "answer": "a crack"},
+    ]
+    (root / "mmad_questions.json").write_text(json.dumps(entries))
+    code, out, _ = call("mmad", root, "--json", "--max-new-tokens", 2)
+    assert code == 0
+    report = json.loads(out)
+    assert report["prompt"]["question"] == DEFAULT_PROMPT.question
+    assert report["letters"]["counts"] == {"DS-MVTec": {"Anomaly Detection": 1}}
+    assert report["words"]["counts"] == {"DS-MVTec": {"Anomaly Detection": 2}}
+    assert report["words"]["unreadable"] == 1
+
+
+def test_a_letter_of_several_tokens(bundle: Path, root: Path) -> None:
+    questioner = open_questioner(bundle, wording="bundle", shots=1, num_threads=1)
+    questioner.show(open_image(root / BAD), open_image(root / TEMPLATE))
+    with pytest.raises(ConfigError, match="the letter Ä has 2 tokens"):
+        questioner.ask("Which?", ["Ä"], max_new_tokens=None)
 
 
 def test_prompts() -> None:
@@ -166,5 +195,6 @@ def test_prompts() -> None:
     assert one.ask("Q?").startswith("Following is the question list: Q?<|im_end|>")
     own = benchmark_prompt(DEFAULT_PROMPT, "bundle", shots=1)
     assert (own.golden, own.test) == (DEFAULT_PROMPT.golden, DEFAULT_PROMPT.test)
+    assert own.ask("Q?").startswith(" is the query sample. Q? Answer with the option's letter")
     with pytest.raises(ConfigError, match="shots must be 0 or 1, got 2"):
         benchmark_prompt(DEFAULT_PROMPT, "mmad", shots=2)

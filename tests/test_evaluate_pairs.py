@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mmad_folder import BAD, DEFECT, LOCO, LOCO_MASK, MASK, picture, write_mmad
+from mmad_folder import BAD, DEFECT, LOCO_MASK, MASK, picture, write_mmad
 from PIL import Image
 
 from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.cli import main
-from adcopilot_edge.errors import ConfigError, DatasetError
+from adcopilot_edge.errors import AspectMismatchError, ConfigError, DatasetError
 from adcopilot_edge.metrics import box_mask_iou
 
 Call = Callable[..., tuple[int, str, str]]
@@ -23,7 +23,9 @@ def call(capsys: pytest.CaptureFixture[str], toy_bundle: Bundle, tmp_path: Path)
     """Runs ``evaluate`` into tmp_path / "run"; returns exit code, stdout and stderr."""
 
     def run(*words: object) -> tuple[int, str, str]:
-        options = ["--bundle", toy_bundle.path, "--out", tmp_path / "run", "--threads", 1]
+        options: list[object] = ["--bundle", toy_bundle.path, "--threads", 1]
+        if "--out" not in words:
+            options += ["--out", tmp_path / "run"]
         with pytest.raises(SystemExit) as stopped:
             main([str(word) for word in ("evaluate", *words, *options)])
         out, err = capsys.readouterr()
@@ -140,5 +142,8 @@ def test_a_template_of_other_proportions(call: Call, mmad: Path) -> None:
     code, out, _ = call("mmad-bbox", mmad, "--json", "--no-text")
     assert code == 0
     assert json.loads(out)["scored"] == 2
-    assert (mmad / BAD).is_file()
-    assert (mmad / LOCO).is_file()
+    records = {"golden": template.name, "test": (mmad / BAD).as_posix(), "label": "dent"}
+    (template.parent / "pairs.jsonl").write_text(json.dumps(records))
+    code, _, err = call("pairs", template.parent, "--no-text", "--out", mmad / "run")
+    assert code == AspectMismatchError.exit_code
+    assert "their proportions differ" in err

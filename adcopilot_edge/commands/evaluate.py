@@ -45,19 +45,22 @@ def evaluate(
         Path | None,
         typer.Option(help="Benchmarks: folder of answers and report; default runs/SOURCE-BUNDLE."),
     ] = None,
-    shots: Annotated[int, typer.Option(help="mmad: template images, 0 or 1.", min=0, max=1)] = 1,
+    shots: Annotated[
+        int | None, typer.Option(help="mmad: template images, 0 or 1; 1 by default.", min=0, max=1)
+    ] = None,
     similar_template: Annotated[
         bool, typer.Option("--similar-template", help="mmad, mmad-bbox: the most similar template.")
     ] = False,
     prompt: Annotated[
-        Literal["mmad", "bundle"],
+        Literal["mmad", "bundle"] | None,
         typer.Option(
-            help="mmad: the words of MMAD's script, or those the bundle was trained with."
+            help="mmad: the words of MMAD's script (default), or those the bundle was trained with."
         ),
-    ] = "mmad",
+    ] = None,
     max_new_tokens: Annotated[
-        int, typer.Option(help="Benchmarks: limit of an answer in words.", min=1)
-    ] = 128,
+        int | None,
+        typer.Option(help="Benchmarks: limit of an answer in words; 128 by default.", min=1),
+    ] = None,
     as_json: Json = False,
     provider: Provider = "cpu",
     threads: Threads = None,
@@ -82,8 +85,12 @@ def evaluate(
     adcopilot-edge evaluate mmad MMAD/ --bundle bundle/ --out runs/mmad;
     adcopilot-edge evaluate pairs line-images/pairs.jsonl --no-text
     """
+    if source != "mmad":
+        _refuse(source, shots=shots, prompt=prompt)
+    if source not in ("mmad", "mmad-bbox"):
+        _refuse(source, similar_template=similar_template or None)
     if source in ("deeppcb", "synthetic"):
-        _refuse(source, out=out, similar_template=similar_template or None)
+        _refuse(source, out=out, max_new_tokens=max_new_tokens)
         report = _compare_bundles(
             source,
             data,
@@ -110,14 +117,18 @@ def evaluate(
         as_json=as_json,
         provider=provider,
         threads=threads,
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=max_new_tokens or 128,
     )
     if source == "mmad":
-        run_mmad(run, shots=shots, similar_template=similar_template, wording=prompt)
+        run_mmad(
+            run,
+            shots=1 if shots is None else shots,
+            similar_template=similar_template,
+            wording=prompt,
+        )
     elif source == "mmad-bbox":
         run_bbox(run, similar_template=similar_template)
     else:
-        _refuse(source, similar_template=similar_template or None)
         run_pairs(run)
 
 
@@ -216,6 +227,8 @@ def _print_report(report: dict[str, Any]) -> None:
                 if key.startswith("acc")
             )
             print(f"  {box_source:<10} mIoU {figures['miou']:.4f}, {shares}")
+            if matches := figures.get("one_to_one"):
+                print(f"  {'':<10} boxes of the same class, F-score {matches['f_score']:.4f}")
         if result["unparsed"]:
             print(f"  {result['unparsed']} answers held no readable boxes", file=sys.stderr)
     if comparison := report.get("comparison"):

@@ -18,21 +18,22 @@ if TYPE_CHECKING:
 _SHOWN = 5  # names of missing files; the report has them all
 
 
-def run_mmad(run: Run, *, shots: int, similar_template: bool, wording: Wording) -> None:
+def run_mmad(run: Run, *, shots: int, similar_template: bool, wording: Wording | None) -> None:
     """Ask MMAD's questions, write table, report and chart, and print the table."""
     from adcopilot_edge.calibration.answer_log import AnswerLog
     from adcopilot_edge.calibration.mmad import read_mmad
     from adcopilot_edge.calibration.mmad_run import ask_mmad, report_mmad
     from adcopilot_edge.calibration.questioner import open_questioner
 
+    mmad = read_mmad(run.data, shots=shots, similar_template=similar_template)
     questioner = open_questioner(
         run.bundle,
-        wording=wording,
+        wording=wording or ("bundle" if mmad.has_prompts else "mmad"),
         shots=shots,
+        asks_for_letter=not mmad.has_prompts,
         provider=run.provider,
         num_threads=run.threads,
     )
-    mmad = read_mmad(run.data, shots=shots, similar_template=similar_template)
     mmad = replace(mmad, images=tuple(mmad.images[at] for at in run.draw(len(mmad.images))))
     tell_missing(mmad)
     settings = {

@@ -109,7 +109,14 @@ def _inspect(
     folder = run.folder(source, inspector.engine.bundle.id)
     chosen = [pairs[place] for place in run.draw(len(pairs))]
     with AnswerLog(folder / "answers.jsonl", settings) as log, StepProgress() as progress:
-        inspect_pairs(inspector, chosen, log, max_new_tokens=limit, on_step=progress)
+        inspect_pairs(
+            inspector,
+            chosen,
+            log,
+            max_new_tokens=limit,
+            any_proportions=source == "mmad-bbox",
+            on_step=progress,
+        )
         inspected = read_inspected(chosen, log, inspector)
     return settings, inspected, folder
 
