@@ -1,4 +1,4 @@
-"""Runs MMAD over a bundle: asks every question that has no answer yet, then marks the answers.
+"""Runs MMAD over a model: asks every question that has no answer yet, then marks the answers.
 
 Each question is asked alone, as MMAD does it. Its answer is read twice: the letter with the largest
 logit among the options, and the letter that the written words mean.
@@ -6,21 +6,31 @@ logit among the options, and the letter that the written words mean.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from adcopilot_edge.calibration.answer_log import Answer, AnswerLog
 from adcopilot_edge.calibration.mmad import Mmad, MmadImage
 from adcopilot_edge.calibration.mmad_questions import Question, parse_answer
 from adcopilot_edge.calibration.mmad_scores import Mark, accuracy_table, report_counts
-from adcopilot_edge.calibration.questioner import Questioner, Reply
+from adcopilot_edge.calibration.questioner import Reply
 from adcopilot_edge.runtime.images import open_image
-from adcopilot_edge.types import OnStep
+from adcopilot_edge.types import ImageArray, OnStep
+
+
+class Respondent(Protocol):
+    """Who is asked: a bundle, or the checkpoint itself."""
+
+    def show(self, query: ImageArray, template: ImageArray | None) -> None:
+        """As ``Questioner.show``."""
+
+    def ask(self, question: str, letters: Collection[str], *, max_new_tokens: int | None) -> Reply:
+        """As ``Questioner.ask``."""
 
 
 def ask_mmad(
-    questioner: Questioner,
+    respondent: Respondent,
     mmad: Mmad,
     log: AnswerLog,
     *,
@@ -30,7 +40,7 @@ def ask_mmad(
     """Ask what ``log`` has no answer to, and put the answers into it.
 
     Args:
-        questioner: The bundle under the run's prompt.
+        respondent: The model under the run's prompt.
         mmad: The images and questions.
         log: Open for writing.
         max_new_tokens: Limit of the words of an answer; None asks for letters alone.
@@ -47,9 +57,9 @@ def ask_mmad(
         if not open_questions:
             continue
         template = None if image.template is None else open_image(mmad.root / image.template)
-        questioner.show(open_image(mmad.root / image.name), template)
+        respondent.show(open_image(mmad.root / image.name), template)
         for key, question in open_questions:
-            reply = questioner.ask(
+            reply = respondent.ask(
                 question.text, tuple(question.options), max_new_tokens=max_new_tokens
             )
             log.add(key, _answer(question, reply))

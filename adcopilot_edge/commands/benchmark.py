@@ -24,9 +24,9 @@ class Run:
     threads: int | None
     max_new_tokens: int
 
-    def folder(self, source: str, bundle_id: str) -> Path:
+    def folder(self, source: str, model: str) -> Path:
         """Where the answers and the report go."""
-        return self.out or Path("runs") / f"{source}-{bundle_id}"
+        return self.out or Path("runs") / f"{source}-{model}"
 
     def draw(self, total: int) -> list[int]:
         """The places of as many of ``total`` as asked for, drawn by the seed, in order."""

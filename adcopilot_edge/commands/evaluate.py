@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from adcopilot_edge.commands.benchmark import Run
-from adcopilot_edge.commands.evaluate_mmad import run_mmad
+from adcopilot_edge.commands.evaluate_mmad import MmadSetting, run_mmad
 from adcopilot_edge.commands.evaluate_pairs import run_bbox, run_pairs
 from adcopilot_edge.commands.options import Json, Provider, Threads
 from adcopilot_edge.commands.printing import print_json
@@ -26,6 +26,14 @@ def evaluate(
     ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle to evaluate; by default the one in this package.")
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(help="mmad: ask this folder or hub id by torch instead (extra: export)."),
+    ] = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option(help="With --checkpoint: pixels as for export, 224 by default."),
     ] = None,
     against: Annotated[
         Path | None,
@@ -73,7 +81,7 @@ def evaluate(
 
     mmad: the multiple-choice questions of the MMAD benchmark, answered by the logits of the letters
     and by words. Answers are kept as they come, so a run that was stopped goes on when it is
-    started again.
+    started again. With --checkpoint torch is asked instead of a bundle, slowly.
 
     mmad-bbox: boxes on MMAD's images, or on a list of pairs, by the BBox-Mask IoU.
 
@@ -86,7 +94,11 @@ def evaluate(
     adcopilot-edge evaluate pairs line-images/pairs.jsonl --no-text
     """
     if source != "mmad":
-        _refuse(source, shots=shots, prompt=prompt)
+        _refuse(source, shots=shots, prompt=prompt, checkpoint=checkpoint)
+    if checkpoint is None and image_size is not None:
+        raise ConfigError("--image-size goes with --checkpoint; a bundle has its own")
+    if checkpoint is not None and bundle is not None:
+        raise ConfigError("--bundle and --checkpoint are two models; choose one of them")
     if source not in ("mmad", "mmad-bbox"):
         _refuse(source, similar_template=similar_template or None)
     if source in ("deeppcb", "synthetic"):
@@ -120,12 +132,14 @@ def evaluate(
         max_new_tokens=max_new_tokens or 128,
     )
     if source == "mmad":
-        run_mmad(
-            run,
+        setting = MmadSetting(
             shots=1 if shots is None else shots,
             similar_template=similar_template,
             wording=prompt,
+            checkpoint=checkpoint,
+            image_size=image_size or "224",
         )
+        run_mmad(run, setting)
     elif source == "mmad-bbox":
         run_bbox(run, similar_template=similar_template)
     else:

@@ -3,59 +3,102 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adcopilot_edge.commands.benchmark import Run, count_are, write_report, write_text
 from adcopilot_edge.commands.printing import print_fact, print_json, print_rows
 from adcopilot_edge.commands.progress import StepProgress
+from adcopilot_edge.commands.workshop import require_export
 
 if TYPE_CHECKING:
     from adcopilot_edge.calibration.benchmark_prompt import Wording
     from adcopilot_edge.calibration.mmad import Mmad
+    from adcopilot_edge.calibration.questioner import Questioner
+    from adcopilot_edge.export.respondent import TorchRespondent
 
 _SHOWN = 5  # names of missing files; the report has them all
 
 
-def run_mmad(run: Run, *, shots: int, similar_template: bool, wording: Wording | None) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MmadSetting:
+    """How MMAD is asked, and of which checkpoint, if not of a bundle.
+
+    wording: None takes MMAD's, and the bundle's for a list of whole prompts. image_size: of the
+    checkpoint's images, as text.
+    """
+
+    shots: int
+    similar_template: bool
+    wording: Wording | None
+    checkpoint: str | None
+    image_size: str
+
+
+def run_mmad(run: Run, setting: MmadSetting) -> None:
     """Ask MMAD's questions, write table, report and chart, and print the table."""
     from adcopilot_edge.calibration.answer_log import AnswerLog
     from adcopilot_edge.calibration.mmad import read_mmad
     from adcopilot_edge.calibration.mmad_run import ask_mmad, report_mmad
-    from adcopilot_edge.calibration.questioner import open_questioner
 
-    mmad = read_mmad(run.data, shots=shots, similar_template=similar_template)
-    questioner = open_questioner(
-        run.bundle,
-        wording=wording or ("bundle" if mmad.has_prompts else "mmad"),
-        shots=shots,
-        asks_for_letter=not mmad.has_prompts,
-        provider=run.provider,
-        num_threads=run.threads,
-    )
+    mmad = read_mmad(run.data, shots=setting.shots, similar_template=setting.similar_template)
+    respondent, origin = _open(run, setting, has_prompts=mmad.has_prompts)
     mmad = replace(mmad, images=tuple(mmad.images[at] for at in run.draw(len(mmad.images))))
     tell_missing(mmad)
     settings = {
         "benchmark": "mmad",
-        "bundle": questioner.bundle_id,
-        "provider": run.provider,
+        **origin,
         "data": mmad.sha256,
-        "shots": shots,
-        "template": "similar" if similar_template else "random",
-        "prompt": questioner.prompt.model_dump(include={"golden", "test", "question"}),
+        "shots": setting.shots,
+        "template": "similar" if setting.similar_template else "random",
+        "prompt": respondent.prompt.model_dump(include={"golden", "test", "question"}),
         "max_new_tokens": run.max_new_tokens if run.with_words else None,
     }
-    folder = run.folder("mmad", questioner.bundle_id)
+    folder = run.folder("mmad", str(origin["model"]))
     with AnswerLog(folder / "answers.jsonl", settings) as log, StepProgress() as progress:
         limit = run.max_new_tokens if run.with_words else None
-        ask_mmad(questioner, mmad, log, max_new_tokens=limit, on_step=progress)
+        ask_mmad(respondent, mmad, log, max_new_tokens=limit, on_step=progress)
         report = {**settings, **report_mmad(mmad, log)}
     _write_mmad(folder, report)
     if run.as_json:
         print_json({**report, "folder": str(folder)})
     else:
         _print_mmad(report, folder)
+
+
+def _open(
+    run: Run, setting: MmadSetting, *, has_prompts: bool
+) -> tuple[Questioner | TorchRespondent, dict[str, str]]:
+    """Who is asked, and what tells it from others."""
+    wording = setting.wording or ("bundle" if has_prompts else "mmad")
+    if setting.checkpoint is None:
+        from adcopilot_edge.calibration.questioner import open_questioner
+
+        questioner = open_questioner(
+            run.bundle,
+            wording=wording,
+            shots=setting.shots,
+            asks_for_letter=not has_prompts,
+            provider=run.provider,
+            num_threads=run.threads,
+        )
+        return questioner, {"model": questioner.bundle_id, "provider": run.provider}
+    require_export("evaluate --checkpoint")
+    from adcopilot_edge.export.checkpoint import open_checkpoint
+    from adcopilot_edge.export.recipe import parse_image_size
+    from adcopilot_edge.export.respondent import open_respondent
+
+    checkpoint = open_checkpoint(setting.checkpoint)
+    respondent = open_respondent(
+        checkpoint,
+        image_size=parse_image_size(setting.image_size),
+        wording=wording,
+        shots=setting.shots,
+        asks_for_letter=not has_prompts,
+    )
+    model = f"checkpoint-{checkpoint.sha256()[:16]}"
+    return respondent, {"model": model, "provider": "torch", "image_size": setting.image_size}
 
 
 def tell_missing(mmad: Mmad) -> None:
@@ -82,7 +125,7 @@ def _write_mmad(folder: Path, report: dict[str, Any]) -> None:
     write_report(folder, report)
     averages = {f"by {way}": report[way]["table"]["Average"] for way in ways}
     groups = list(next(iter(averages.values())))
-    title = f"MMAD, {report['shots']}-shot accuracy in per cent, bundle {report['bundle']}"
+    title = f"MMAD, {report['shots']}-shot accuracy in per cent, {report['model']}"
     save_image(draw_bars(title, groups, averages), folder / "accuracy.png")
 
 

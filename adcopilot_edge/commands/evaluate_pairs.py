@@ -100,7 +100,7 @@ def _inspect(
     limit = run.max_new_tokens if run.with_words else None
     settings = {
         "benchmark": source,
-        "bundle": inspector.engine.bundle.id,
+        "model": inspector.engine.bundle.id,
         "provider": run.provider,
         "data": sha256,
         "max_new_tokens": limit,
