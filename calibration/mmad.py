@@ -22,7 +22,7 @@ from adcopilot_edge.calibration.mmad_questions import Question, read_prompt, rea
 from adcopilot_edge.errors import DatasetError
 
 KNOWN_BAD = ("DS-MVTec/pill/image/good/",)
-"""Images that are not what their name says: in the published files these are metal nuts."""
+"""Images that are not what their name says: of the published files here many show metal nuts."""
 
 _MOST_FINDINGS = 8
 _SPELLINGS = ("rbg_mask", "rgb_mask")  # the data says rbg; copies of it were put right

@@ -1,4 +1,4 @@
-"""Labelled pairs as files: a list in JSONL, or folders of golden, good and bad parts.
+"""Labelled pairs as files: a list in JSONL, folders of golden, good and bad parts, or DeepPCB.
 
 A line of the list is one JSON object::
 
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adcopilot_edge.calibration.deeppcb import BoardBox, read_boards, read_boxes
 from adcopilot_edge.errors import ConfigError, DatasetError
 from adcopilot_edge.types import BBox, validate_bbox
 
@@ -67,13 +68,17 @@ class PairFiles:
 def read_pair_files(path: Path) -> PairFiles:
     """The pairs of a JSONL file, of a folder with ``pairs.jsonl``, or of golden, good and bad.
 
+    A folder with ``boards.json`` is DeepPCB's, and its pairs are whole scans, all of them bad.
+
     Raises:
-        DatasetError: It is none of the three, a line has another form, or a file is missing.
+        DatasetError: It is none of these, a line has another form, or a file is missing.
     """
     if path.is_file():
         return read_pair_list(path)
     if (path / "pairs.jsonl").is_file():
         return read_pair_list(path / "pairs.jsonl")
+    if (path / "boards.json").is_file():
+        return _list_scans(path)
     return list_pair_folder(path)
 
 
@@ -139,6 +144,33 @@ def list_pair_folder(root: Path) -> PairFiles:
         for part, labels in good + bad
     )
     return PairFiles(pairs, digest.hexdigest())
+
+
+def _list_scans(root: Path) -> PairFiles:
+    """The whole scans of DeepPCB."""
+    pairs = []
+    digest = hashlib.sha256((root / "boards.json").read_bytes())
+    for pair_id, board in read_boards(root).items():
+        annotation = root / "pairs" / f"{pair_id}.txt"
+        boxes = read_boxes(annotation)
+        digest.update(annotation.read_bytes())
+        pairs.append(
+            PairFile(
+                name=pair_id,
+                category=board,
+                golden=annotation.with_name(f"{pair_id}_temp.png"),
+                test=annotation.with_name(f"{pair_id}_test.png"),
+                is_anomaly=bool(boxes),
+                boxes=tuple(_corners(box) for box in boxes),
+                labels=tuple(box.label for box in boxes),
+            )
+        )
+    return PairFiles(tuple(pairs), digest.hexdigest())
+
+
+def _corners(box: BoardBox) -> BBox:
+    x1, y1, x2, y2 = map(float, box.bbox)
+    return x1, y1, x2, y2
 
 
 def _images(folder: Path) -> list[Path]:

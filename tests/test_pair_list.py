@@ -118,6 +118,19 @@ def test_folders(tmp_path: Path) -> None:
         read_pair_files(tmp_path / "good")
 
 
+def test_whole_scans_of_deeppcb(tmp_path: Path) -> None:
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "boards.json").write_text('{"7": "east"}')
+    (tmp_path / "pairs" / "7.txt").write_text("1 2 30 40 1\n5 6 70 80 6\n")
+    files = read_pair_files(tmp_path)
+    (pair,) = files.pairs
+    assert (pair.name, pair.category, pair.labels) == ("7", "east", ("open", "pin hole"))
+    assert pair.boxes == ((1, 2, 30, 40), (5, 6, 70, 80))
+    assert (pair.golden.name, pair.test.name) == ("7_temp.png", "7_test.png")
+    (tmp_path / "pairs" / "7.txt").write_text("1 2 30 41 1\n")
+    assert read_pair_files(tmp_path).sha256 != files.sha256
+
+
 def test_boxes_around_the_regions_of_a_mask(root: Path) -> None:
     """Two regions in a mask of half the image's size, of numbers, not of black and white."""
     values = np.zeros((6, 8), dtype=np.uint8)

@@ -132,13 +132,19 @@ def _print_verdicts(report: dict[str, Any]) -> None:
         rows.append((name, *("-" if cell is None else f"{cell:g}" for cell in cells)))
     print_fact("verdicts", f"median {report['median_ms']:.1f} ms")
     print_rows(rows)
-    for label, counts in report["by_label"].items():
-        print_fact(label, f"{counts['escapes']} of {counts['pairs']} escape")
+    if report["by_label"]:
+        print_fact("defects", "by their label")
+        counts = report["by_label"].items()
+        print_rows(
+            [("", "pairs", "escapes")]
+            + [(label, str(row["pairs"]), str(row["escapes"])) for label, row in counts]
+        )
 
 
 def _print_confusion(report: dict[str, Any]) -> None:
     for label, said in report.get("confusion", {}).items():
-        print_fact("types", f"{label}: " + ", ".join(f"{name} {n}" for name, n in said.items()))
+        called = ", ".join(f"{name} {count}" for name, count in said.items())
+        print_fact("called", f"{label}: {called}")
 
 
 def _print_boxes(report: dict[str, Any]) -> None:
