@@ -34,13 +34,14 @@ class MmadImage:
 
     name: its path as the data has it. template: the path of the normal sample, or None in a run
     without one. mask: the paths at which its mask may lie, the likeliest first; none where the
-    data names no mask.
+    data names no mask. malformed: what is wrong with the questions that can't be asked.
     """
 
     name: str
     template: str | None
     questions: tuple[Question, ...]
     mask: tuple[str, ...] = ()
+    malformed: tuple[str, ...] = ()
 
     @property
     def is_normal(self) -> bool:
@@ -59,8 +60,9 @@ class Mmad:
 
     images: those that can be asked about. missing: files that the data names and the folder lacks.
     left_out: names of images whose own file or template is missing. known_bad: names of images that
-    every run leaves out. has_prompts: the questions are whole prompts and are asked as they stand.
-    sha256: hash of the file with the questions.
+    every run leaves out. malformed: questions that can't be asked, with the reason. has_prompts:
+    the questions are whole prompts and are asked as they stand. sha256: hash of the file with the
+    questions.
     """
 
     root: Path
@@ -68,6 +70,7 @@ class Mmad:
     missing: tuple[str, ...]
     left_out: tuple[str, ...]
     known_bad: tuple[str, ...]
+    malformed: tuple[str, ...] = ()
     has_prompts: bool = False
     sha256: str = ""
 
@@ -144,18 +147,29 @@ def _read_entry(name: str, entry: Any, templates: str) -> MmadImage:
     """An entry of the container."""
     if not isinstance(entry, dict) or not isinstance(entry.get("conversation"), list):
         raise DatasetError("needs a list under conversation")
-    listed = entry.get(templates)
+    listed = entry.get(templates) or []
     if not isinstance(listed, list) or not all(isinstance(path, str) for path in listed[:1]):
         raise DatasetError(f"needs a list of paths under {templates}")
     mask = entry.get("mask_path") or ""
     if not isinstance(mask, str):
         raise DatasetError("needs a path under mask_path, or nothing")
+    # One bad question among 39,672 must not cost the others; it is told.
+    results = [_question_or_tell(item) for item in entry["conversation"]]
     return MmadImage(
         name=name,
         template=listed[0] if listed else None,
-        questions=tuple(map(read_question, entry["conversation"])),
+        questions=tuple(item for item in results if isinstance(item, Question)),
         mask=_mask_places(name, mask),
+        malformed=tuple(f"{name}: {item}" for item in results if isinstance(item, str)),
     )
+
+
+def _question_or_tell(entry: Any) -> Question | str:
+    """The question, or what is wrong with it."""
+    try:
+        return read_question(entry)
+    except DatasetError as err:
+        return str(err)
 
 
 def _mask_places(name: str, mask: str) -> tuple[str, ...]:
@@ -215,11 +229,7 @@ def _sort_out(root: Path, path: Path, images: list[MmadImage], *, shots: int) ->
             missing.update(dict.fromkeys(lacking))
             left_out.append(image.name)
             continue
-        kept.append(
-            MmadImage(
-                name=image.name, template=template, questions=image.questions, mask=image.mask
-            )
-        )
+        kept.append(replace(image, template=template))
     if not kept:
         example = next(iter(missing), "nothing")
         raise DatasetError(
@@ -232,4 +242,5 @@ def _sort_out(root: Path, path: Path, images: list[MmadImage], *, shots: int) ->
         missing=tuple(missing),
         left_out=tuple(left_out),
         known_bad=tuple(known_bad),
+        malformed=tuple(finding for image in kept for finding in image.malformed),
     )

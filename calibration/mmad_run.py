@@ -15,6 +15,7 @@ from adcopilot_edge.calibration.mmad import Mmad, MmadImage
 from adcopilot_edge.calibration.mmad_questions import Question, parse_answer
 from adcopilot_edge.calibration.mmad_scores import Mark, accuracy_table, report_counts
 from adcopilot_edge.calibration.questioner import Reply
+from adcopilot_edge.errors import DatasetError
 from adcopilot_edge.runtime.images import open_image
 from adcopilot_edge.types import ImageArray, OnStep
 
@@ -105,6 +106,9 @@ def report_mmad(mmad: Mmad, log: AnswerLog) -> dict[str, Any]:
 
     Words that can't be read count as wrong. Questions without options have no letter and are in
     the figures of the words alone.
+
+    Raises:
+        DatasetError: There is nothing to mark.
     """
     answered = [
         _Answered(image, question, log.answers[key])
@@ -117,11 +121,18 @@ def report_mmad(mmad: Mmad, log: AnswerLog) -> dict[str, Any]:
         "missing_files": list(mmad.missing),
         "images_left_out": len(mmad.left_out),
         "known_bad_images": len(mmad.known_bad),
+        "malformed_questions": list(mmad.malformed),
     }
     by_letter = [item.mark(item.answer["letter"]) for item in answered if "letter" in item.answer]
     if by_letter:
         report["letters"] = _scores(by_letter)
     worded = [item for item in answered if "words" in item.answer]
+    if not by_letter and not worded:
+        raise DatasetError(
+            f"{mmad.root} has no question that can be marked: {len(answered)} of its questions have "
+            "no options, so their answers must be asked in words (--text), and "
+            f"{len(mmad.malformed)} are malformed"
+        )
     if worded:
         read = [parse_answer(item.answer["words"], item.question) for item in worded]
         marks = [item.mark(letter) for item, (letter, _) in zip(worded, read, strict=True)]

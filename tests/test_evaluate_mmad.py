@@ -15,7 +15,7 @@ from toy import MODEL, write_toy_bundle
 from adcopilot_edge.calibration.benchmark_prompt import benchmark_prompt
 from adcopilot_edge.calibration.questioner import open_questioner
 from adcopilot_edge.cli import main
-from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.errors import ConfigError, DatasetError
 from adcopilot_edge.prompt import DEFAULT_PROMPT, VISION_SPAN
 from adcopilot_edge.runtime.images import open_image
 
@@ -39,7 +39,9 @@ def call(capsys: pytest.CaptureFixture[str], bundle: Path, tmp_path: Path) -> Ca
     """Runs ``evaluate`` into tmp_path / "run"; returns exit code, stdout and stderr."""
 
     def run(*words: object) -> tuple[int, str, str]:
-        options = ["--bundle", bundle, "--out", tmp_path / "run", "--threads", 1]
+        options: list[object] = ["--bundle", bundle, "--threads", 1]
+        if "--out" not in words:
+            options += ["--out", tmp_path / "run"]
         with pytest.raises(SystemExit) as stopped:
             main([str(word) for word in ("evaluate", *words, *options)])
         out, err = capsys.readouterr()
@@ -55,6 +57,7 @@ def test_a_whole_run(call: Call, root: Path, tmp_path: Path) -> None:
     report = json.loads(out)
     assert (report["images"], report["questions"]) == (3, 6)
     assert report["known_bad_images"] == 1
+    assert report["malformed_questions"] == []
     assert "1 image is known to be wrong" in err
     folder = tmp_path / "run"
     assert report["folder"] == str(folder)
@@ -146,6 +149,16 @@ def test_missing_files_are_told(call: Call, root: Path) -> None:
     assert f"1 file is missing, so 1 image is left out: {BAD}" in err
 
 
+def test_malformed_questions_are_told(call: Call, root: Path) -> None:
+    content = json.loads((root / "mmad.json").read_text())
+    content[GOOD]["conversation"][1]["Answer"] = "Z"
+    (root / "mmad.json").write_text(json.dumps(content))
+    code, out, err = call("mmad", root, "--json", "--no-text")
+    assert code == 0
+    assert json.loads(out)["questions"] == 5
+    assert f"1 question is malformed and left out: {GOOD}: the answer 'Z'" in err
+
+
 def test_a_table_for_people(call: Call, root: Path) -> None:
     code, out, _ = call("mmad", root, "--no-text", "--pairs", 2)
     assert code == 0
@@ -179,6 +192,12 @@ def test_prompts_are_asked_as_they_stand(call: Call, root: Path, tmp_path: Path)
     assert report["letters"]["counts"] == {"DS-MVTec": {"Anomaly Detection": 1}}
     assert report["words"]["counts"] == {"DS-MVTec": {"Anomaly Detection": 2}}
     assert report["words"]["unreadable"] == 1
+
+    entries = entries[1:]
+    (root / "mmad_questions.json").write_text(json.dumps(entries))
+    code, _, err = call("mmad", root, "--no-text", "--out", tmp_path / "other")
+    assert code == DatasetError.exit_code
+    assert "1 of its questions have no options" in err
 
 
 def test_a_letter_of_several_tokens(bundle: Path, root: Path) -> None:

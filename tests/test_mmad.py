@@ -65,9 +65,10 @@ def test_what_is_missing_is_listed(root: Path) -> None:
 def test_an_image_without_a_template_is_missing_it(root: Path) -> None:
     content = container()
     content[GOOD]["random_templates"] = []
+    del content[BAD]["random_templates"]
     (root / "mmad.json").write_text(json.dumps(content))
-    assert read_mmad(root).missing == (f"(a template for {GOOD})",)
-    assert read_mmad(root).left_out == (GOOD,)
+    assert read_mmad(root).missing == (f"(a template for {GOOD})", f"(a template for {BAD})")
+    assert read_mmad(root).left_out == (GOOD, BAD)
 
 
 def test_reads_a_list_of_prompts(root: Path) -> None:
@@ -93,16 +94,29 @@ def test_reads_a_list_of_prompts(root: Path) -> None:
         read_mmad(root)
 
 
+def test_a_malformed_question_does_not_cost_the_others(root: Path) -> None:
+    content = container()
+    content[BAD]["conversation"][1]["Answer"] = "G"
+    content[LOCO]["conversation"][0]["Options"] = {}
+    (root / "mmad.json").write_text(json.dumps(content))
+    mmad = read_mmad(root)
+    assert [len(image.questions) for image in mmad.images] == [2, 2, 0]
+    assert mmad.malformed == (
+        f"{BAD}: the answer 'G' is none of the options A, B, C, D, E",
+        f"{LOCO}: a question has 2 to 5 options, this one 0",
+    )
+
+
 def test_all_malformed_entries_are_named(root: Path) -> None:
     content = container()
-    content[GOOD]["conversation"][0]["Options"] = {}
+    content[GOOD]["random_templates"] = "one.png"
     content[BAD] = []
     content[LOCO]["mask_path"] = 3
     (root / "mmad.json").write_text(json.dumps(content))
     with pytest.raises(DatasetError) as caught:
         read_mmad(root)
     for words in (
-        f"{GOOD}: a question has 2 to 5 options, this one 0",
+        f"{GOOD}: needs a list of paths under random_templates",
         f"{BAD}: needs a list under conversation",
         f"{LOCO}: needs a path under mask_path",
     ):

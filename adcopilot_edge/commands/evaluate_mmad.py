@@ -109,6 +109,9 @@ def tell_missing(mmad: Mmad) -> None:
         files = count_are(len(mmad.missing), "file")
         images = count_are(len(mmad.left_out), "image")
         print(f"{files} missing, so {images} left out: {shown}{rest}", file=sys.stderr)
+    if mmad.malformed:
+        questions = count_are(len(mmad.malformed), "question")
+        print(f"{questions} malformed and left out: {mmad.malformed[0]} ...", file=sys.stderr)
     if mmad.known_bad:
         known_bad = count_are(len(mmad.known_bad), "image")
         print(f"{known_bad} known to be wrong and left out", file=sys.stderr)
