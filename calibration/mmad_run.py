@@ -129,9 +129,8 @@ def report_mmad(mmad: Mmad, log: AnswerLog) -> dict[str, Any]:
     worded = [item for item in answered if "words" in item.answer]
     if not by_letter and not worded:
         raise DatasetError(
-            f"{mmad.root} has no question that can be marked: {len(answered)} of its questions have "
-            "no options, so their answers must be asked in words (--text), and "
-            f"{len(mmad.malformed)} are malformed"
+            f"{mmad.root} has no question that can be marked: without options are {len(answered)}, "
+            f"and must be asked in words (--text); malformed are {len(mmad.malformed)}"
         )
     if worded:
         read = [parse_answer(item.answer["words"], item.question) for item in worded]

@@ -197,7 +197,7 @@ def test_prompts_are_asked_as_they_stand(call: Call, root: Path, tmp_path: Path)
     (root / "mmad_questions.json").write_text(json.dumps(entries))
     code, _, err = call("mmad", root, "--no-text", "--out", tmp_path / "other")
     assert code == DatasetError.exit_code
-    assert "1 of its questions have no options" in err
+    assert "without options are 1, and must be asked in words" in err
 
 
 def test_a_letter_of_several_tokens(bundle: Path, root: Path) -> None:

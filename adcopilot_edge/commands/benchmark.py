@@ -11,9 +11,8 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What was asked for: data, bundle, a folder for the files, and how much of it."""
+    """How to run: the bundle, how much of the data, where the files go, how results are printed."""
 
-    data: Path
     bundle: Path | None
     out: Path | None
     count: int | None

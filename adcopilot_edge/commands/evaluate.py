@@ -103,24 +103,12 @@ def evaluate(
         _refuse(source, similar_template=similar_template or None)
     if source in ("deeppcb", "synthetic"):
         _refuse(source, out=out, max_new_tokens=max_new_tokens)
-        report = _compare_bundles(
-            source,
-            data,
-            bundles=[bundle] if against is None else [bundle, against],
-            count=pairs or 400,
-            seed=seed,
-            with_text=text,
-            provider=provider,
-            threads=threads,
-        )
-        if as_json:
-            print_json(report)
-        else:
-            _print_report(report)
-        return
-    _refuse(source, against=against)
+        if against is not None and against == bundle:
+            raise ConfigError("--against is the bundle itself; name another one as reference")
+        pairs = pairs or 400
+    else:
+        _refuse(source, against=against)
     run = Run(
-        data=_require_data(source, data),
         bundle=bundle,
         out=out,
         count=pairs,
@@ -139,11 +127,17 @@ def evaluate(
             checkpoint=checkpoint,
             image_size=image_size or "224",
         )
-        run_mmad(run, setting)
+        run_mmad(run, _require_data(source, data), setting)
     elif source == "mmad-bbox":
-        run_bbox(run, similar_template=similar_template)
+        run_bbox(run, _require_data(source, data), similar_template=similar_template)
+    elif source == "pairs":
+        run_pairs(run, _require_data(source, data))
     else:
-        run_pairs(run)
+        report = _compare_bundles(run, source, data, against)
+        if as_json:
+            print_json(report)
+        else:
+            _print_report(report)
 
 
 def _refuse(source: str, **options: object) -> None:
@@ -160,17 +154,9 @@ def _require_data(source: str, data: Path | None) -> Path:
 
 
 def _compare_bundles(
-    source: str,
-    data: Path | None,
-    *,
-    bundles: list[Path | None],
-    count: int,
-    seed: int,
-    with_text: bool,
-    provider: str,
-    threads: int | None,
+    run: Run, source: str, data: Path | None, against: Path | None
 ) -> dict[str, Any]:
-    """The figures of the difference and of each bundle; with two, the second is the reference."""
+    """The figures of the difference and of each bundle; ``against`` is the reference."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -183,11 +169,13 @@ def _compare_bundles(
     from adcopilot_edge.runtime.inspector import Inspector
 
     inspectors = {
-        str(path or "embedded bundle"): Inspector.open(path, provider=provider, num_threads=threads)
-        for path in bundles
+        str(path or "embedded bundle"): Inspector.open(
+            path, provider=run.provider, num_threads=run.threads
+        )
+        for path in ([run.bundle] if against is None else [run.bundle, against])
     }
     size = next(iter(inspectors.values())).engine.bundle.manifest.model.image_height
-    labelled = _read_pairs(source, data, size=size, count=count, seed=seed)
+    labelled = _read_pairs(source, data, size=size, run=run)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         said = [predict_difference(labelled)]
@@ -198,31 +186,32 @@ def _compare_bundles(
                     name,
                     inspector,
                     labelled,
-                    with_text=with_text,
+                    with_text=run.with_words,
                     on_pair=lambda task=task: progress.advance(task),  # type: ignore[misc]
                 )
             )
     report: dict[str, Any] = {
         "source": source,
         "image_size": size,
-        "seed": seed,
+        "seed": run.seed,
         "results": [summarize(labelled, item) for item in said],
     }
-    if len(said) > 2:
+    if against is not None:
         report["comparison"] = compare(labelled, said[1], said[2])
     return report
 
 
-def _read_pairs(source: str, data: Path | None, *, size: int, count: int, seed: int) -> list[Any]:
+def _read_pairs(source: str, data: Path | None, *, size: int, run: Run) -> list[Any]:
     """The pairs, at the bundle's image size."""
+    assert run.count is not None
     if source == "deeppcb":
         from adcopilot_edge.calibration.deeppcb import read_tiles
 
-        return read_tiles(_require_data(source, data), tile=size, count=count, seed=seed)
+        return read_tiles(_require_data(source, data), tile=size, count=run.count, seed=run.seed)
     from adcopilot_edge.training.synthetic import generate_pair
 
-    first = 900_000_000 + seed * 1_000_000  # far from the seeds that training uses
-    return [generate_pair(first + index, size=size).to_labelled() for index in range(count)]
+    first = 900_000_000 + run.seed * 1_000_000  # far from the seeds that training uses
+    return [generate_pair(first + index, size=size).to_labelled() for index in range(run.count)]
 
 
 def _print_report(report: dict[str, Any]) -> None:

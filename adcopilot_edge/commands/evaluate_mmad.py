@@ -36,13 +36,13 @@ class MmadSetting:
     image_size: str
 
 
-def run_mmad(run: Run, setting: MmadSetting) -> None:
+def run_mmad(run: Run, data: Path, setting: MmadSetting) -> None:
     """Ask MMAD's questions, write table, report and chart, and print the table."""
     from adcopilot_edge.calibration.answer_log import AnswerLog
     from adcopilot_edge.calibration.mmad import read_mmad
     from adcopilot_edge.calibration.mmad_run import ask_mmad, report_mmad
 
-    mmad = read_mmad(run.data, shots=setting.shots, similar_template=setting.similar_template)
+    mmad = read_mmad(data, shots=setting.shots, similar_template=setting.similar_template)
     respondent, origin = _open(run, setting, has_prompts=mmad.has_prompts)
     mmad = replace(mmad, images=tuple(mmad.images[at] for at in run.draw(len(mmad.images))))
     tell_missing(mmad)

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 _NUM_WORST = 12
 
 
-def run_pairs(run: Run) -> None:
+def run_pairs(run: Run, data: Path) -> None:
     """Inspect labelled pairs; report verdicts, boxes, types, and draw the worst cases."""
     from adcopilot_edge.calibration.contact_sheet import draw_contact_sheet
     from adcopilot_edge.calibration.pair_list import read_pair_files
     from adcopilot_edge.calibration.pair_report import report_pairs, worst_cases
     from adcopilot_edge.runtime.overlay import save_image
 
-    files = read_pair_files(run.data)
+    files = read_pair_files(data)
     settings, inspected, folder = _inspect(run, "pairs", files.pairs, files.sha256)
     report = {**settings, **report_pairs(inspected)}
     worst = worst_cases(inspected, _NUM_WORST)
@@ -44,7 +44,7 @@ def run_pairs(run: Run) -> None:
         print_fact("files", str(folder))
 
 
-def run_bbox(run: Run, *, similar_template: bool) -> None:
+def run_bbox(run: Run, data: Path, *, similar_template: bool) -> None:
     """Score boxes by the BBox-Mask IoU, on MMAD or on a list of pairs with boxes or masks."""
     from adcopilot_edge.calibration.mmad import read_mmad
     from adcopilot_edge.calibration.mmad_bbox import bbox_pairs, report_bbox
@@ -52,8 +52,8 @@ def run_bbox(run: Run, *, similar_template: bool) -> None:
     from adcopilot_edge.errors import ConfigError, DatasetError
 
     left_out: dict[str, Any] = {}
-    if (run.data / "mmad.json").is_file():
-        mmad = read_mmad(run.data, similar_template=similar_template)
+    if (data / "mmad.json").is_file():
+        mmad = read_mmad(data, similar_template=similar_template)
         tell_missing(mmad)
         found = bbox_pairs(mmad)
         pairs, sha256 = found.pairs, mmad.sha256
@@ -67,11 +67,11 @@ def run_bbox(run: Run, *, similar_template: bool) -> None:
     elif similar_template:
         raise ConfigError("--similar-template goes with a folder that has mmad.json")
     else:
-        files = read_pair_files(run.data)
+        files = read_pair_files(data)
         pairs, sha256 = files.pairs, files.sha256
     if not any(pair.is_anomaly and pair.has_place for pair in pairs):
         raise DatasetError(
-            f"{run.data} has no abnormal image with boxes or a mask that is there, so there is "
+            f"{data} has no abnormal image with boxes or a mask that is there, so there is "
             "nothing to score"
         )
     template = left_out.get("template")
