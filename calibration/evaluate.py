@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from adcopilot_edge.calibration.box_matches import count_matches
 from adcopilot_edge.calibration.difference import find_differences
 from adcopilot_edge.metrics import balanced_accuracy, measure_boxes, roc_auc
 from adcopilot_edge.runtime.inspector import Inspector
@@ -24,14 +25,16 @@ class Predictions:
     """What one inspector, or the baseline, said about each of S pairs.
 
     is_anomaly: (S,) verdicts. scores: (S,) 0..1, or None where there is only a verdict. boxes: by
-    source, the boxes of each pair. unparsed: answers that held no readable boxes. median_ms: of
-    the whole inspection, NaN where it was not timed.
+    source, the boxes of each pair. labels: what the model called the boxes in its words, likewise.
+    unparsed: answers that held no readable boxes. median_ms: of the whole inspection, NaN where it
+    was not timed.
     """
 
     name: str
     is_anomaly: tuple[bool, ...]
     scores: tuple[float, ...] | None
     boxes: dict[str, tuple[tuple[BBox, ...], ...]]
+    labels: tuple[tuple[str, ...], ...] = ()
     unparsed: int = 0
     median_ms: float = float("nan")
 
@@ -66,6 +69,10 @@ def predict(
         is_anomaly=tuple(item.verdict == "anomaly" for item in inspections),
         scores=tuple(item.anomaly_score for item in inspections),
         boxes=boxes,
+        labels=tuple(
+            tuple(defect.label for defect in item.defects if defect.source == "text")
+            for item in inspections
+        ),
         unparsed=sum("answer_unparsed:locate" in item.notes for item in inspections),
         median_ms=median(item.timings_ms["total"] for item in inspections),
     )
@@ -86,6 +93,9 @@ def summarize(pairs: Sequence[LabelledPair], said: Predictions) -> dict[str, Any
     """Figures of merit as a JSON object: verdicts, escapes and overkill apart, boxes by source."""
     truth = np.array([pair.is_anomaly for pair in pairs])
     verdicts = np.array(said.is_anomaly)
+    boxes = {source: measure_boxes(pairs, found).to_json() for source, found in said.boxes.items()}
+    if "text" in boxes:
+        boxes["text"]["one_to_one"] = _match_classes(pairs, said)
     return {
         "name": said.name,
         "pairs": len(pairs),
@@ -93,12 +103,20 @@ def summarize(pairs: Sequence[LabelledPair], said: Predictions) -> dict[str, Any
         "auroc": None if said.scores is None else round(roc_auc(truth, said.scores), 4),
         "escapes": int((truth & ~verdicts).sum()),
         "overkill": int((~truth & verdicts).sum()),
-        "boxes": {
-            source: measure_boxes(pairs, found).to_json() for source, found in said.boxes.items()
-        },
+        "boxes": boxes,
         "unparsed": said.unparsed,
         "median_ms": None if np.isnan(said.median_ms) else round(said.median_ms, 2),
     }
+
+
+def _match_classes(pairs: Sequence[LabelledPair], said: Predictions) -> dict[str, Any]:
+    """DeepPCB's F-score of the boxes in words; only they have a class."""
+    predicted = [
+        list(zip(boxes, labels, strict=True))
+        for boxes, labels in zip(said.boxes["text"], said.labels, strict=True)
+    ]
+    true = [list(zip(pair.boxes, pair.labels, strict=True)) for pair in pairs]
+    return count_matches(zip(predicted, true, strict=True), same_label=True).to_json()
 
 
 def compare(

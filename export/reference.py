@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -31,9 +32,17 @@ from adcopilot_edge.prompt import IMAGE_TOKEN
 from adcopilot_edge.runtime.ladder import Stages
 from adcopilot_edge.runtime.tensors import AnyArray
 from adcopilot_edge.training.model import ImageFeatures
-from adcopilot_edge.types import ImageArray, IntArray, Task
+from adcopilot_edge.types import FloatArray, ImageArray, IntArray, Task
 
 VISION_DTYPE = torch.float64
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Images as the language model sees them, and their grids of patches (images, 3)."""
+
+    features: ImageFeatures
+    grid: Tensor
 
 
 class TorchReference:
@@ -84,8 +93,37 @@ class TorchReference:
         features = self.model.model.get_image_features(patches, grid, images_per_sample=[2])
         return capture_call(
             self.layers[0],
-            lambda: self._read(self._ids("describe"), features, grid, use_cache=False),
+            lambda: self._read(self._ids(*self._task("describe")), features, grid, use_cache=False),
         )
+
+    @torch.inference_mode()
+    def look_at(self, *images: ImageArray) -> Seen:
+        """What the vision side makes of images (H, W, 3) uint8, in the order of a prompt.
+
+        Each is compared with the one before it, the first with itself.
+        """
+        _, patches, grid = self._patches(*images)
+        count = len(images)
+        return Seen(
+            self.model.model.get_image_features(patches, grid, images_per_sample=[count]), grid
+        )
+
+    @torch.inference_mode()
+    def first_logits(self, seen: Seen, *texts: str) -> FloatArray:
+        """The logits (V,) of the first token of an answer.
+
+        Args:
+            seen: The images of the prompt.
+            *texts: The prompt, one placeholder an image.
+        """
+        logits, _ = self._read(self._ids(*texts), seen.features, seen.grid)
+        return logits.float().numpy()
+
+    @torch.inference_mode()
+    def answer(self, seen: Seen, *texts: str, max_new_tokens: int) -> str:
+        """The greedy answer in words; the arguments are those of ``first_logits``."""
+        ids = self._answer(self._ids(*texts), seen.features, seen.grid, max_new_tokens)
+        return self._tokenizer.decode(ids.tolist(), skip_special_tokens=True).strip()
 
     @torch.inference_mode()
     def stages(self, golden: ImageArray, test: ImageArray, *, max_new_tokens: int) -> Stages:
@@ -93,7 +131,7 @@ class TorchReference:
         resized, patches, grid = self._patches(golden, test)
         with self._probed(grid) as probes:
             features = self.model.model.get_image_features(patches, grid, images_per_sample=[2])
-        logits, _ = self._read(self._ids("verdict"), features, grid)
+        logits, _ = self._read(self._ids(*self._task("verdict")), features, grid)
         tokens = self._description.tokens
         is_anomaly = bool(logits[tokens.yes] >= logits[tokens.no])
         return {
@@ -102,22 +140,24 @@ class TorchReference:
             **probes,
             **self._vision_stages(features),
             "logits": logits.numpy(),
-            "greedy_ids": self._answer("describe", features, grid, max_new_tokens),
+            "greedy_ids": self._answer(
+                self._ids(*self._task("describe")), features, grid, max_new_tokens
+            ),
             "verdict": np.array(is_anomaly, dtype=np.int64),
         }
 
-    def _patches(self, golden: ImageArray, test: ImageArray) -> tuple[ImageArray, Tensor, Tensor]:
-        """The test image at the model's size, the patches (2 N, 1176) of both, their grids."""
+    def _patches(self, *pictures: ImageArray) -> tuple[ImageArray, Tensor, Tensor]:
+        """The last image at the model's size, the patches (N, 1176) of all in a row, the grids."""
         # Upstream's own resize, but for its choice of a size: the model's is fixed.
         resize = super(Qwen2VLImageProcessorPil, self._processor).resize
         images = [
             resize(
                 image.transpose(2, 0, 1), size=self._size, resample=PILImageResampling.BICUBIC
             ).transpose(1, 2, 0)
-            for image in (golden, test)
+            for image in pictures
         ]
         inputs = self._processor(images=images, return_tensors="pt")
-        return images[1], inputs["pixel_values"], inputs["image_grid_thw"]
+        return images[-1], inputs["pixel_values"], inputs["image_grid_thw"]
 
     @contextmanager
     def _probed(self, grid: Tensor) -> Iterator[dict[str, AnyArray]]:
@@ -161,12 +201,17 @@ class TorchReference:
             stages["anomaly_logits"] = features.anomaly_logits[1].float().numpy()[raster]
         return stages
 
-    def _ids(self, task: Task) -> Tensor:
-        """The prompt's ids (1, T): its three texts tokenized apart, placeholders multiplied."""
-        prompt, model = self._description.prompt, self._description.model
+    def _task(self, task: Task) -> tuple[str, str, str]:
+        """The prompt of a task about a pair, in its three texts."""
+        prompt = self._description.prompt
+        return prompt.golden, prompt.test, prompt.ask_task(task)
+
+    def _ids(self, *texts: str) -> Tensor:
+        """The ids (1, T) of a prompt: its texts tokenized apart, placeholders multiplied."""
+        model = self._description.model
         copies = model.num_merged + model.compare_token_size
         ids: list[int] = []
-        for text in (prompt.golden, prompt.test, prompt.ask_task(task)):
+        for text in texts:
             expanded = text.replace(IMAGE_TOKEN, IMAGE_TOKEN * copies)
             ids += self._tokenizer.encode(expanded, add_special_tokens=False).ids
         return torch.tensor([ids])
@@ -186,11 +231,11 @@ class TorchReference:
         return output.logits[0, -1], output.past_key_values
 
     def _answer(
-        self, task: Task, features: ImageFeatures, grid: Tensor, max_new_tokens: int
+        self, prompt: Tensor, features: ImageFeatures, grid: Tensor, max_new_tokens: int
     ) -> IntArray:
         """The greedy answer's ids, its end token included."""
         end: Collection[int] = self._description.tokens.end
-        logits, cache = self._read(self._ids(task), features, grid)
+        logits, cache = self._read(prompt, features, grid)
         ids = [int(logits.argmax())]
         while ids[-1] not in end and len(ids) < max_new_tokens:
             output = self.model(

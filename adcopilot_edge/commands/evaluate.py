@@ -1,4 +1,4 @@
-"""``evaluate``: how well a bundle inspects labelled pairs, beside the plain image difference."""
+"""``evaluate``: how well a bundle inspects labelled pairs, or does in a benchmark."""
 
 from __future__ import annotations
 
@@ -8,43 +8,155 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from adcopilot_edge.commands.benchmark import Run
+from adcopilot_edge.commands.evaluate_mmad import MmadSetting, run_mmad
+from adcopilot_edge.commands.evaluate_pairs import run_bbox, run_pairs
 from adcopilot_edge.commands.options import Json, Provider, Threads
 from adcopilot_edge.commands.printing import print_json
+from adcopilot_edge.errors import ConfigError
 
 
 def evaluate(
     source: Annotated[
-        Literal["deeppcb", "synthetic"],
-        typer.Argument(help="Where the pairs come from: DeepPCB's folder, or the generator."),
+        Literal["deeppcb", "synthetic", "mmad", "mmad-bbox", "pairs"],
+        typer.Argument(help="A benchmark, or where the pairs come from."),
     ],
     data: Annotated[
-        Path | None, typer.Argument(help="The folder, for sources that have one.")
+        Path | None, typer.Argument(help="The folder or list, for sources that have one.")
     ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle to evaluate; by default the one in this package.")
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(help="mmad: ask this folder or hub id by torch instead (extra: export)."),
+    ] = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option(help="With --checkpoint: pixels as for export, 224 by default."),
     ] = None,
     against: Annotated[
         Path | None,
         typer.Option(help="A reference bundle: print verdict flips and lost box overlap."),
     ] = None,
     pairs: Annotated[
-        int, typer.Option(help="How many pairs, half of them defective.", min=2)
-    ] = 400,
+        int | None,
+        typer.Option(
+            help="How many pairs or images; 400 of deeppcb and synthetic, else all.", min=2
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Which pairs.", min=0)] = 0,
     text: Annotated[
-        bool, typer.Option("--text/--no-text", help="Also ask for boxes in words (slower).")
+        bool, typer.Option("--text/--no-text", help="Also ask for an answer in words (slower).")
     ] = True,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Benchmarks: folder of answers and report; default runs/SOURCE-BUNDLE."),
+    ] = None,
+    shots: Annotated[
+        int | None, typer.Option(help="mmad: template images, 0 or 1; 1 by default.", min=0, max=1)
+    ] = None,
+    similar_template: Annotated[
+        bool, typer.Option("--similar-template", help="mmad, mmad-bbox: the most similar template.")
+    ] = False,
+    prompt: Annotated[
+        Literal["mmad", "bundle"] | None,
+        typer.Option(
+            help="mmad: the words of MMAD's script (default), or those the bundle was trained with."
+        ),
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(help="Benchmarks: limit of an answer in words; 128 by default.", min=1),
+    ] = None,
     as_json: Json = False,
     provider: Provider = "cpu",
     threads: Threads = None,
 ) -> None:
-    """Evaluate a bundle on labelled pairs: verdicts, escapes, overkill, BBox-Mask IoU.
+    """Evaluate a bundle on labelled pairs or on a benchmark.
 
-    The plain image difference is run over the same pairs; boxes from the anomaly map and from the
-    model's words are reported apart. With --against two bundles are compared pair by pair.
+    deeppcb and synthetic: verdicts, escapes, overkill and BBox-Mask IoU beside the plain image
+    difference; boxes from the anomaly map and from the model's words are reported apart. With
+    --against two bundles are compared pair by pair.
 
-    Example: adcopilot-edge evaluate deeppcb DeepPCB/ --bundle nano-int4/ --against nano-fp32/
+    mmad: the multiple-choice questions of the MMAD benchmark, answered by the logits of the letters
+    and by words. Answers are kept as they come, so a run that was stopped goes on when it is
+    started again. With --checkpoint torch is asked instead of a bundle, slowly.
+
+    mmad-bbox: boxes on MMAD's images, or on a list of pairs, by the BBox-Mask IoU.
+
+    pairs: your own pairs, as folders golden/, good/ and bad/, or as a list with one JSON object a
+    line: golden, test, boxes or mask, label, category. Also by category and type of defect, with
+    the worst cases as a picture.
+
+    Examples: adcopilot-edge evaluate deeppcb DeepPCB/ --bundle nano-int4/ --against nano-fp32/;
+    adcopilot-edge evaluate mmad MMAD/ --bundle bundle/ --out runs/mmad;
+    adcopilot-edge evaluate pairs line-images/pairs.jsonl --no-text
     """
+    if source != "mmad":
+        _refuse(source, shots=shots, prompt=prompt, checkpoint=checkpoint)
+    if checkpoint is None and image_size is not None:
+        raise ConfigError("--image-size goes with --checkpoint; a bundle has its own")
+    if checkpoint is not None and bundle is not None:
+        raise ConfigError("--bundle and --checkpoint are two models; choose one of them")
+    if source not in ("mmad", "mmad-bbox"):
+        _refuse(source, similar_template=similar_template or None)
+    if source in ("deeppcb", "synthetic"):
+        _refuse(source, out=out, max_new_tokens=max_new_tokens)
+        if against is not None and against == bundle:
+            raise ConfigError("--against is the bundle itself; name another one as reference")
+        pairs = pairs or 400
+    else:
+        _refuse(source, against=against)
+    run = Run(
+        bundle=bundle,
+        out=out,
+        count=pairs,
+        seed=seed,
+        with_words=text,
+        as_json=as_json,
+        provider=provider,
+        threads=threads,
+        max_new_tokens=max_new_tokens or 128,
+    )
+    if source == "mmad":
+        setting = MmadSetting(
+            shots=1 if shots is None else shots,
+            similar_template=similar_template,
+            wording=prompt,
+            checkpoint=checkpoint,
+            image_size=image_size or "224",
+        )
+        run_mmad(run, _require_data(source, data), setting)
+    elif source == "mmad-bbox":
+        run_bbox(run, _require_data(source, data), similar_template=similar_template)
+    elif source == "pairs":
+        run_pairs(run, _require_data(source, data))
+    else:
+        report = _compare_bundles(run, source, data, against)
+        if as_json:
+            print_json(report)
+        else:
+            _print_report(report)
+
+
+def _refuse(source: str, **options: object) -> None:
+    """Raise ConfigError for options that were given and mean nothing to ``source``."""
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    if given:
+        raise ConfigError(f"evaluate {source} does not take {', '.join(given)}")
+
+
+def _require_data(source: str, data: Path | None) -> Path:
+    if data is None:
+        raise ConfigError(f"evaluate {source} needs the data as second argument")
+    return data
+
+
+def _compare_bundles(
+    run: Run, source: str, data: Path | None, against: Path | None
+) -> dict[str, Any]:
+    """The figures of the difference and of each bundle; ``against`` is the reference."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -57,11 +169,13 @@ def evaluate(
     from adcopilot_edge.runtime.inspector import Inspector
 
     inspectors = {
-        str(path or "embedded bundle"): Inspector.open(path, provider=provider, num_threads=threads)
-        for path in ([bundle] if against is None else [bundle, against])
+        str(path or "embedded bundle"): Inspector.open(
+            path, provider=run.provider, num_threads=run.threads, calibrated=False
+        )
+        for path in ([run.bundle] if against is None else [run.bundle, against])
     }
     size = next(iter(inspectors.values())).engine.bundle.manifest.model.image_height
-    labelled = _read_pairs(source, data, size=size, count=pairs, seed=seed)
+    labelled = _read_pairs(source, data, size=size, run=run)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         said = [predict_difference(labelled)]
@@ -72,38 +186,32 @@ def evaluate(
                     name,
                     inspector,
                     labelled,
-                    with_text=text,
+                    with_text=run.with_words,
                     on_pair=lambda task=task: progress.advance(task),  # type: ignore[misc]
                 )
             )
     report: dict[str, Any] = {
         "source": source,
         "image_size": size,
-        "seed": seed,
+        "seed": run.seed,
         "results": [summarize(labelled, item) for item in said],
     }
     if against is not None:
         report["comparison"] = compare(labelled, said[1], said[2])
-    if as_json:
-        print_json(report)
-    else:
-        _print_report(report)
+    return report
 
 
-def _read_pairs(source: str, data: Path | None, *, size: int, count: int, seed: int) -> list[Any]:
+def _read_pairs(source: str, data: Path | None, *, size: int, run: Run) -> list[Any]:
     """The pairs, at the bundle's image size."""
-    from adcopilot_edge.errors import ConfigError
-
+    assert run.count is not None
     if source == "deeppcb":
         from adcopilot_edge.calibration.deeppcb import read_tiles
 
-        if data is None:
-            raise ConfigError("evaluate deeppcb needs the data folder as second argument")
-        return read_tiles(data, tile=size, count=count, seed=seed)
+        return read_tiles(_require_data(source, data), tile=size, count=run.count, seed=run.seed)
     from adcopilot_edge.training.synthetic import generate_pair
 
-    first = 900_000_000 + seed * 1_000_000  # far from the seeds that training uses
-    return [generate_pair(first + index, size=size).to_labelled() for index in range(count)]
+    first = 900_000_000 + run.seed * 1_000_000  # far from the seeds that training uses
+    return [generate_pair(first + index, size=size).to_labelled() for index in range(run.count)]
 
 
 def _print_report(report: dict[str, Any]) -> None:
@@ -122,6 +230,8 @@ def _print_report(report: dict[str, Any]) -> None:
                 if key.startswith("acc")
             )
             print(f"  {box_source:<10} mIoU {figures['miou']:.4f}, {shares}")
+            if matches := figures.get("one_to_one"):
+                print(f"  {'':<10} boxes of the same class, F-score {matches['f_score']:.4f}")
         if result["unparsed"]:
             print(f"  {result['unparsed']} answers held no readable boxes", file=sys.stderr)
     if comparison := report.get("comparison"):

@@ -1,0 +1,254 @@
+"""Labelled pairs as files: a list in JSONL, folders of golden, good and bad parts, or DeepPCB.
+
+A line of the list is one JSON object::
+
+    {"golden": "golden.png", "test": "7.png", "boxes": [[10, 20, 40, 36]], "label": "scratch"}
+    {"golden": "golden.png", "test": "8.png", "mask": "8-mask.png", "label": "dent"}
+    {"golden": "golden.png", "test": "9.png", "category": "lids"}
+
+``golden`` and ``test`` are paths relative to the list's folder. ``boxes`` are [x1, y1, x2, y2] in
+pixels of the test image, x2 and y2 exclusive; ``mask`` is a picture in which a pixel that is not
+black is defective. ``label`` names the defect, for all boxes or as a list with one name a box;
+``category`` names the product. A line without boxes, mask and label, or with the label "good", is
+a good part. A label alone is a bad part of which nobody knows where the defect is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adcopilot_edge.calibration.deeppcb import BoardBox, read_boards, read_boxes
+from adcopilot_edge.errors import ConfigError, DatasetError
+from adcopilot_edge.types import BBox, validate_bbox
+
+GOOD = "good"
+UNNAMED = "defect"
+
+_KEYS = {"golden", "test", "boxes", "mask", "label", "category"}
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+_MOST_FINDINGS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairFile:
+    """A pair that is read when its turn comes, and the truth about its test image.
+
+    boxes: in pixels of the test image, None where they are not known or in ``mask``. labels: one
+    for all defects or one a box, none for a good part.
+    """
+
+    name: str
+    category: str
+    golden: Path
+    test: Path
+    is_anomaly: bool
+    boxes: tuple[BBox, ...] | None = None
+    labels: tuple[str, ...] = ()
+    mask: Path | None = None
+
+    @property
+    def has_place(self) -> bool:
+        """True where it is known in which pixels the defects are."""
+        return self.boxes is not None or self.mask is not None
+
+
+@dataclass(frozen=True, slots=True)
+class PairFiles:
+    """Pairs, and a hash over what the list or the folder says of them."""
+
+    pairs: tuple[PairFile, ...]
+    sha256: str
+
+
+def read_pair_files(path: Path) -> PairFiles:
+    """The pairs of a JSONL file, of a folder with ``pairs.jsonl``, or of golden, good and bad.
+
+    A folder with ``boards.json`` is DeepPCB's, and its pairs are whole scans, all of them bad.
+
+    Raises:
+        DatasetError: It is none of these, a line has another form, or a file is missing.
+    """
+    if path.is_file():
+        return read_pair_list(path)
+    if (path / "pairs.jsonl").is_file():
+        return read_pair_list(path / "pairs.jsonl")
+    if (path / "boards.json").is_file():
+        return _list_scans(path)
+    return list_pair_folder(path)
+
+
+def read_pair_list(path: Path) -> PairFiles:
+    """The pairs of a list; blank lines are skipped.
+
+    Raises:
+        DatasetError: A line has another form, or a file is missing; all of them are named.
+    """
+    try:
+        raw = path.read_bytes()
+        lines = raw.decode("utf-8").splitlines()
+    except (OSError, ValueError) as err:
+        raise DatasetError(f"can't read the list of pairs {path}: {err}") from err
+    numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    results = [(number, _parse_or_tell(line, path.parent)) for number, line in numbered]
+    wrong = [f"line {number}: {result}" for number, result in results if isinstance(result, str)]
+    if wrong or not results:
+        shown = wrong[:_MOST_FINDINGS] or ["it has no line"]
+        rest = [f"and {len(wrong) - len(shown)} more"] if len(wrong) > len(shown) else []
+        raise DatasetError(f"{path} is no list of pairs: {'; '.join(shown + rest)}")
+    pairs = tuple(result for _, result in results if isinstance(result, PairFile))
+    return PairFiles(pairs, hashlib.sha256(raw).hexdigest())
+
+
+def list_pair_folder(root: Path) -> PairFiles:
+    """The pairs of ``golden/``, ``good/`` and ``bad/``; a folder in ``bad/`` is a type of defect.
+
+    ``golden/`` holds one image for all parts, or one for each under the part's own name.
+
+    Raises:
+        DatasetError: A folder is missing or empty, or a part has no golden image.
+    """
+    goldens = _images(root / "golden")
+    good = [(part, ()) for part in _images(root / "good")]
+    bad = [(part, (UNNAMED,)) for part in _images(root / "bad")]
+    types = sorted(folder for folder in (root / "bad").glob("*") if folder.is_dir())
+    bad += [(part, (folder.name,)) for folder in types for part in _images(folder)]
+    if not goldens or not (good or bad):
+        raise DatasetError(
+            f"{root} holds no labelled pairs: it needs pairs.jsonl, or golden/ with an image and "
+            "good/ or bad/ with parts"
+        )
+    of_name = {golden.stem: golden for golden in goldens}
+    lacking = [part.name for part, _ in good + bad if part.stem not in of_name]
+    if lacking and len(goldens) > 1:
+        raise DatasetError(
+            f"{goldens[0].parent} holds {len(goldens)} images, but none under the name of "
+            f"{', '.join(lacking[:_MOST_FINDINGS])}"
+        )
+    digest = hashlib.sha256()
+    for path in (*goldens, *(part for part, _ in good + bad)):
+        digest.update(f"{path.relative_to(root).as_posix()} {path.stat().st_size}\n".encode())
+    pairs = tuple(
+        PairFile(
+            name=part.relative_to(root).as_posix(),
+            category=root.name,
+            golden=of_name.get(part.stem, goldens[0]),
+            test=part,
+            is_anomaly=bool(labels),
+            labels=labels,
+        )
+        for part, labels in good + bad
+    )
+    return PairFiles(pairs, digest.hexdigest())
+
+
+def _list_scans(root: Path) -> PairFiles:
+    """The whole scans of DeepPCB."""
+    pairs = []
+    digest = hashlib.sha256((root / "boards.json").read_bytes())
+    for pair_id, board in read_boards(root).items():
+        annotation = root / "pairs" / f"{pair_id}.txt"
+        boxes = read_boxes(annotation)
+        digest.update(annotation.read_bytes())
+        pairs.append(
+            PairFile(
+                name=pair_id,
+                category=board,
+                golden=annotation.with_name(f"{pair_id}_temp.png"),
+                test=annotation.with_name(f"{pair_id}_test.png"),
+                is_anomaly=bool(boxes),
+                boxes=tuple(_corners(box) for box in boxes),
+                labels=tuple(box.label for box in boxes),
+            )
+        )
+    return PairFiles(tuple(pairs), digest.hexdigest())
+
+
+def _corners(box: BoardBox) -> BBox:
+    x1, y1, x2, y2 = map(float, box.bbox)
+    return x1, y1, x2, y2
+
+
+def _images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+
+
+def _parse_or_tell(line: str, folder: Path) -> PairFile | str:
+    """The pair, or what is wrong with its line."""
+    try:
+        return _parse(line, folder)
+    except (ValueError, DatasetError) as err:  # not JSON, or no pair
+        return str(err)
+
+
+def _parse(line: str, folder: Path) -> PairFile:
+    record = json.loads(line)
+    if not isinstance(record, dict):
+        raise DatasetError("must be a JSON object")
+    if unknown := sorted(set(record) - _KEYS):
+        raise DatasetError(f"has {', '.join(unknown)}; known are {', '.join(sorted(_KEYS))}")
+    paths = {key: _path(record, key, folder) for key in ("golden", "test")}
+    mask = None if record.get("mask") is None else _path(record, "mask", folder)
+    boxes = None if record.get("boxes") is None else _boxes(record["boxes"])
+    if mask is not None and boxes is not None:
+        raise DatasetError("has boxes and a mask; one of them is the truth")
+    labels = _labels(record.get("label"), boxes)
+    is_anomaly = bool(boxes) or mask is not None or bool(labels)
+    category = record.get("category", folder.name)
+    return PairFile(
+        name=str(record["test"]),
+        category=str(category),
+        golden=paths["golden"],
+        test=paths["test"],
+        is_anomaly=is_anomaly,
+        boxes=boxes if boxes or not is_anomaly else None,
+        labels=labels or ((UNNAMED,) if is_anomaly else ()),
+        mask=mask,
+    )
+
+
+def _path(record: dict[str, Any], key: str, folder: Path) -> Path:
+    name = record.get(key)
+    if not isinstance(name, str):
+        raise DatasetError(f"needs a path under {key}")
+    if not (folder / name).is_file():
+        raise DatasetError(f"there is no file {folder / name}")
+    return folder / name
+
+
+def _boxes(value: Any) -> tuple[BBox, ...]:
+    if not isinstance(value, list):
+        raise DatasetError("boxes must be a list of [x1, y1, x2, y2]")
+    return tuple(map(_box, value))
+
+
+def _box(value: Any) -> BBox:
+    if not isinstance(value, list) or len(value) != 4:
+        raise DatasetError(f"a box must be [x1, y1, x2, y2], got {value!r}")
+    try:
+        x1, y1, x2, y2 = (float(corner) for corner in value)
+    except (TypeError, ValueError) as err:
+        raise DatasetError(f"a box must be four numbers, got {value!r}") from err
+    try:
+        validate_bbox((x1, y1, x2, y2))
+    except ConfigError as err:
+        raise DatasetError(str(err)) from err
+    return x1, y1, x2, y2
+
+
+def _labels(value: Any, boxes: Sequence[BBox] | None) -> tuple[str, ...]:
+    """The names of the defects; none for a good part."""
+    names = value if isinstance(value, list) else [] if value in (None, "", GOOD) else [value]
+    if not all(isinstance(name, str) for name in names):
+        raise DatasetError(f"label must be a name or a list of names, got {value!r}")
+    if value == GOOD and boxes:
+        raise DatasetError('the label is "good", but there are boxes')
+    if isinstance(value, list) and len(names) != len(boxes or ()):
+        raise DatasetError(f"has {len(names)} labels for {len(boxes or ())} boxes")
+    return tuple(names)

@@ -1,0 +1,86 @@
+"""``evaluate deeppcb`` and ``evaluate synthetic`` from the command line, on the toy bundle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from toy import MODEL, write_toy_bundle
+
+from adcopilot_edge.bundle import Bundle
+from adcopilot_edge.cli import main
+from adcopilot_edge.errors import ConfigError
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], toy_bundle: Bundle) -> Call:
+    """Runs ``evaluate``; returns exit code, stdout and stderr."""
+
+    def run(*words: object, bundle: Path = toy_bundle.path) -> tuple[int, str, str]:
+        options = ["--bundle", bundle, "--threads", 1, "--pairs", 4]
+        with pytest.raises(SystemExit) as stopped:
+            main([str(word) for word in ("evaluate", *words, *options)])
+        out, err = capsys.readouterr()
+        assert isinstance(stopped.value.code, int)
+        return stopped.value.code, out, err
+
+    return run
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """DeepPCB's layout with one pair: a dark plate with two holes, each in its box."""
+    root = tmp_path / "DeepPCB"
+    (root / "pairs").mkdir(parents=True)
+    (root / "boards.json").write_text('{"1": "east"}')
+    golden = np.full((640, 640), 255, dtype=np.uint8)
+    golden[100:500, 100:500] = 0
+    test = golden.copy()
+    test[194:206, 194:206] = test[394:406, 394:406] = 255
+    for image, name in ((golden, "temp"), (test, "test")):
+        Image.fromarray(image).convert("1").save(root / "pairs" / f"1_{name}.png")
+    (root / "pairs" / "1.txt").write_text("190 190 210 210 6\n390 390 410 410 6\n")
+    return root
+
+
+def test_deeppcb_against_another_bundle(call: Call, scans: Path, damaged_bundle: Path) -> None:
+    copy = damaged_bundle  # which nothing has changed yet
+    code, out, _ = call("deeppcb", scans, "--against", copy, "--json", "--no-text")
+    assert code == 0
+    report = json.loads(out)
+    difference, mine, other = report["results"]
+    assert difference["name"] == "image difference"
+    assert mine["pairs"] == 4
+    assert mine["balanced_accuracy"] == 1
+    assert set(mine["boxes"]) == {"map"}
+    assert mine["boxes"] == other["boxes"]
+    assert report["comparison"]["verdict_flips"] == 0
+
+
+def test_words_have_a_class(call: Call, scans: Path) -> None:
+    code, out, _ = call("deeppcb", scans)
+    assert code == 0
+    assert "boxes of the same class, F-score 0.0000" in out  # the toy writes no boxes
+
+
+def test_synthetic(call: Call, tmp_path: Path) -> None:
+    model = MODEL.model_copy(update={"image_height": 112, "image_width": 112})
+    bundle = write_toy_bundle(tmp_path / "bundle", model).path
+    code, out, _ = call("synthetic", "--no-text", "--json", "--seed", 0, "--against", bundle)
+    assert code == ConfigError.exit_code  # the toy is smaller than the generator's pairs
+    assert "size >= 112" in json.loads(out)["error"]["message"]
+    code, out, _ = call("synthetic", "--no-text", "--json", "--seed", 0, bundle=bundle)
+    assert code == 0
+    assert (json.loads(out)["source"], json.loads(out)["seed"]) == ("synthetic", 0)
+
+
+def test_the_reference_is_another_bundle(call: Call, scans: Path, toy_bundle: Bundle) -> None:
+    code, _, err = call("deeppcb", scans, "--against", toy_bundle.path)
+    assert code == ConfigError.exit_code
+    assert "--against is the bundle itself" in err
