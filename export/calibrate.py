@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adcopilot_edge.calibration.pairs import CalibrationPairs
 from adcopilot_edge.calibration.ranges import Ranges, read_ranges, write_ranges
+from adcopilot_edge.calibration.record import write_record
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.describe import Description, read_preprocessing, read_tokenizer
@@ -20,6 +21,7 @@ from adcopilot_edge.runtime.preprocess import Preprocessor
 from adcopilot_edge.types import OnStep
 
 RANGES_FILE = "ranges.json"
+RECORD_FILE = "calibration.json"
 
 
 def require_pairs(recipe: ExportRecipe, calibration: CalibrationPairs | None) -> None:
@@ -32,6 +34,12 @@ def require_pairs(recipe: ExportRecipe, calibration: CalibrationPairs | None) ->
         else f"the quantizer {recipe.quantizer!r} needs pairs to see what the decoder's layers get"
     )
     raise ConfigError(f"{what}: name them with --calib")
+
+
+def record_pairs(folder: Path, recipe: ExportRecipe, calibration: CalibrationPairs | None) -> None:
+    """Write which pairs were learned from into the bundle at ``folder``, where any were."""
+    if calibration is not None and recipe.needs_pairs:
+        write_record(folder / RECORD_FILE, calibration)
 
 
 def take_ranges(

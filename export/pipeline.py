@@ -19,7 +19,7 @@ from adcopilot_edge.bundle import (
 )
 from adcopilot_edge.calibration.pairs import CalibrationPairs
 from adcopilot_edge.errors import EdgeError, ExportError
-from adcopilot_edge.export.calibrate import require_pairs, take_grams, take_ranges
+from adcopilot_edge.export.calibrate import record_pairs, require_pairs, take_grams, take_ranges
 from adcopilot_edge.export.checkpoint import Checkpoint, open_checkpoint
 from adcopilot_edge.export.describe import TOKENIZER_FILE, describe
 from adcopilot_edge.export.embedding import write_embedding
@@ -83,6 +83,7 @@ def export_bundle(
     require_pairs(recipe, calibration)
     key = _key(checkpoint, recipe, calibration)
     with _write_errors(out), new_bundle(out, key=key) as folder:
+        record_pairs(folder, recipe, calibration)
         ranges = take_ranges(checkpoint, folder, recipe, calibration, memory, on_step)
         style = vision_style(recipe, ranges)
         grams = take_grams(checkpoint, description, recipe, calibration, memory, on_step)

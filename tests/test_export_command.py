@@ -188,10 +188,13 @@ def test_int8_for_tensorrt_takes_its_scales_from_a_folder(
     assert err.splitlines()[:3] == ["read", "ranges 0/2", "vision 0/3"]
     ranges = json.loads((tmp_path / "bundle" / "ranges.json").read_text())
     assert (ranges["pairs"], ranges["num_pairs"]) == ("2 pairs of line", 2)
+    record = json.loads((tmp_path / "bundle" / "calibration.json").read_text())
+    assert record["coverage"] == json.loads(out)["calibration"]
+    assert [pair["name"] for pair in record["pairs"]] == ["good/0.png", "bad/0.png"]
     calib = ["--calib", tmp_path / "line", "--calib-pairs", 3]
     code, _, err = call(checkpoint, "--out", tmp_path / "bundle", *words, *calib)
     assert code == 5
-    assert "has 2 parts, 3 are needed" in err
+    assert "has 2 different pairs, 3 are needed" in err
 
 
 def test_float16_may_take_its_limits_from_synthetic_pairs(
@@ -203,6 +206,7 @@ def test_float16_may_take_its_limits_from_synthetic_pairs(
     assert "vision-fp16+comparison-fp16+decoder-int4" in out
     ranges = json.loads((tmp_path / "bundle" / "ranges.json").read_text())
     assert ranges["pairs"] == "1 pairs of synthetic boards"
+    assert "on 1 pairs of 1 that were looked at" in out
     code, out, _ = call(checkpoint, "--out", tmp_path / "other", *words, "--dry-run")
     assert code == 0
     assert "vision.onnx.data" in out
