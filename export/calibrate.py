@@ -10,7 +10,9 @@ from adcopilot_edge.calibration.record import write_record
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.describe import Description, read_preprocessing, read_tokenizer
+from adcopilot_edge.export.float_run import FloatRun
 from adcopilot_edge.export.grams import LayerGrams
+from adcopilot_edge.export.histogram import int8_inputs, observe_clips
 from adcopilot_edge.export.memory import MemoryPlan
 from adcopilot_edge.export.observe import observe_ranges
 from adcopilot_edge.export.precision import NO_RANGES
@@ -71,16 +73,26 @@ def take_ranges(
         (preprocessor.resize(pair.golden), preprocessor.resize(pair.test))
         for pair in calibration.pairs
     ]
-    on_step("ranges", 0, len(images))
-    ranges = observe_ranges(
+    run = FloatRun(
         checkpoint,
         preprocessor,
         images,
         pairs=f"{len(images)} pairs of {calibration.name}",
         scratch=folder,
         open_graph=graph_opener(memory),
-        on_pair=lambda done: on_step("ranges", done, len(images)),
     )
+    on_step("ranges", 0, len(images))
+    ranges = observe_ranges(run, lambda done: on_step("ranges", done, len(images)))
+    if recipe.vision == "int8":
+        ranges.require_width(int8_inputs(ranges))
+        if recipe.calib_method != "min-max":
+            on_step("histograms", 0, len(images))
+            ranges = observe_clips(
+                run,
+                ranges,
+                recipe.calib_method,
+                lambda done: on_step("histograms", done, len(images)),
+            )
     write_ranges(path, ranges)
     return ranges
 

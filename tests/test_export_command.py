@@ -136,6 +136,7 @@ def test_a_dry_run_writes_nothing(call, checkpoint: Path, tmp_path: Path) -> Non
         (["--llm", "int4", "--llm-quantizer", "gptq"], 2, "name a folder with --calib"),
         (["--llm-quantizer", "hqq"], 2, "'hqq' makes int4, and the language model is to be fp32"),
         (["--calib", "somewhere"], 2, "--calib has no use for --target cpu"),
+        (["--calib-method", "mse"], 2, "'mse' is for the vision side in int8 for tensorrt"),
         (["--image-size", "100"], 2, "multiple of 28"),
         (["--image-size", "0"], 2, "multiple of 28"),
         (["--image-size", "large"], 2, "written 224 or 448x560"),
@@ -181,13 +182,17 @@ def test_int8_for_tensorrt_takes_its_scales_from_a_folder(
         pair = generate_pair(index, size=112)
         Image.fromarray(pair.golden if name.startswith("golden") else pair.test).save(path)
     words = ["--target", "tensorrt", "--int8", "--image-size", 56, "--parity-pairs", 1]
+    words += ["--calib-method", "mse"]
     calib = ["--calib", tmp_path / "line", "--calib-pairs", 2, "--json"]
     code, out, err = call(checkpoint, "--out", tmp_path / "bundle", *words, *calib)
     assert code == 0
     assert json.loads(out)["precision"] == "vision-int8+comparison-int8+decoder-int4"
-    assert err.splitlines()[:3] == ["read", "ranges 0/2", "vision 0/3"]
+    assert err.splitlines()[:3] == ["read", "ranges 0/2", "histograms 0/2"]
     ranges = json.loads((tmp_path / "bundle" / "ranges.json").read_text())
     assert (ranges["pairs"], ranges["num_pairs"]) == ("2 pairs of line", 2)
+    entry = ranges["ranges"]["visual.blocks.0.attn.qkv.input"]
+    assert entry["method"] == "mse"
+    assert entry["bound"] <= max(-entry["min"], entry["max"])
     record = json.loads((tmp_path / "bundle" / "calibration.json").read_text())
     assert record["coverage"] == json.loads(out)["calibration"]
     assert [pair["name"] for pair in record["pairs"]] == ["good/0.png", "bad/0.png"]

@@ -74,6 +74,10 @@ def export(
         ),
     ] = None,
     calib_pairs: Annotated[int, typer.Option(help="How many of them.", min=1)] = 16,
+    calib_method: Annotated[
+        Literal["min-max", "percentile", "entropy", "mse"],
+        typer.Option(help="Where INT8 levels of --target tensorrt end: at the largest, or sooner."),
+    ] = "min-max",
     parity_pairs: Annotated[
         int | None,
         typer.Option(help="Image pairs that the proof runs: 20, or 1 above --max-ram.", min=1),
@@ -125,6 +129,7 @@ def export(
         llm=llm or LLM_PRECISIONS[target][0],
         quantizer=llm_quantizer,
         num_parity_pairs=parity_pairs,
+        calib_method=calib_method,
     )
     limit = None if max_ram is None else parse_bytes(max_ram)
     calibration = None if dry_run else _calibration(recipe, calib, calib_pairs)
