@@ -1,4 +1,4 @@
-"""What an export learns from pairs: ranges of the vision side, inputs of the decoder's layers."""
+"""What an export learns from pairs: smoothing and ranges of the vision side, decoder inputs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ from adcopilot_edge.export.precision import NO_RANGES
 from adcopilot_edge.export.proof import ImagePair, graph_opener
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.reference import TorchReference
+from adcopilot_edge.export.smooth import fold, read_smoothing, write_smoothing
+from adcopilot_edge.export.strength import search_strengths
 from adcopilot_edge.runtime.preprocess import Preprocessor
 from adcopilot_edge.types import OnStep
 
 RANGES_FILE = "ranges.json"
 RECORD_FILE = "calibration.json"
+SMOOTHING_FILE = "smoothing.json"
 
 
 def require_pairs(recipe: ExportRecipe, calibration: CalibrationPairs | None) -> None:
@@ -62,6 +65,58 @@ def take_ranges(
     path = folder / RANGES_FILE
     if path.is_file():
         return read_ranges(path)
+    run = _float_run(checkpoint, folder, recipe, calibration, memory)
+    count = len(run.images)
+    on_step("ranges", 0, count)
+    ranges = observe_ranges(run, lambda done: on_step("ranges", done, count))
+    if recipe.vision == "int8":
+        ranges.require_width(int8_inputs(ranges))
+        if recipe.calib_method != "min-max":
+            on_step("histograms", 0, count)
+            ranges = observe_clips(
+                run,
+                ranges,
+                recipe.calib_method,
+                lambda done: on_step("histograms", done, count),
+            )
+    write_ranges(path, ranges)
+    return ranges
+
+
+def smooth(
+    checkpoint: Checkpoint,
+    folder: Path,
+    recipe: ExportRecipe,
+    calibration: CalibrationPairs | None,
+    memory: MemoryPlan,
+    on_step: OnStep,
+) -> Checkpoint:
+    """``checkpoint`` with its vision side smoothed for INT8, where the recipe says so.
+
+    How becomes a file of the bundle; an earlier run may have left it.
+    """
+    if not recipe.smooth:
+        return checkpoint
+    assert calibration is not None
+    path = folder / SMOOTHING_FILE
+    if path.is_file():
+        return fold(checkpoint, read_smoothing(path))
+    run = _float_run(checkpoint, folder, recipe, calibration, memory)
+    count = len(run.images)
+    on_step("smoothing", 0, count)
+    smoothed = search_strengths(run, lambda done: on_step("smoothing", done, count))
+    write_smoothing(path, smoothed)
+    return fold(checkpoint, smoothed)
+
+
+def _float_run(
+    checkpoint: Checkpoint,
+    folder: Path,
+    recipe: ExportRecipe,
+    calibration: CalibrationPairs,
+    memory: MemoryPlan,
+) -> FloatRun:
+    """The vision side of ``checkpoint`` over the pairs, at the size of the bundle."""
     settings = read_preprocessing(checkpoint)
     preprocessor = Preprocessor(
         image_height=recipe.image_height,
@@ -73,7 +128,7 @@ def take_ranges(
         (preprocessor.resize(pair.golden), preprocessor.resize(pair.test))
         for pair in calibration.pairs
     ]
-    run = FloatRun(
+    return FloatRun(
         checkpoint,
         preprocessor,
         images,
@@ -81,20 +136,6 @@ def take_ranges(
         scratch=folder,
         open_graph=graph_opener(memory),
     )
-    on_step("ranges", 0, len(images))
-    ranges = observe_ranges(run, lambda done: on_step("ranges", done, len(images)))
-    if recipe.vision == "int8":
-        ranges.require_width(int8_inputs(ranges))
-        if recipe.calib_method != "min-max":
-            on_step("histograms", 0, len(images))
-            ranges = observe_clips(
-                run,
-                ranges,
-                recipe.calib_method,
-                lambda done: on_step("histograms", done, len(images)),
-            )
-    write_ranges(path, ranges)
-    return ranges
 
 
 def take_grams(

@@ -136,6 +136,7 @@ def test_a_dry_run_writes_nothing(call, checkpoint: Path, tmp_path: Path) -> Non
         (["--llm", "int4", "--llm-quantizer", "gptq"], 2, "name a folder with --calib"),
         (["--llm-quantizer", "hqq"], 2, "'hqq' makes int4, and the language model is to be fp32"),
         (["--calib", "somewhere"], 2, "--calib has no use for --target cpu"),
+        (["--smooth"], 2, "smoothing is for the vision side in int8 for tensorrt"),
         (["--calib-method", "mse"], 2, "'mse' is for the vision side in int8 for tensorrt"),
         (["--image-size", "100"], 2, "multiple of 28"),
         (["--image-size", "0"], 2, "multiple of 28"),
@@ -200,6 +201,19 @@ def test_int8_for_tensorrt_takes_its_scales_from_a_folder(
     code, _, err = call(checkpoint, "--out", tmp_path / "bundle", *words, *calib)
     assert code == 5
     assert "has 2 different pairs, 3 are needed" in err
+
+
+def test_the_vision_side_is_smoothed_before_int8(
+    call, checkpoint: Path, line: Path, tmp_path: Path
+) -> None:
+    words = ["--target", "tensorrt", "--int8", "--image-size", 56, "--parity-pairs", 1]
+    words += ["--calib", line, "--calib-pairs", 2, "--smooth"]
+    code, out, err = call(checkpoint, "--out", tmp_path / "bundle", *words)
+    assert code == 0, err
+    assert err.splitlines()[1:3] == ["smoothing 0/2", "ranges 0/2"]
+    assert "of 9 layers; mean error of their INT8 output" in out
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    assert {"calibration.json", "ranges.json", "smoothing.json"} <= set(manifest["files"])
 
 
 def test_float16_may_take_its_limits_from_synthetic_pairs(

@@ -78,6 +78,13 @@ def export(
         Literal["min-max", "percentile", "entropy", "mse"],
         typer.Option(help="Where INT8 levels of --target tensorrt end: at the largest, or sooner."),
     ] = "min-max",
+    smooth: Annotated[
+        bool,
+        typer.Option(
+            "--smooth/--no-smooth",
+            help="Move the spread of channels into the weights, exactly, before INT8 for tensorrt.",
+        ),
+    ] = False,
     parity_pairs: Annotated[
         int | None,
         typer.Option(help="Image pairs that the proof runs: 20, or 1 above --max-ram.", min=1),
@@ -130,6 +137,7 @@ def export(
         quantizer=llm_quantizer,
         num_parity_pairs=parity_pairs,
         calib_method=calib_method,
+        smooth=smooth,
     )
     limit = None if max_ram is None else parse_bytes(max_ram)
     calibration = None if dry_run else _calibration(recipe, calib, calib_pairs)
@@ -187,6 +195,9 @@ def _calibration(recipe: ExportRecipe, root: Path | None, count: int) -> Calibra
 
 def _print_bundle(bundle: Bundle, calibration: CalibrationPairs | None, *, as_json: bool) -> None:
     """The finished bundle: what it is, what it saw, and how each stage of its proof came out."""
+    from adcopilot_edge.export.calibrate import SMOOTHING_FILE
+    from adcopilot_edge.export.smooth import read_smoothing, tell_smoothing
+
     manifest = bundle.manifest
     coverage = None if calibration is None else calibration.coverage
     assert manifest.parity is not None
@@ -223,6 +234,8 @@ def _print_bundle(bundle: Bundle, calibration: CalibrationPairs | None, *, as_js
         )
         if (rest := len(coverage.strata) - _MOST_STRATA) > 0:
             print_fact("", f"and {rest} rows more in calibration.json")
+    if SMOOTHING_FILE in manifest.files:
+        print_fact("smoothed", tell_smoothing(read_smoothing(bundle.file(SMOOTHING_FILE))))
     print_fact("pairs", str(manifest.parity.num_pairs))
     for graph in manifest.graphs.values():
         for module in graph.exact:
