@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from adcopilot_edge.calibration.chat_ad import read_lines
 from adcopilot_edge.calibration.coverage import Coverage
@@ -22,15 +23,27 @@ _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 _TILES_PER_PAIR = 3
 
 
+class Pairs(Protocol):
+    """Labelled pairs that may be walked through more than once, opened when their turn comes."""
+
+    def __len__(self) -> int:
+        """How many pairs there are."""
+        ...
+
+    def __iter__(self) -> Iterator[LabelledPair]:
+        """One pair after the other."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class CalibrationPairs:
     """Pairs of images and what they are, in words that follow "8 pairs of".
 
-    ``pairs`` may be walked through more than once. coverage: of the selection, where there was one.
+    coverage: of the selection, where there was one.
     """
 
     name: str
-    pairs: Iterable[LabelledPair]
+    pairs: Pairs
     coverage: Coverage | None = None
 
     def sha256(self) -> str:
@@ -146,6 +159,9 @@ class _Opening:
     """Pairs that are opened when their turn comes: all of a line camera fill a memory."""
 
     candidates: Sequence[Candidate]
+
+    def __len__(self) -> int:
+        return len(self.candidates)
 
     def __iter__(self) -> Iterator[LabelledPair]:
         return (candidate.open() for candidate in self.candidates)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from adcopilot_edge.calibration.pairs import CalibrationPairs
+from adcopilot_edge.calibration.pairs import CalibrationPairs, Pairs
 from adcopilot_edge.calibration.ranges import Ranges, read_ranges, write_ranges
 from adcopilot_edge.calibration.record import write_record
 from adcopilot_edge.errors import ConfigError
@@ -109,6 +111,21 @@ def smooth(
     return fold(checkpoint, smoothed)
 
 
+@dataclass(frozen=True, slots=True)
+class _Resized:
+    """Pairs at the preprocessor's size, one at a time."""
+
+    pairs: Pairs
+    preprocessor: Preprocessor
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __iter__(self) -> Iterator[ImagePair]:
+        resize = self.preprocessor.resize
+        return ((resize(pair.golden), resize(pair.test)) for pair in self.pairs)
+
+
 def _float_run(
     checkpoint: Checkpoint,
     folder: Path,
@@ -124,15 +141,11 @@ def _float_run(
         image_mean=settings.image_mean,
         image_std=settings.image_std,
     )
-    images: list[ImagePair] = [
-        (preprocessor.resize(pair.golden), preprocessor.resize(pair.test))
-        for pair in calibration.pairs
-    ]
     return FloatRun(
         checkpoint,
         preprocessor,
-        images,
-        pairs=f"{len(images)} pairs of {calibration.name}",
+        _Resized(calibration.pairs, preprocessor),
+        pairs=f"{len(calibration.pairs)} pairs of {calibration.name}",
         scratch=folder,
         open_graph=graph_opener(memory),
     )

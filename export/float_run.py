@@ -5,10 +5,11 @@ The graphs are the exporter's own, so a tower of any size runs in pieces; they a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol
 
 from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.comparison import write_comparison_graph
@@ -23,6 +24,18 @@ from adcopilot_edge.types import ImageArray
 Outputs = Mapping[str, AnyArray]
 
 
+class ImagePairs(Protocol):
+    """Pairs of golden and test; each may be made when its turn comes, in every walk anew."""
+
+    def __len__(self) -> int:
+        """How many pairs there are."""
+        ...
+
+    def __iter__(self) -> Iterator[tuple[ImageArray, ImageArray]]:
+        """Golden and test, one pair after the other."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class FloatRun:
     """The vision side of a checkpoint in float32, and the pairs it is run over.
@@ -33,7 +46,7 @@ class FloatRun:
 
     checkpoint: Checkpoint
     preprocessor: Preprocessor
-    images: Sequence[tuple[ImageArray, ImageArray]]
+    images: ImagePairs
     pairs: str
     scratch: Path
     open_graph: OpenGraph
