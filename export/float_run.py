@@ -17,7 +17,7 @@ from adcopilot_edge.export.linear import LinearForm
 from adcopilot_edge.export.standard import StandardDialect
 from adcopilot_edge.export.vision import write_vision_graph
 from adcopilot_edge.runtime.preprocess import Preprocessor
-from adcopilot_edge.runtime.session import OpenGraph
+from adcopilot_edge.runtime.session import Graph, OpenGraph
 from adcopilot_edge.runtime.tensors import AnyArray
 from adcopilot_edge.types import ImageArray
 
@@ -60,12 +60,12 @@ class FloatRun:
         with TemporaryDirectory(dir=self.scratch, prefix=".ranges-") as name:
             path = Path(name) / "vision.onnx"
             write_vision_graph(path, self.checkpoint, grid=grid, form=form, dialect=dialect)
-            vision = self.open_graph(path, provider="cpu", num_threads=None)
+            vision = self._open(path)
             comparison = None
             if self.checkpoint.vision.compare_token_size:
                 path = Path(name) / "comparison.onnx"
                 write_comparison_graph(path, self.checkpoint, grid=grid, form=form, dialect=dialect)
-                comparison = self.open_graph(path, provider="cpu", num_threads=None)
+                comparison = self._open(path)
             for pair in self.images:
                 seen = [vision.run({"patches": self.preprocessor.patches(it)}) for it in pair]
                 golden, test = (outputs["features"] for outputs in seen)
@@ -73,3 +73,7 @@ class FloatRun:
                     seen.append(comparison.run({"previous": golden, "current": test}))
                     seen.append(comparison.run({"previous": golden, "current": golden}))
                 see(seen)
+
+    def _open(self, path: Path) -> Graph:
+        """The graph at ``path``, which lets go of a layer's values when the next layer comes."""
+        return self.open_graph(path, provider="cpu", num_threads=None, keeps_order=True)

@@ -157,3 +157,15 @@ def test_features_of_a_good_model_are_finite(checkpoint: Path, tmp_path: Path) -
     edges = np.array(list(observe(checkpoint, tmp_path).table.values()))
     assert np.isfinite(edges).all()
     assert (edges[:, 0] < edges[:, 1]).all()
+
+
+def test_values_are_let_go_layer_by_layer(checkpoint: Path, tmp_path: Path) -> None:
+    """Else a tower of full width keeps all its layers' values until the end of a run."""
+    asked: list[bool] = []
+
+    def open_graph(path: Path, *, keeps_order: bool = False, **how):
+        asked.append(keeps_order)
+        return GraphSession(path, keeps_order=keeps_order, **how)
+
+    observe(checkpoint, tmp_path, open_graph=open_graph)
+    assert asked == [True, True]
