@@ -6,7 +6,7 @@ import numpy as np
 
 from adcopilot_edge.types import FloatArray, ImageArray
 
-# Photographs and drawings have more than 0.5; noise of 56 x 56 pixels has 0 +- 0.02.
+# Tiles of DeepPCB have at least 0.7, photographs of a line 0.85; noise of 56 x 56 pixels 0 +- 0.02.
 _LEAST_CORRELATION = 0.1
 
 
