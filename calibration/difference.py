@@ -38,6 +38,11 @@ def find_differences(
     ]
 
 
+def mean_difference(golden: ImageArray, test: ImageArray) -> float:
+    """How far two images of equal shape (H, W, 3) are apart, on average over the pixels; 0..1."""
+    return float(np.abs(_grey(test) - _grey(golden)).mean() / 255)
+
+
 def open_mask(mask: MaskArray, side: int) -> MaskArray:
     """The union of all ``side`` x ``side`` squares that fit into ``mask`` (H, W), a new array."""
     height, width = mask.shape

@@ -1,15 +1,12 @@
-"""Run a checkpoint's float graphs over pairs, and keep the range of every value that matters.
+"""Keep the range of every value of the vision side that matters, over pairs.
 
-The graphs are the exporter's own with two numbers more a tensor, so memory does not grow with the
-pairs, and a tower of any size runs in pieces.
+Two numbers a tensor leave the graph, so memory does not grow with the pairs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 import numpy as np
@@ -17,18 +14,12 @@ import onnx_ir as ir
 
 from adcopilot_edge.calibration.ranges import Ranges
 from adcopilot_edge.errors import CalibrationError
-from adcopilot_edge.export.checkpoint import Checkpoint
-from adcopilot_edge.export.comparison import write_comparison_graph
+from adcopilot_edge.export.float_run import FloatRun, Outputs
 from adcopilot_edge.export.graph import GraphBuilder
 from adcopilot_edge.export.linear import FloatForm
 from adcopilot_edge.export.standard import StandardDialect
-from adcopilot_edge.export.vision import write_vision_graph
 from adcopilot_edge.export.weights import Linear
 from adcopilot_edge.manifest import Precision
-from adcopilot_edge.runtime.preprocess import Preprocessor
-from adcopilot_edge.runtime.session import OpenGraph
-from adcopilot_edge.runtime.tensors import AnyArray
-from adcopilot_edge.types import ImageArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,57 +44,28 @@ class ObservedForm:
         return FloatForm().weight_bytes(outputs, inputs)
 
 
-def observe_ranges(
-    checkpoint: Checkpoint,
-    preprocessor: Preprocessor,
-    images: Sequence[tuple[ImageArray, ImageArray]],
-    *,
-    pairs: str,
-    scratch: Path,
-    open_graph: OpenGraph,
-    on_pair: Callable[[int], None] = lambda _: None,
-) -> Ranges:
-    """The ranges of the vision side over ``images``, golden and test at the preprocessor's size.
+def observe_ranges(run: FloatRun, on_pair: Callable[[int], None] = lambda _: None) -> Ranges:
+    """The ranges of the vision side over the pairs of ``run``.
 
     Args:
-        checkpoint: Where the weights are.
-        preprocessor: Makes patches of an image.
-        images: At least one pair.
-        pairs: What they are, in words.
-        scratch: A folder with room for the float32 graphs, which are gone at the end.
-        open_graph: How a graph is run.
+        run: The graphs and the pairs.
         on_pair: Called with the number of pairs that are done.
 
     Raises:
         CalibrationError: A value is not finite.
     """
-    _, rows, columns = preprocessor.grid
-    grid = (rows, columns)
-    form, dialect = ObservedForm(), StandardDialect(observes_scores=True)
-    with TemporaryDirectory(dir=scratch, prefix=".ranges-") as name:
-        folder = Path(name)
-        vision_path, comparison_path = folder / "vision.onnx", folder / "comparison.onnx"
-        write_vision_graph(vision_path, checkpoint, grid=grid, form=form, dialect=dialect)
-        vision = open_graph(vision_path, provider="cpu", num_threads=None)
-        comparison = None
-        if checkpoint.vision.compare_token_size:
-            write_comparison_graph(
-                comparison_path, checkpoint, grid=grid, form=form, dialect=dialect
-            )
-            comparison = open_graph(comparison_path, provider="cpu", num_threads=None)
-        ranges = Ranges(pairs, 0, {})
-        for pair in images:
-            seen = [vision.run({"patches": preprocessor.patches(image)}) for image in pair]
-            golden, test = (outputs["features"] for outputs in seen)
-            if comparison is not None:
-                seen.append(comparison.run({"previous": golden, "current": test}))
-                seen.append(comparison.run({"previous": golden, "current": golden}))
-            ranges = ranges.with_pair(_edges(outputs, pairs) for outputs in seen)
-            on_pair(ranges.num_pairs)
-        return ranges
+    ranges = Ranges(run.pairs, 0, {})
+
+    def see(seen: Iterable[Outputs]) -> None:
+        nonlocal ranges
+        ranges = ranges.with_pair(_edges(outputs, run.pairs) for outputs in seen)
+        on_pair(ranges.num_pairs)
+
+    run.over_pairs(ObservedForm(), StandardDialect(observes_scores=True), see)
+    return ranges
 
 
-def _edges(outputs: Mapping[str, AnyArray], pairs: str) -> dict[str, tuple[float, float]]:
+def _edges(outputs: Outputs, pairs: str) -> dict[str, tuple[float, float]]:
     """The observed edges among a graph's outputs, by tensor. Raises CalibrationError."""
     # onnxruntime's smallest and largest pass over a NaN, but what follows from it shows it.
     broken = [name for name, array in outputs.items() if not np.isfinite(array).all()]

@@ -40,7 +40,7 @@ class PiecewiseGraph:
     Args:
         path: The ONNX file; its external data lies beside it, and the pieces' own files come there.
         budget_bytes: What the weights of a piece may take; a node with more is a piece of its own.
-        num_threads: As for ``GraphSession``.
+        num_threads, has_fixed_shapes, keeps_order: As for ``GraphSession``.
 
     Raises:
         SessionError: onnxruntime refuses the graph.
@@ -54,6 +54,7 @@ class PiecewiseGraph:
         provider: str = "cpu",
         num_threads: int | None = None,
         has_fixed_shapes: bool = True,
+        keeps_order: bool = False,
     ) -> None:
         if provider != "cpu":
             raise ConfigError(f"a graph runs in pieces on the cpu only, not on {provider!r}")
@@ -62,6 +63,7 @@ class PiecewiseGraph:
         self._path = path
         self._num_threads = num_threads
         self._has_fixed_shapes = has_fixed_shapes
+        self._keeps_order = keeps_order
         self._model = onnx.load(path, load_external_data=False)
         self._pieces = split(self._model, budget_bytes)
         self.inputs = {item.name: _spec(item) for item in self._model.graph.input}
@@ -135,6 +137,7 @@ class PiecewiseGraph:
                 path,
                 num_threads=self._num_threads,
                 has_fixed_shapes=self._has_fixed_shapes,
+                keeps_order=self._keeps_order,
             )
         finally:
             path.unlink()

@@ -19,7 +19,13 @@ from adcopilot_edge.bundle import (
 )
 from adcopilot_edge.calibration.pairs import CalibrationPairs
 from adcopilot_edge.errors import EdgeError, ExportError
-from adcopilot_edge.export.calibrate import require_pairs, take_grams, take_ranges
+from adcopilot_edge.export.calibrate import (
+    record_pairs,
+    require_pairs,
+    smooth,
+    take_grams,
+    take_ranges,
+)
 from adcopilot_edge.export.checkpoint import Checkpoint, open_checkpoint
 from adcopilot_edge.export.describe import TOKENIZER_FILE, describe
 from adcopilot_edge.export.embedding import write_embedding
@@ -83,10 +89,12 @@ def export_bundle(
     require_pairs(recipe, calibration)
     key = _key(checkpoint, recipe, calibration)
     with _write_errors(out), new_bundle(out, key=key) as folder:
-        ranges = take_ranges(checkpoint, folder, recipe, calibration, memory, on_step)
+        record_pairs(folder, recipe, calibration)
+        smoothed = smooth(checkpoint, folder, recipe, calibration, memory, on_step)
+        ranges = take_ranges(smoothed, folder, recipe, calibration, memory, on_step)
         style = vision_style(recipe, ranges)
         grams = take_grams(checkpoint, description, recipe, calibration, memory, on_step)
-        graphs = write_graphs(checkpoint, folder, recipe, description.model, style, grams, on_step)
+        graphs = write_graphs(smoothed, folder, recipe, description.model, style, grams, on_step)
         if recipe.target == "tensorrt":
             for name in ("vision", "comparison"):
                 if name in graphs:

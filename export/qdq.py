@@ -53,7 +53,8 @@ class QdqForm:
         name, dtype = layer.name, self.operand(layer)
         value = graph.cast(value, dtype, name=f"{name}.operand")
         step = np.array(
-            max(self.ranges.bound(f"{name}.input") / _LEVELS, _SMALLEST_SCALE), dtype=dtype.numpy()
+            max(self.ranges.level_bound(f"{name}.input") / _LEVELS, _SMALLEST_SCALE),
+            dtype=dtype.numpy(),
         )
         scale = graph.constant(f"{name}.input_scale", step)
         # Says that the levels are signed; DequantizeLinear sees it, and needs no zero point.

@@ -8,6 +8,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
+from adcopilot_edge.calibration.clipping import METHODS, Method
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.export.gptq import Gptq, Grams
 from adcopilot_edge.export.half import HalfForm
@@ -51,7 +52,8 @@ class ExportRecipe:
     that the device's key-value cache holds; None takes 2048, or more where the images need it.
     num_parity_pairs: pairs that the proof runs. max_new_tokens: ids that each greedy answer of the
     proof may have. None for these two takes 20 and 64, or 1 and 2 where the model does not fit into
-    the memory and each id reads it anew.
+    the memory and each id reads it anew. calib_method: how far the INT8 levels of what the vision
+    side's layers get reach. smooth: whether the spread of their channels moves into the weights.
 
     Raises:
         ConfigError: A setting is out of range, or not in this release.
@@ -67,6 +69,8 @@ class ExportRecipe:
     max_sequence_length: int | None = None
     num_parity_pairs: int | None = None
     max_new_tokens: int | None = None
+    calib_method: Method = "min-max"
+    smooth: bool = False
 
     def __post_init__(self) -> None:
         for name in ("image_height", "image_width"):
@@ -85,6 +89,7 @@ class ExportRecipe:
                     f"target {self.target!r}, got {getattr(self, name)!r}"
                 )
         self._check_quantizer()
+        self._check_calibration()
         if self.block_size < 16 or self.block_size & (self.block_size - 1):
             raise ConfigError(
                 f"block_size must be a power of two of at least 16, got {self.block_size}"
@@ -105,6 +110,22 @@ class ExportRecipe:
                 f"the quantizer {self.quantizer!r} makes {' or '.join(known)}, and the language "
                 f"model is to be {self.llm}. Choose another precision or quantizer."
             )
+
+    def _check_calibration(self) -> None:
+        if self.calib_method not in METHODS:
+            raise ConfigError(
+                f"calib_method must be one of {', '.join(METHODS)}, got {self.calib_method!r}"
+            )
+        is_static = self.needs_ranges and self.vision == "int8"
+        for what, is_asked in (
+            (f"the calibration method {self.calib_method!r}", self.calib_method != "min-max"),
+            ("smoothing", self.smooth),
+        ):
+            if is_asked and not is_static:
+                raise ConfigError(
+                    f"{what} is for the vision side in int8 for tensorrt, and it is to be "
+                    f"{self.vision} for {self.target}. Leave it out."
+                )
 
     def with_proof(self, *, is_whole: bool) -> ExportRecipe:
         """The recipe with the size of its proof settled; is_whole: the model stays in memory."""

@@ -120,7 +120,13 @@ class OpenGraph(Protocol):
     """How a graph of a bundle is opened; the arguments are ``GraphSession``'s."""
 
     def __call__(
-        self, path: Path, *, provider: str, num_threads: int | None, has_fixed_shapes: bool = True
+        self,
+        path: Path,
+        *,
+        provider: str,
+        num_threads: int | None,
+        has_fixed_shapes: bool = True,
+        keeps_order: bool = False,
     ) -> Graph:
         """Open ``path``. Raises as ``GraphSession``."""
         ...
@@ -160,6 +166,9 @@ class GraphSession:
         provider: Where to run. There is no fallback to another one.
         num_threads: Threads of one operator; None leaves the choice to onnxruntime.
         has_fixed_shapes: Whether each run has the same shapes; then the memory plan is kept.
+        keeps_order: Whether nodes run in the order of the file. onnxruntime's own order starts with
+            what the last output needs and leaves all others, with all that they read, to the end:
+            much memory where a graph tells of every layer.
 
     Raises:
         ConfigError: ``provider`` is unknown, or ``num_threads`` below 1.
@@ -175,16 +184,20 @@ class GraphSession:
         provider: str = "cpu",
         num_threads: int | None = None,
         has_fixed_shapes: bool = True,
+        keeps_order: bool = False,
     ) -> None:
         ort = load_onnxruntime()
         check_provider(provider)
         self.name = path.name
         self.provider = provider
         wanted = PROVIDER_CLASSES[provider]
+        options = _session_options(ort, num_threads, has_fixed_shapes=has_fixed_shapes)
+        if keeps_order:
+            options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         with _translated_errors(f"can't open {path}"):
             self._session: Any = ort.InferenceSession(
                 str(path),
-                _session_options(ort, num_threads, has_fixed_shapes=has_fixed_shapes),
+                options,
                 providers=[(wanted, _PROVIDER_OPTIONS.get(provider, {}))],
                 enable_fallback=0,  # it would print to stdout and go on with another provider
             )

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from adcopilot_edge.calibration.clipping import Clip
 from adcopilot_edge.calibration.ranges import Ranges, read_ranges, write_ranges
 from adcopilot_edge.errors import CalibrationError
 
+TABLE = '{"pairs": "boards", "num_pairs": 1, "ranges": {"a": %s}}'
 NOTHING = Ranges("boards", 0, {})
 
 
@@ -49,6 +51,37 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert list(json.loads(path.read_text())["ranges"]) == ["a", "b"]
 
 
+def test_levels_may_end_before_the_range(tmp_path: Path) -> None:
+    clips = {"a": Clip(1.5, "entropy"), "b": Clip(4, "min-max", "mse would clip channel 3")}
+    ranges = Ranges("boards", 1, {"a": (-3, 2), "b": (-1, 4), "c": (0, 2)}, clips)
+    assert [ranges.level_bound(name) for name in "abc"] == [1.5, 4, 2]
+    assert ranges.bound("a") == 3  # what float16 must hold
+    path = tmp_path / "ranges.json"
+    write_ranges(path, ranges)
+    assert read_ranges(path) == ranges
+    assert path.read_text().splitlines()[3:-1] == [
+        ' "ranges": {',
+        '  "a": {"min": -3, "max": 2, "bound": 1.5, "method": "entropy"},',
+        '  "b": {"min": -1, "max": 4, "bound": 4, "method": "min-max", '
+        '"reason": "mse would clip channel 3"},',
+        '  "c": {"min": 0, "max": 2, "bound": 2, "method": "min-max"}',
+        " }",
+    ]
+
+
+@pytest.mark.parametrize("bound", [0, 3.1, math.nan, -1])
+def test_levels_that_end_nowhere(bound: float) -> None:
+    with pytest.raises(CalibrationError, match=r"these do not: a\."):
+        Ranges("boards", 1, {"a": (-3, 2)}, {"a": Clip(bound, "mse")})
+
+
+def test_ranges_without_width_are_told_by_name() -> None:
+    ranges = Ranges("boards", 1, {"a": (-3, 2), "b": (0, 0), "c": (4, 4)})
+    ranges.require_width(["a"])
+    with pytest.raises(CalibrationError, match=r"one value throughout: b \(0\), c \(4\)\. Check"):
+        ranges.require_width("abc")
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -56,9 +89,13 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
         "[]",
         "{}",
         '{"pairs": "boards", "num_pairs": 1, "ranges": []}',
-        '{"pairs": "boards", "num_pairs": 1, "ranges": {"a": [1]}}',
+        '{"pairs": "boards", "num_pairs": 1, "ranges": {"a": [1, 2]}}',
         '{"pairs": "boards", "num_pairs": "x", "ranges": {}}',
-        '{"pairs": "boards", "num_pairs": 1, "ranges": {"a": [NaN, 1]}}',
+        TABLE % '{"min": 0, "max": 1, "bound": 1}',
+        TABLE % '{"min": 0, "max": 1, "bound": 1, "method": "guess"}',
+        TABLE % '{"min": NaN, "max": 1, "bound": 1, "method": "min-max"}',
+        TABLE % '{"min": 0, "max": 1, "bound": 2, "method": "mse"}',
+        TABLE % '{"min": 0, "max": 1, "bound": 0, "method": "mse"}',
     ],
 )
 def test_what_is_no_table(tmp_path: Path, content: str) -> None:

@@ -136,6 +136,8 @@ def test_a_dry_run_writes_nothing(call, checkpoint: Path, tmp_path: Path) -> Non
         (["--llm", "int4", "--llm-quantizer", "gptq"], 2, "name a folder with --calib"),
         (["--llm-quantizer", "hqq"], 2, "'hqq' makes int4, and the language model is to be fp32"),
         (["--calib", "somewhere"], 2, "--calib has no use for --target cpu"),
+        (["--smooth"], 2, "smoothing is for the vision side in int8 for tensorrt"),
+        (["--calib-method", "mse"], 2, "'mse' is for the vision side in int8 for tensorrt"),
         (["--image-size", "100"], 2, "multiple of 28"),
         (["--image-size", "0"], 2, "multiple of 28"),
         (["--image-size", "large"], 2, "written 224 or 448x560"),
@@ -181,17 +183,37 @@ def test_int8_for_tensorrt_takes_its_scales_from_a_folder(
         pair = generate_pair(index, size=112)
         Image.fromarray(pair.golden if name.startswith("golden") else pair.test).save(path)
     words = ["--target", "tensorrt", "--int8", "--image-size", 56, "--parity-pairs", 1]
+    words += ["--calib-method", "mse"]
     calib = ["--calib", tmp_path / "line", "--calib-pairs", 2, "--json"]
     code, out, err = call(checkpoint, "--out", tmp_path / "bundle", *words, *calib)
     assert code == 0
     assert json.loads(out)["precision"] == "vision-int8+comparison-int8+decoder-int4"
-    assert err.splitlines()[:3] == ["read", "ranges 0/2", "vision 0/3"]
+    assert err.splitlines()[:3] == ["read", "ranges 0/2", "histograms 0/2"]
     ranges = json.loads((tmp_path / "bundle" / "ranges.json").read_text())
     assert (ranges["pairs"], ranges["num_pairs"]) == ("2 pairs of line", 2)
+    entry = ranges["ranges"]["visual.blocks.0.attn.qkv.input"]
+    assert entry["method"] == "mse"
+    assert entry["bound"] <= max(-entry["min"], entry["max"])
+    record = json.loads((tmp_path / "bundle" / "calibration.json").read_text())
+    assert record["coverage"] == json.loads(out)["calibration"]
+    assert [pair["name"] for pair in record["pairs"]] == ["good/0.png", "bad/0.png"]
     calib = ["--calib", tmp_path / "line", "--calib-pairs", 3]
     code, _, err = call(checkpoint, "--out", tmp_path / "bundle", *words, *calib)
     assert code == 5
-    assert "has 2 parts, 3 are needed" in err
+    assert "has 2 different pairs, 3 are needed" in err
+
+
+def test_the_vision_side_is_smoothed_before_int8(
+    call, checkpoint: Path, line: Path, tmp_path: Path
+) -> None:
+    words = ["--target", "tensorrt", "--int8", "--image-size", 56, "--parity-pairs", 1]
+    words += ["--calib", line, "--calib-pairs", 2, "--smooth"]
+    code, out, err = call(checkpoint, "--out", tmp_path / "bundle", *words)
+    assert code == 0, err
+    assert err.splitlines()[1:3] == ["smoothing 0/2", "ranges 0/2"]
+    assert "of 9 layers; mean error of their INT8 output" in out
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    assert {"calibration.json", "ranges.json", "smoothing.json"} <= set(manifest["files"])
 
 
 def test_float16_may_take_its_limits_from_synthetic_pairs(
@@ -203,6 +225,7 @@ def test_float16_may_take_its_limits_from_synthetic_pairs(
     assert "vision-fp16+comparison-fp16+decoder-int4" in out
     ranges = json.loads((tmp_path / "bundle" / "ranges.json").read_text())
     assert ranges["pairs"] == "1 pairs of synthetic boards"
+    assert "on 1 pairs of 1 that were looked at" in out
     code, out, _ = call(checkpoint, "--out", tmp_path / "other", *words, "--dry-run")
     assert code == 0
     assert "vision.onnx.data" in out

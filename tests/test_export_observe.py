@@ -12,10 +12,11 @@ from tiny import save_tiny, tiny_config, tiny_model
 from adcopilot_edge.calibration.ranges import Ranges
 from adcopilot_edge.errors import CalibrationError
 from adcopilot_edge.export.checkpoint import open_checkpoint
+from adcopilot_edge.export.float_run import FloatRun
 from adcopilot_edge.export.observe import observe_ranges
 from adcopilot_edge.export.pieces import PiecewiseGraph
 from adcopilot_edge.runtime.preprocess import Preprocessor
-from adcopilot_edge.runtime.session import GraphSession
+from adcopilot_edge.runtime.session import GraphSession, OpenGraph
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.synthetic import generate_pair
 
@@ -40,16 +41,22 @@ def checkpoint(
     return save_tiny(tmp_path_factory.mktemp("tiny") / "checkpoint", model)
 
 
-def observe(checkpoint: Path, scratch: Path, count: int = 2, **how) -> Ranges:
-    how.setdefault("open_graph", GraphSession)
-    return observe_ranges(
+def observe(
+    checkpoint: Path,
+    scratch: Path,
+    count: int = 2,
+    open_graph: OpenGraph = GraphSession,
+    **how,
+) -> Ranges:
+    run = FloatRun(
         open_checkpoint(checkpoint),
         PREPROCESSOR,
         IMAGES[:count],
         pairs="generated boards",
         scratch=scratch,
-        **how,
+        open_graph=open_graph,
     )
+    return observe_ranges(run, **how)
 
 
 def test_every_layer_and_every_attention_is_observed(checkpoint: Path, tmp_path: Path) -> None:
@@ -150,3 +157,15 @@ def test_features_of_a_good_model_are_finite(checkpoint: Path, tmp_path: Path) -
     edges = np.array(list(observe(checkpoint, tmp_path).table.values()))
     assert np.isfinite(edges).all()
     assert (edges[:, 0] < edges[:, 1]).all()
+
+
+def test_values_are_let_go_layer_by_layer(checkpoint: Path, tmp_path: Path) -> None:
+    """Else a tower of full width keeps all its layers' values until the end of a run."""
+    asked: list[bool] = []
+
+    def open_graph(path: Path, *, keeps_order: bool = False, **how):
+        asked.append(keeps_order)
+        return GraphSession(path, keeps_order=keeps_order, **how)
+
+    observe(checkpoint, tmp_path, open_graph=open_graph)
+    assert asked == [True, True]

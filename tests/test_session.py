@@ -160,3 +160,15 @@ def test_float32_is_float32_on_every_provider(monkeypatch, tmp_path, provider, o
     with pytest.raises(ProviderUnavailableError):
         GraphSession(tmp_path / "graph.onnx", provider=provider)
     assert asked == [(name, options)]
+
+
+def test_the_order_of_nodes_changes_no_value(toy_bundle, rng):
+    path = toy_bundle.file("comparison.onnx")
+    sessions = [GraphSession(path, num_threads=1, keeps_order=keeps) for keeps in (False, True)]
+    feeds = {
+        name: rng.normal(size=spec.shape).astype(spec.dtype)
+        for name, spec in sessions[0].inputs.items()
+    }
+    free, kept = (session.run(feeds) for session in sessions)
+    for name in free:
+        np.testing.assert_array_equal(free[name], kept[name])

@@ -11,6 +11,7 @@ from toy import MODEL, write_toy_bundle
 
 from adcopilot_edge.bundle import Bundle, list_files, open_bundle, write_manifest
 from adcopilot_edge.export.checkpoint import Checkpoint, open_checkpoint
+from adcopilot_edge.export.float_run import FloatRun
 from adcopilot_edge.export.observe import observe_ranges
 from adcopilot_edge.export.pieces import PiecewiseGraph
 from adcopilot_edge.export.precision import vision_style
@@ -48,7 +49,7 @@ def wide_bundle(
     )
     preprocessor = Preprocessor(image_height=height, image_width=width)
     pair = generate_pair(0, size=112)
-    ranges = observe_ranges(
+    run = FloatRun(
         checkpoint,
         preprocessor,
         [(preprocessor.resize(pair.golden), preprocessor.resize(pair.test))],
@@ -56,6 +57,7 @@ def wide_bundle(
         scratch=folder.parent,
         open_graph=partial(PiecewiseGraph, budget_bytes=_PIECE_BYTES),
     )
+    ranges = observe_ranges(run)
     style = vision_style(recipe, ranges)
     bundle = write_toy_bundle(
         folder, MODEL.model_copy(update={"compare_token_size": 0, "has_anomaly_map": False})

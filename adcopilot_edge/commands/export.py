@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Side of a DeepPCB scan.
 _LARGEST_TILE = 640
+# Rows of the coverage that are printed; all of them lie in the bundle.
+_MOST_STRATA = 24
 
 
 def export(
@@ -66,9 +68,23 @@ def export(
     ] = "rtn",
     calib: Annotated[
         Path | None,
-        typer.Option(help="Pairs to learn from: golden/ with good/ and bad/, or DeepPCB's layout."),
+        typer.Option(
+            help="Pairs to learn from: a folder with golden/, good/ and bad/, one of DeepPCB's "
+            "layout, or a file of JSON lines with golden, test, category, label, boxes or mask."
+        ),
     ] = None,
     calib_pairs: Annotated[int, typer.Option(help="How many of them.", min=1)] = 16,
+    calib_method: Annotated[
+        Literal["min-max", "percentile", "entropy", "mse"],
+        typer.Option(help="Where INT8 levels of --target tensorrt end: at the largest, or sooner."),
+    ] = "min-max",
+    smooth: Annotated[
+        bool,
+        typer.Option(
+            "--smooth/--no-smooth",
+            help="Move the spread of channels into the weights, exactly, before INT8 for tensorrt.",
+        ),
+    ] = False,
     parity_pairs: Annotated[
         int | None,
         typer.Option(help="Image pairs that the proof runs: 20, or 1 above --max-ram.", min=1),
@@ -120,6 +136,8 @@ def export(
         llm=llm or LLM_PRECISIONS[target][0],
         quantizer=llm_quantizer,
         num_parity_pairs=parity_pairs,
+        calib_method=calib_method,
+        smooth=smooth,
     )
     limit = None if max_ram is None else parse_bytes(max_ram)
     calibration = None if dry_run else _calibration(recipe, calib, calib_pairs)
@@ -139,7 +157,7 @@ def export(
             max_ram=limit,
             on_step=progress,
         )
-    _print_bundle(bundle, as_json=as_json)
+    _print_bundle(bundle, calibration, as_json=as_json)
 
 
 def _calibration(recipe: ExportRecipe, root: Path | None, count: int) -> CalibrationPairs | None:
@@ -148,7 +166,7 @@ def _calibration(recipe: ExportRecipe, root: Path | None, count: int) -> Calibra
     Scales of INT8 and the inputs of the decoder come from real pairs only. The limits of float16
     may come from synthetic ones, which the bundle then says.
     """
-    from adcopilot_edge.calibration.pairs import CalibrationPairs, read_calibration
+    from adcopilot_edge.calibration.pairs import choose_pairs, read_calibration
     from adcopilot_edge.export.proof import synthetic_pairs
 
     if not recipe.needs_pairs:
@@ -172,12 +190,16 @@ def _calibration(recipe: ExportRecipe, root: Path | None, count: int) -> Calibra
             "folder with --calib"
         )
     pairs = synthetic_pairs(recipe.image_height, recipe.image_width)
-    return CalibrationPairs("synthetic boards", list(islice(pairs, count)))
+    return choose_pairs("synthetic boards", list(islice(pairs, count)), count=count)
 
 
-def _print_bundle(bundle: Bundle, *, as_json: bool) -> None:
-    """The finished bundle: what it is, and how each stage of its proof came out."""
+def _print_bundle(bundle: Bundle, calibration: CalibrationPairs | None, *, as_json: bool) -> None:
+    """The finished bundle: what it is, what it saw, and how each stage of its proof came out."""
+    from adcopilot_edge.export.calibrate import SMOOTHING_FILE
+    from adcopilot_edge.export.smooth import read_smoothing, tell_smoothing
+
     manifest = bundle.manifest
+    coverage = None if calibration is None else calibration.coverage
     assert manifest.parity is not None
     size = sum(entry.size_bytes for entry in manifest.files.values())
     stages = manifest.parity.stages
@@ -193,6 +215,7 @@ def _print_bundle(bundle: Bundle, *, as_json: bool) -> None:
                     for graph in manifest.graphs.values()
                     for module in graph.exact
                 ],
+                "calibration": None if coverage is None else coverage.to_json(),
                 "num_pairs": manifest.parity.num_pairs,
                 "stages": [{**stage.model_dump(), "passed": stage.passed} for stage in stages],
             }
@@ -203,6 +226,16 @@ def _print_bundle(bundle: Bundle, *, as_json: bool) -> None:
     if not manifest.model.compare_token_size:
         print_fact("comparison", "none, this checkpoint has no Comparison Encoder")
     print_fact("size", f"{size / 1e6:.1f} MB")
+    if coverage is not None:
+        print_fact("calibrated", str(coverage))
+        print_rows(
+            (s.category, s.kind, f"{s.difference} difference", f"{s.num_chosen} of {s.num_seen}")
+            for s in coverage.strata[:_MOST_STRATA]
+        )
+        if (rest := len(coverage.strata) - _MOST_STRATA) > 0:
+            print_fact("", f"and {rest} rows more in calibration.json")
+    if SMOOTHING_FILE in manifest.files:
+        print_fact("smoothed", tell_smoothing(read_smoothing(bundle.file(SMOOTHING_FILE))))
     print_fact("pairs", str(manifest.parity.num_pairs))
     for graph in manifest.graphs.values():
         for module in graph.exact:

@@ -29,9 +29,14 @@ def engine_opener(bundle: Bundle, backend: Backend) -> OpenGraph:
     }
 
     def open_engine_graph(
-        path: Path, *, provider: str, num_threads: int | None, has_fixed_shapes: bool = True
+        path: Path,
+        *,
+        provider: str,
+        num_threads: int | None,
+        has_fixed_shapes: bool = True,
+        keeps_order: bool = False,
     ) -> EngineGraph:
-        del num_threads, has_fixed_shapes  # an engine was built with its own
+        del num_threads, has_fixed_shapes, keeps_order  # an engine was built with its own
         engine, record = engines[path]
         return EngineGraph(
             engine,
