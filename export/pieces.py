@@ -23,6 +23,9 @@ from adcopilot_edge.runtime.tensors import AnyArray, TensorSpec, check_feeds, re
 
 State = Mapping[tuple[str, str], Buffer]
 
+# The CPU dequantizes INT8 weights once for all, into float32.
+_DEQUANTIZED = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -171,6 +174,8 @@ def split(model: onnx.ModelProto, budget_bytes: int) -> list[Piece]:
     size = 0
     for node in graph.node:
         used = sum(tensor_bytes(weights[name]) for name in set(node.input) if name in weights)
+        if node.op_type == "DequantizeLinear":
+            used *= _DEQUANTIZED
         if groups[-1] and size + used > budget_bytes:
             groups.append([])
             size = 0
