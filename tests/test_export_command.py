@@ -229,3 +229,12 @@ def test_float16_may_take_its_limits_from_synthetic_pairs(
     code, out, _ = call(checkpoint, "--out", tmp_path / "other", *words, "--dry-run")
     assert code == 0
     assert "vision.onnx.data" in out
+
+
+def test_deeppcb_serves_large_bundles_too(
+    call, checkpoint: Path, tmp_path: Path, shared_data: Path
+) -> None:
+    words = ["--image-size", "448", "--target", "tensorrt", "--int8", "--parity-pairs", 1]
+    data = ["--calib", shared_data / "deeppcb", "--calib-pairs", 4]
+    code, _, err = call(checkpoint, "--out", tmp_path / "bundle", *words, *data, "--json")
+    assert code == 0, err

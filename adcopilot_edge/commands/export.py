@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from adcopilot_edge.export.recipe import ExportRecipe
     from adcopilot_edge.manifest import Precision
 
-# Side of a DeepPCB scan.
-_LARGEST_TILE = 640
+# The largest DeepPCB tile of which every board has good ones; larger bundles see it enlarged.
+_LARGEST_TILE = 336
 # Rows of the coverage that are printed; all of them lie in the bundle.
 _MOST_STRATA = 24
 
