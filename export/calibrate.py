@@ -169,9 +169,10 @@ def take_grams(
         read_tokenizer(checkpoint),
         budget_bytes=memory.torch_budget,
     )
-    on_step("inputs", 0, 1)
+    count = len(calibration.pairs)
+    on_step("inputs", 0, count)
     calls = []
     for pair in calibration.pairs:
         calls.append(reference.layer_call(pair.golden, pair.test))
-        on_step("inputs", len(calls), len(calls) + 1)
+        on_step("inputs", len(calls), count)
     return LayerGrams(reference.layers, calls)

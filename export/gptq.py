@@ -38,17 +38,19 @@ class Gptq:
     """The method; see :class:`rounding.Rounding`.
 
     Args:
-        grams: What the layers get as input. The layers of a stack share it.
+        grams: What the layers get as input; those of a stack share it. Without it only sizes are
+            known.
     """
 
     has_float_zeros: ClassVar[bool] = False
 
-    def __init__(self, grams: Grams) -> None:
+    def __init__(self, grams: Grams | None) -> None:
         self._grams = grams
         self._factor: tuple[str, Tensor] | None = None
 
     def quantize(self, rows: FloatArray, layer: Linear, bits: Bits, block_size: int) -> Blocks:
         """See :class:`rounding.Rounding`."""
+        assert self._grams is not None, "nothing is known of the layers' inputs"
         name = layer.modules[0]
         if self._factor is None or self._factor[0] != name:
             self._factor = None  # the old one goes before the new one comes

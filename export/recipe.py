@@ -172,7 +172,7 @@ class ExportRecipe:
             return KQuant()
         if self.quantizer == "hqq":
             return HalfQuadratic()
-        if self.quantizer == "gptq" and grams is not None:
+        if self.quantizer == "gptq":
             return Gptq(grams)
         return RoundToNearest()
 

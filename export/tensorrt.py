@@ -63,13 +63,17 @@ def lint_graph(path: Path, releases: tuple[Release, ...] = RELEASES) -> None:
     Raises:
         ExportError: With all findings, one for each kind of node and release.
     """
-    model = onnx.load(path, load_external_data=False)
-    findings = list(dict.fromkeys(_findings(model, path.stat().st_size, releases)))
-    if findings:
+    if found := findings(path, releases):
         raise ExportError(
-            f"{path.name} can't be built by TensorRT: {'; '.join(findings)}. "
+            f"{path.name} can't be built by TensorRT: {'; '.join(found)}. "
             "Export with --target cpu or --target cuda, or choose another precision."
         )
+
+
+def findings(path: Path, releases: tuple[Release, ...] = RELEASES) -> list[str]:
+    """What some of ``releases`` lack for the graph at ``path``, each kind once."""
+    model = onnx.load(path, load_external_data=False)
+    return list(dict.fromkeys(_findings(model, path.stat().st_size, releases)))
 
 
 def _findings(model: onnx.ModelProto, size: int, releases: tuple[Release, ...]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from adcopilot_edge.export import tensorrt
 from adcopilot_edge.export.checkpoint import open_checkpoint
 from adcopilot_edge.export.fused import FUSED
 from adcopilot_edge.export.linear import DynamicInt8Form, FloatForm
-from adcopilot_edge.export.tensorrt import OPERATORS, RELEASES, lint_graph
+from adcopilot_edge.export.tensorrt import OPERATORS, RELEASES, findings, lint_graph
 from adcopilot_edge.export.vision import write_vision_graph
 from adcopilot_edge.manifest import Precision
 
@@ -143,9 +143,11 @@ def quantized(*zero: str) -> list[onnx.NodeProto]:
 def test_a_zero_point_that_is_zero_is_read(tmp_path: Path) -> None:
     constants = [constant("scale", np.float32(0.1)), constant("zero", np.int8(0))]
     nodes = quantized("zero")
-    lint_graph(write(tmp_path / "good.onnx", nodes, constants=constants, types=QUANTIZED))
+    path = write(tmp_path / "good.onnx", nodes, constants=constants, types=QUANTIZED)
+    assert findings(path) == []
     del nodes[1].input[2]
-    lint_graph(write(tmp_path / "good.onnx", nodes, constants=constants, types=QUANTIZED))
+    path = write(tmp_path / "good.onnx", nodes, constants=constants, types=QUANTIZED)
+    assert findings(path) == []
 
 
 def test_a_zero_point_that_is_not_zero(tmp_path: Path) -> None:
@@ -202,7 +204,9 @@ def test_what_an_export_writes_passes(
     tensorrt_bundles: dict[Precision, Bundle], vision: Precision
 ) -> None:
     for graph in ("vision.onnx", "comparison.onnx"):
-        lint_graph(tensorrt_bundles[vision].file(graph))
+        path = tensorrt_bundles[vision].file(graph)
+        assert findings(path) == []
+        lint_graph(path)  # and what raises agrees
 
 
 @pytest.mark.parametrize(
