@@ -9,8 +9,9 @@ A line of the list is one JSON object::
 ``golden`` and ``test`` are paths relative to the list's folder. ``boxes`` are [x1, y1, x2, y2] in
 pixels of the test image, x2 and y2 exclusive; ``mask`` is a picture in which a pixel that is not
 black is defective. ``label`` names the defect, for all boxes or as a list with one name a box;
-``category`` names the product. A line without boxes, mask and label, or with the label "good", is
-a good part. A label alone is a bad part of which nobody knows where the defect is.
+``category`` names the product. A line without boxes, mask and label, or with the label "good",
+"normal" or "ok", is a good part. A label alone is a bad part of which nobody knows where the defect
+is. The ``conversations`` of Chat-AD's lines are left alone.
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ from typing import Any
 
 from adcopilot_edge.calibration.deeppcb import BoardBox, read_boards, read_boxes
 from adcopilot_edge.errors import ConfigError, DatasetError
+from adcopilot_edge.runtime.images import list_pictures
 from adcopilot_edge.types import BBox, validate_bbox
 
-GOOD = "good"
 UNNAMED = "defect"
 
+# Labels of good parts, in any case.
+_GOOD = frozenset({"", "good", "normal", "ok"})
 _KEYS = {"golden", "test", "boxes", "mask", "label", "category"}
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+# What Chat-AD says of a pair besides. Any other key may be one of the above, misspelt.
+_LEFT_ALONE = {"conversations"}
 _MOST_FINDINGS = 8
 
 
@@ -112,15 +116,15 @@ def list_pair_folder(root: Path) -> PairFiles:
     Raises:
         DatasetError: A folder is missing or empty, or a part has no golden image.
     """
-    goldens = _images(root / "golden")
-    good = [(part, ()) for part in _images(root / "good")]
-    bad = [(part, (UNNAMED,)) for part in _images(root / "bad")]
+    goldens = list_pictures(root / "golden")
+    good = [(part, ()) for part in list_pictures(root / "good")]
+    bad = [(part, (UNNAMED,)) for part in list_pictures(root / "bad")]
     types = sorted(folder for folder in (root / "bad").glob("*") if folder.is_dir())
-    bad += [(part, (folder.name,)) for folder in types for part in _images(folder)]
+    bad += [(part, (folder.name,)) for folder in types for part in list_pictures(folder)]
     if not goldens or not (good or bad):
         raise DatasetError(
             f"{root} holds no labelled pairs: it needs pairs.jsonl, or golden/ with an image and "
-            "good/ or bad/ with parts"
+            "good/ or bad/ with parts, or DeepPCB's boards.json and pairs/"
         )
     of_name = {golden.stem: golden for golden in goldens}
     lacking = [part.name for part, _ in good + bad if part.stem not in of_name]
@@ -173,12 +177,6 @@ def _corners(box: BoardBox) -> BBox:
     return x1, y1, x2, y2
 
 
-def _images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
-
-
 def _parse_or_tell(line: str, folder: Path) -> PairFile | str:
     """The pair, or what is wrong with its line."""
     try:
@@ -191,10 +189,10 @@ def _parse(line: str, folder: Path) -> PairFile:
     record = json.loads(line)
     if not isinstance(record, dict):
         raise DatasetError("must be a JSON object")
-    if unknown := sorted(set(record) - _KEYS):
+    if unknown := sorted(set(record) - _KEYS - _LEFT_ALONE):
         raise DatasetError(f"has {', '.join(unknown)}; known are {', '.join(sorted(_KEYS))}")
-    paths = {key: _path(record, key, folder) for key in ("golden", "test")}
-    mask = None if record.get("mask") is None else _path(record, "mask", folder)
+    paths = _paths(record, folder)
+    mask = paths.get("mask")
     boxes = None if record.get("boxes") is None else _boxes(record["boxes"])
     if mask is not None and boxes is not None:
         raise DatasetError("has boxes and a mask; one of them is the truth")
@@ -213,13 +211,17 @@ def _parse(line: str, folder: Path) -> PairFile:
     )
 
 
-def _path(record: dict[str, Any], key: str, folder: Path) -> Path:
-    name = record.get(key)
-    if not isinstance(name, str):
-        raise DatasetError(f"needs a path under {key}")
-    if not (folder / name).is_file():
-        raise DatasetError(f"there is no file {folder / name}")
-    return folder / name
+def _paths(record: dict[str, Any], folder: Path) -> dict[str, Path]:
+    """The files that a line names. Raises DatasetError with all that are missing."""
+    names = {key: record.get(key) for key in ("golden", "test", "mask")}
+    if names["mask"] is None:
+        del names["mask"]
+    paths = {key: folder / name for key, name in names.items() if isinstance(name, str)}
+    findings = [f"needs a path under {key}" for key in names if key not in paths]
+    findings += [f"there is no file {path}" for path in paths.values() if not path.is_file()]
+    if findings:
+        raise DatasetError(", ".join(findings))
+    return paths
 
 
 def _boxes(value: Any) -> tuple[BBox, ...]:
@@ -244,11 +246,12 @@ def _box(value: Any) -> BBox:
 
 def _labels(value: Any, boxes: Sequence[BBox] | None) -> tuple[str, ...]:
     """The names of the defects; none for a good part."""
-    names = value if isinstance(value, list) else [] if value in (None, "", GOOD) else [value]
+    is_good = value is None or (isinstance(value, str) and value.lower() in _GOOD)
+    names = value if isinstance(value, list) else [] if is_good else [value]
     if not all(isinstance(name, str) for name in names):
         raise DatasetError(f"label must be a name or a list of names, got {value!r}")
-    if value == GOOD and boxes:
-        raise DatasetError('the label is "good", but there are boxes')
+    if value and is_good and boxes:
+        raise DatasetError(f"the label is {value!r}, but there are boxes")
     if isinstance(value, list) and len(names) != len(boxes or ()):
         raise DatasetError(f"has {len(names)} labels for {len(boxes or ())} boxes")
     return tuple(names)

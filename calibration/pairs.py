@@ -9,16 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from adcopilot_edge.calibration.chat_ad import read_lines
 from adcopilot_edge.calibration.coverage import Coverage
 from adcopilot_edge.calibration.deeppcb import read_tiles
+from adcopilot_edge.calibration.masks import true_boxes
+from adcopilot_edge.calibration.pair_list import PairFile, read_pair_files
 from adcopilot_edge.calibration.record import hash_pair
 from adcopilot_edge.calibration.selection import Candidate, select_candidates
 from adcopilot_edge.errors import DatasetError, TooFewSamplesError
 from adcopilot_edge.runtime.images import open_image
 from adcopilot_edge.types import ImageArray, LabelledPair
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 # As many as there are thirds of the difference from the golden.
 _TILES_PER_PAIR = 3
 
@@ -57,10 +57,9 @@ class CalibrationPairs:
 def read_calibration(root: Path, *, count: int, tile: int, seed: int = 0) -> CalibrationPairs:
     """``count`` pairs chosen from a source of one of three layouts; see ``select_candidates``.
 
-    A file of JSON lines names pairs; see ``chat_ad.py``. A folder of DeepPCB's layout has
-    ``boards.json``: tiles of its scans, half of them defective. A plain folder has ``golden/`` with
-    one image for all parts, or one for each under the part's own name, and the parts in ``good/``
-    and ``bad/``, of which at least one folder is there.
+    A file of JSON lines and a folder of ``golden/``, ``good/`` and ``bad/`` are read as
+    ``pair_list.py`` says. Of a folder of DeepPCB's layout, which has ``boards.json``, tiles of its
+    scans are taken, half of them defective.
 
     Args:
         root: The folder or file.
@@ -94,21 +93,11 @@ def _opened(pair: LabelledPair) -> Candidate:
 
 
 def _candidates(root: Path, count: int, tile: int, seed: int) -> Sequence[LabelledPair | Candidate]:
-    if root.is_file():
-        return read_lines(root)
     if (root / "boards.json").is_file():
         return _tiles(root, count, tile, seed)
-    goldens = _images(root / "golden")
-    kinds = {kind: _images(root / kind) for kind in ("good", "bad")}
-    if not goldens or not any(kinds.values()):
-        raise DatasetError(
-            f"{root} is no source of pairs: it needs golden/ with an image and good/ or bad/ with "
-            "parts, or DeepPCB's boards.json and pairs/, or to be a file of JSON lines"
-        )
     return [
-        Candidate(root.name, kind == "bad", partial(_open_part, *files))
-        for kind, parts in kinds.items()
-        for files in _match(parts, goldens)
+        Candidate(file.category, file.is_anomaly, partial(_open, file))
+        for file in read_pair_files(root).pairs
     ]
 
 
@@ -120,37 +109,23 @@ def _tiles(root: Path, count: int, tile: int, seed: int) -> list[LabelledPair]:
         return read_tiles(root, tile=tile, count=count, seed=seed)
 
 
-def _images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
-
-
-def _match(parts: Sequence[Path], goldens: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Each part behind the golden of its name, or behind the only one. Raises DatasetError."""
-    of_name = {golden.stem: golden for golden in goldens}
-    lacking = [part.name for part in parts if part.stem not in of_name]
-    if lacking and len(goldens) > 1:
+def _open(file: PairFile) -> LabelledPair:
+    """Golden and part with their pixels. Raises DatasetError where they differ in size."""
+    golden, test = open_image(file.golden), open_image(file.test)
+    if golden.shape != test.shape:
         raise DatasetError(
-            f"{goldens[0].parent} holds {len(goldens)} images, but none under the name of "
-            f"{', '.join(lacking)}"
+            f"{file.test} has {_size(test)} pixels, its golden image {_size(golden)}; both must "
+            "show the same view"
         )
-    return [(of_name.get(part.stem, goldens[0]), part) for part in parts]
-
-
-def _open_part(golden_file: Path, file: Path) -> LabelledPair:
-    """Golden and part as one pair. Raises DatasetError where they differ in size."""
-    golden, part = open_image(golden_file), open_image(file)
-    if golden.shape != part.shape:
-        raise DatasetError(
-            f"{file} has {_size(part)} pixels, its golden image {_size(golden)}; both must show "
-            "the same view"
-        )
+    boxes = true_boxes(file, *test.shape[:2]) or ()
+    labels = file.labels if len(file.labels) == len(boxes) else file.labels[:1] * len(boxes)
     return LabelledPair(
-        name=f"{file.parent.name}/{file.name}",
-        category=file.parents[1].name,
+        name=file.name,
+        category=file.category,
         golden=golden,
-        test=part,
+        test=test,
+        boxes=boxes,
+        labels=labels,
     )
 
 

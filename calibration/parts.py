@@ -9,13 +9,14 @@ from pathlib import Path
 
 from adcopilot_edge.errors import DatasetError, InputError
 from adcopilot_edge.runtime.golden import pixel_hash
-from adcopilot_edge.runtime.images import check_same_aspect, open_image
+from adcopilot_edge.runtime.images import (
+    PICTURE_SUFFIXES,
+    check_same_aspect,
+    list_pictures,
+    open_image,
+)
 from adcopilot_edge.types import ImageArray, OnStep
 
-_SUFFIXES = {
-    *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm"),
-    *(".png", ".ppm", ".tif", ".tiff", ".webp"),
-}
 _MAX_FINDINGS = 20  # lines of a message
 
 
@@ -115,9 +116,9 @@ class _Review:
 def _list(folder: Path) -> Sequence[Path]:
     if not folder.is_dir():
         raise DatasetError(f"there is no folder {folder}. Check the path")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    files = list_pictures(folder)
     if not files:
-        raise DatasetError(f"{folder} has no picture ({', '.join(sorted(_SUFFIXES))})")
+        raise DatasetError(f"{folder} has no picture ({', '.join(sorted(PICTURE_SUFFIXES))})")
     return files
 
 

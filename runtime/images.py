@@ -46,6 +46,11 @@ ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[
 
 MAX_PIXELS = 120_000_000  # 360 MB as RGB; inspection cameras have 5 to 65 million
 
+# How files in the formats below are called, in lower case.
+PICTURE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+
 _EXIF_ORIENTATION = 0x0112
 
 # Formats a camera or an inspection archive writes. The others of Pillow stay out on purpose: each
@@ -114,6 +119,13 @@ def open_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> ImageArr
     if isinstance(source, bytes):
         return _from_stream(io.BytesIO(source), f"the image of {len(source)} bytes", max_pixels)
     return _from_path(Path(source), max_pixels)
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The files in ``folder`` that are called like pictures, by name; none where it is missing."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
 
 
 def check_same_aspect(

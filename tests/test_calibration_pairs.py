@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,12 @@ import pytest
 from PIL import Image
 
 from adcopilot_edge.calibration.pairs import CalibrationPairs, read_calibration
-from adcopilot_edge.errors import DatasetError, ImageDecodeError, TooFewSamplesError
+from adcopilot_edge.errors import (
+    AspectMismatchError,
+    DatasetError,
+    ImageDecodeError,
+    TooFewSamplesError,
+)
 
 
 def put(path: Path, value: int, size: tuple[int, int] = (6, 4)) -> None:
@@ -76,9 +82,9 @@ def test_too_few_parts(root: Path) -> None:
 
 def test_another_layout(tmp_path: Path) -> None:
     put(tmp_path / "test-images" / "0.png", 1)
-    with pytest.raises(DatasetError, match="is no source of pairs: it needs golden/"):
+    with pytest.raises(DatasetError, match=r"no labelled pairs: it needs pairs\.jsonl, or golden/"):
         read_calibration(tmp_path, count=1, tile=64)
-    with pytest.raises(DatasetError, match="is no source of pairs"):
+    with pytest.raises(DatasetError, match="holds no labelled pairs"):
         read_calibration(tmp_path / "nowhere", count=1, tile=64)
 
 
@@ -131,3 +137,43 @@ def test_tiles_of_circuit_boards(shared_data: Path) -> None:
     assert {stratum.is_anomaly for stratum in pairs.coverage.strata} == {True, False}
     other = read_calibration(shared_data / "deeppcb", count=4, tile=112, seed=1)
     assert other.sha256() != pairs.sha256()
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Path:
+    """A list of a good part, a bad one with a box, and a bad one with a mask."""
+    for index, name in enumerate(("g.png", "a.png", "b.png", "c.png")):
+        put(tmp_path / name, 10 * index, size=(8, 6))
+    mask = np.zeros((6, 8), np.uint8)
+    mask[1:3, 4:7] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    records: list[dict[str, object]] = [
+        {"test": "a.png", "category": "bolt", "label": "good", "conversations": ["..."]},
+        {"test": "b.png", "category": "bolt", "label": "scratch", "boxes": [[1, 2, 3, 4]]},
+        {"test": "c.png", "category": "lid", "label": "stain", "mask": "mask.png"},
+    ]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(json.dumps({"golden": "g.png", **record}) for record in records))
+    return path
+
+
+def test_a_list_is_a_source(lines: Path) -> None:
+    pairs = read_calibration(lines, count=3, tile=64)
+    assert pairs.name == "pairs.jsonl"
+    found = {
+        pair.name: (pair.category, pair.boxes, pair.labels, int(pair.test[0, 0, 0]))
+        for pair in pairs.pairs
+    }
+    assert found == {
+        "a.png": ("bolt", (), (), 10),
+        "b.png": ("bolt", ((1, 2, 3, 4),), ("scratch",), 20),
+        "c.png": ("lid", ((4, 1, 7, 3),), ("stain",), 30),
+    }
+    with pytest.raises(TooFewSamplesError, match="bolt good 1, bolt defective 1, lid defective 1"):
+        read_calibration(lines, count=4, tile=64)
+
+
+def test_a_mask_of_another_view(lines: Path) -> None:
+    put(lines.with_name("mask.png"), 255, size=(9, 6))
+    with pytest.raises(AspectMismatchError):
+        read_calibration(lines, count=3, tile=64)

@@ -44,6 +44,7 @@ def test_lines_become_pairs(root: Path) -> None:
             root,
             part,
             part | {"label": "good", "boxes": []},
+            part | {"label": "Normal", "conversations": ["..."]},
             part | {"boxes": [box], "category": "lid"},
             part | {"boxes": [box, box], "label": ["dent", "rust"]},
             part | {"boxes": [box, box], "label": "dent"},
@@ -51,13 +52,22 @@ def test_lines_become_pairs(root: Path) -> None:
             part | {"label": "dent"},
         )
     ).pairs
-    assert [pair.is_anomaly for pair in files] == [False, False, True, True, True, True, True]
+    assert [pair.is_anomaly for pair in files] == [
+        False,
+        False,
+        False,
+        True,
+        True,
+        True,
+        True,
+        True,
+    ]
     assert [pair.labels for pair in files] == [
-        (), (), ("defect",), ("dent", "rust"), ("dent",), ("dent",), ("dent",)
+        (), (), (), ("defect",), ("dent", "rust"), ("dent",), ("dent",), ("dent",)
     ]  # fmt: skip
-    assert [pair.has_place for pair in files] == [False, True, True, True, True, True, False]
-    assert files[2].boxes == ((1.0, 2.0, 3.5, 4.0),)
-    assert (files[0].category, files[2].category) == ("line", "lid")
+    assert [pair.has_place for pair in files] == [False, True, False, True, True, True, True, False]
+    assert files[3].boxes == ((1.0, 2.0, 3.5, 4.0),)
+    assert (files[0].category, files[3].category) == ("line", "lid")
     assert files[0].golden == root / "golden.png"
 
 
@@ -75,6 +85,8 @@ def test_the_hash_is_of_the_list(root: Path) -> None:
         ("[1]", "must be a JSON object"),
         ({"golden": "golden.png"}, "needs a path under test"),
         ({"golden": "x.png", "test": "a.png"}, "there is no file .*x.png"),
+        ({"test": "y.png", "golden": "x.png", "mask": "z.png"}, "x.png, .*y.png, .*z.png"),
+        ({"boxes": [[1, 2, 3, 4]], "label": "OK"}, "but there are boxes"),
         ({"box": []}, "has box; known are boxes, category"),
         ({"boxes": 3}, r"boxes must be a list of \[x1"),
         ({"boxes": [[1, 2, 3]]}, r"a box must be \[x1"),
