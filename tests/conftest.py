@@ -3,7 +3,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +124,20 @@ def tensorrt_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[Precision
 def damaged_bundle(toy_bundle: Bundle, tmp_path: Path) -> Path:
     """The folder of a toy bundle that a test may change."""
     return Path(shutil.copytree(toy_bundle.path, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the program in this process; returns exit code, stdout and stderr."""
+    from adcopilot_edge.cli import main
+
+    def run(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stopped:
+            main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return run
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ by its address, as an engine is. What a fake has, the real package has too: a te
 from __future__ import annotations
 
 import ctypes
+from datetime import datetime, timezone
 from enum import IntEnum
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+
+from adcopilot_edge.runtime.engines.record import EngineRecord
 
 VERSIONS = {"10.3": "10.3.0", "10.16": "10.16.1.11", "11.4": "11.4.0.106", "rtx": "1.7.1.116"}
 
@@ -333,3 +336,19 @@ def fake_module(release: str) -> Any:
         # It has no runtime configuration: a caller that asks for one fails.
         module.ICudaEngine.create_runtime_config = property()
     return module
+
+
+def orin_record(**fields: Any) -> EngineRecord:
+    """The record of an engine for an Orin on TensorRT 10.3; ``fields`` are the rest, or others."""
+    known = {
+        "backend": "tensorrt",
+        "version": "10.3.0",
+        "gpu": "Orin",
+        "compute_capabilities": ("8.7",),
+        "streams_weights": False,
+        "is_stripped": False,
+        "workspace_bytes": None,
+        "built_at": datetime(2026, 11, 24, tzinfo=timezone.utc),
+        "build_seconds": 1.5,
+    }
+    return EngineRecord.model_validate({**known, **fields})

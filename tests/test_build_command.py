@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adcopilot_edge.bundle import Bundle
-from adcopilot_edge.cli import main
 from adcopilot_edge.manifest import Precision
 from adcopilot_edge.runtime.engines.api import Api
 
@@ -21,16 +21,9 @@ RTX = ("--backend", "tensorrt-rtx")
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Any:
+def call(cli):
     """Run ``build``; returns exit code, stdout and stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stopped:
-            main(["build", *map(str, words)])
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return run
+    return partial(cli, "build")
 
 
 @pytest.fixture

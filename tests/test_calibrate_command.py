@@ -11,7 +11,6 @@ from PIL import Image
 
 from adcopilot_edge.bundle import open_bundle
 from adcopilot_edge.calibration.verdicts import VerdictRecipe, calibrate
-from adcopilot_edge.cli import main
 from adcopilot_edge.errors import ConfigError, StateError
 from adcopilot_edge.runtime.golden import pixel_hash
 from adcopilot_edge.runtime.inspector import Inspector
@@ -22,16 +21,8 @@ OPTIONS = ("--max-overkill", "0.05", "--max-review", "0.3", "--threads", "1")
 
 
 @pytest.fixture
-def call(capsys):
-    """Runs the program in this process; returns exit code, stdout and stderr."""
-
-    def run(*words):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return stopped.value.code, out, err
-
-    return run
+def call(cli):
+    return cli
 
 
 def save(image, path):

@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import adcopilot_edge
-from adcopilot_edge.cli import app, main
+from adcopilot_edge.cli import app
 from adcopilot_edge.runtime.doctor import examine_machine
 
 HEAVY = ("PIL", "numpy", "onnxruntime", "pydantic", "rich", "tokenizers", "torch", "transformers")
@@ -30,16 +30,8 @@ def pair(image_pair, tmp_path):
 
 
 @pytest.fixture
-def call(capsys):
-    """Runs the program in this process; returns exit code, stdout and stderr."""
-
-    def run(*words):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return stopped.value.code, out, err
-
-    return run
+def call(cli):
+    return cli
 
 
 def as_object(out):

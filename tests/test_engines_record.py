@@ -15,7 +15,6 @@ from adcopilot_edge.errors import EngineError
 from adcopilot_edge.runtime.cuda import Gpu
 from adcopilot_edge.runtime.engines.api import Api
 from adcopilot_edge.runtime.engines.record import (
-    EngineRecord,
     engine_folder,
     engine_path,
     find_engine,
@@ -49,19 +48,10 @@ def put_engine(bundle: Bundle, folder: str = "tensorrt-10.3.0-sm87", **changes: 
         "graph_sha256": graph_hash(bundle, "vision"),
         "precision": "fp16",
         "products": {"fp16": 1},
-        "backend": "tensorrt",
-        "version": "10.3.0",
-        "gpu": "Orin",
-        "compute_capabilities": ("8.7",),
-        "streams_weights": False,
-        "is_stripped": False,
-        "workspace_bytes": None,
-        "built_at": datetime(2026, 11, 24, tzinfo=timezone.utc),
-        "build_seconds": 1.5,
         "size_bytes": 6,
         "sha256": "0" * 64,
     }
-    write_record(engine, EngineRecord.model_validate({**fields, **changes}))
+    write_record(engine, faketrt.orin_record(**{**fields, **changes}))
     return engine
 
 

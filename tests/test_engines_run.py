@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +44,10 @@ def put_engine(folder: Path, content: str, **changes: Any) -> tuple[Path, Engine
         "graph_sha256": "0" * 64,
         "precision": "fp32",
         "products": {},
-        "backend": "tensorrt",
-        "version": "10.3.0",
-        "gpu": "Orin",
-        "compute_capabilities": ("8.7",),
-        "streams_weights": False,
-        "is_stripped": False,
-        "workspace_bytes": None,
-        "built_at": datetime(2026, 11, 24, tzinfo=timezone.utc),
-        "build_seconds": 1.5,
         "size_bytes": len(content),
         "sha256": hashlib.sha256(content.encode()).hexdigest(),
     }
-    return engine, EngineRecord.model_validate({**fields, **changes})
+    return engine, faketrt.orin_record(**{**fields, **changes})
 
 
 @pytest.fixture

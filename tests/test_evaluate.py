@@ -12,23 +12,17 @@ from PIL import Image
 from toy import MODEL, write_toy_bundle
 
 from adcopilot_edge.bundle import Bundle
-from adcopilot_edge.cli import main
 from adcopilot_edge.errors import ConfigError
 
 Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], toy_bundle: Bundle) -> Call:
+def call(cli: Call, toy_bundle: Bundle) -> Call:
     """Runs ``evaluate``; returns exit code, stdout and stderr."""
 
     def run(*words: object, bundle: Path = toy_bundle.path) -> tuple[int, str, str]:
-        options = ["--bundle", bundle, "--threads", 1, "--pairs", 4]
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in ("evaluate", *words, *options)])
-        out, err = capsys.readouterr()
-        assert isinstance(stopped.value.code, int)
-        return stopped.value.code, out, err
+        return cli("evaluate", *words, "--bundle", bundle, "--threads", 1, "--pairs", 4)
 
     return run
 

@@ -14,7 +14,6 @@ from toy import MODEL, write_toy_bundle
 
 from adcopilot_edge.calibration.benchmark_prompt import benchmark_prompt
 from adcopilot_edge.calibration.questioner import open_questioner
-from adcopilot_edge.cli import main
 from adcopilot_edge.errors import ConfigError, DatasetError
 from adcopilot_edge.prompt import DEFAULT_PROMPT, VISION_SPAN
 from adcopilot_edge.runtime.images import open_image
@@ -35,18 +34,12 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], bundle: Path, tmp_path: Path) -> Call:
+def call(cli: Call, bundle: Path, tmp_path: Path) -> Call:
     """Runs ``evaluate`` into tmp_path / "run"; returns exit code, stdout and stderr."""
 
     def run(*words: object) -> tuple[int, str, str]:
-        options: list[object] = ["--bundle", bundle, "--threads", 1]
-        if "--out" not in words:
-            options += ["--out", tmp_path / "run"]
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in ("evaluate", *words, *options)])
-        out, err = capsys.readouterr()
-        assert isinstance(stopped.value.code, int)
-        return stopped.value.code, out, err
+        out = [] if "--out" in words else ["--out", tmp_path / "run"]
+        return cli("evaluate", *words, "--bundle", bundle, "--threads", 1, *out)
 
     return run
 

@@ -11,7 +11,6 @@ from mmad_folder import BAD, DEFECT, LOCO_MASK, MASK, picture, write_mmad
 from PIL import Image
 
 from adcopilot_edge.bundle import Bundle
-from adcopilot_edge.cli import main
 from adcopilot_edge.errors import AspectMismatchError, ConfigError, DatasetError
 from adcopilot_edge.metrics import box_mask_iou
 
@@ -19,18 +18,12 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], toy_bundle: Bundle, tmp_path: Path) -> Call:
+def call(cli: Call, toy_bundle: Bundle, tmp_path: Path) -> Call:
     """Runs ``evaluate`` into tmp_path / "run"; returns exit code, stdout and stderr."""
 
     def run(*words: object) -> tuple[int, str, str]:
-        options: list[object] = ["--bundle", toy_bundle.path, "--threads", 1]
-        if "--out" not in words:
-            options += ["--out", tmp_path / "run"]
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in ("evaluate", *words, *options)])
-        out, err = capsys.readouterr()
-        assert isinstance(stopped.value.code, int)
-        return stopped.value.code, out, err
+        out = [] if "--out" in words else ["--out", tmp_path / "run"]
+        return cli("evaluate", *words, "--bundle", toy_bundle.path, "--threads", 1, *out)
 
     return run
 

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 from tiny import tiny_checkpoint
 
-from adcopilot_edge.cli import main
 from adcopilot_edge.training.synthetic import generate_pair
 
 pytestmark = pytest.mark.torch
@@ -36,16 +35,9 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]):
+def call(cli):
     """Run ``export``, or another verb; returns exit code, stdout and stderr."""
-
-    def run(*words: object, verb: str = "export") -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stopped:
-            main([verb, *map(str, words)])
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return run
+    return lambda *words, verb="export": cli(verb, *words)
 
 
 def test_a_script_gets_one_object(call, checkpoint: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import save_tiny, tiny_config, tiny_model
+from tiny import PAIR_IMAGES, PREPROCESSOR, save_tiny, tiny_config, tiny_model
 
 from adcopilot_edge.calibration.clipping import NUM_BINS, Histogram, Method, find_clip
 from adcopilot_edge.calibration.ranges import Ranges
@@ -17,18 +17,10 @@ from adcopilot_edge.export.histogram import CountedForm, int8_inputs, observe_cl
 from adcopilot_edge.export.observe import observe_ranges
 from adcopilot_edge.export.pieces import PiecewiseGraph
 from adcopilot_edge.export.standard import StandardDialect
-from adcopilot_edge.runtime.preprocess import Preprocessor
 from adcopilot_edge.runtime.session import GraphSession, OpenGraph
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
-from adcopilot_edge.training.synthetic import generate_pair
 
 pytestmark = pytest.mark.torch
-
-PREPROCESSOR = Preprocessor(image_height=56, image_width=84)
-IMAGES = [
-    (PREPROCESSOR.resize(pair.golden), PREPROCESSOR.resize(pair.test))
-    for pair in (generate_pair(seed, size=112) for seed in range(2))
-]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +37,7 @@ def checkpoint(
 
 def run(checkpoint: Path, scratch: Path, open_graph: OpenGraph = GraphSession) -> FloatRun:
     return FloatRun(
-        open_checkpoint(checkpoint), PREPROCESSOR, IMAGES, "boards", scratch, open_graph
+        open_checkpoint(checkpoint), PREPROCESSOR, PAIR_IMAGES, "boards", scratch, open_graph
     )
 
 
@@ -73,7 +65,7 @@ def test_bounds_are_those_of_what_torch_gives_the_layer(
     hook = layer.register_forward_hook(lambda _, inputs, __: values.extend(inputs))
     grid = torch.tensor([[1, *PREPROCESSOR.grid[1:]]])
     with torch.no_grad():
-        for pair in IMAGES:
+        for pair in PAIR_IMAGES:
             for image in pair:
                 patches = torch.from_numpy(PREPROCESSOR.patches(image))
                 model.model.visual(patches, grid_thw=grid)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import save_tiny, tiny_config, tiny_model
+from tiny import PAIR_IMAGES, PREPROCESSOR, save_tiny, tiny_config, tiny_model
 
 from adcopilot_edge.calibration.ranges import Ranges
 from adcopilot_edge.errors import CalibrationError
@@ -15,18 +15,10 @@ from adcopilot_edge.export.checkpoint import open_checkpoint
 from adcopilot_edge.export.float_run import FloatRun
 from adcopilot_edge.export.observe import observe_ranges
 from adcopilot_edge.export.pieces import PiecewiseGraph
-from adcopilot_edge.runtime.preprocess import Preprocessor
 from adcopilot_edge.runtime.session import GraphSession, OpenGraph
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
-from adcopilot_edge.training.synthetic import generate_pair
 
 pytestmark = pytest.mark.torch
-
-PREPROCESSOR = Preprocessor(image_height=56, image_width=84)
-IMAGES = [
-    (PREPROCESSOR.resize(pair.golden), PREPROCESSOR.resize(pair.test))
-    for pair in (generate_pair(seed, size=112) for seed in range(2))
-]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +43,7 @@ def observe(
     run = FloatRun(
         open_checkpoint(checkpoint),
         PREPROCESSOR,
-        IMAGES[:count],
+        PAIR_IMAGES[:count],
         pairs="generated boards",
         scratch=scratch,
         open_graph=open_graph,
@@ -98,7 +90,7 @@ def test_ranges_are_those_of_the_torch_modules(
     seen: list[torch.Tensor] = []
     layer = model.model.visual.blocks[1].mlp.down_proj
     hook = layer.register_forward_hook(lambda _, inputs, output: seen.extend((*inputs, output)))
-    patches = [PREPROCESSOR.patches(image) for pair in IMAGES for image in pair]
+    patches = [PREPROCESSOR.patches(image) for pair in PAIR_IMAGES for image in pair]
     grid = torch.tensor([[1, *PREPROCESSOR.grid[1:]]])
     with torch.no_grad():
         for one in patches:

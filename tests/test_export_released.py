@@ -16,7 +16,6 @@ from tiny import tiny_tokenizer
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from adcopilot_edge.cli import main
 from adcopilot_edge.export.checkpoint import open_checkpoint
 from adcopilot_edge.export.layout import check_layout
 from adcopilot_edge.export.pipeline import export_bundle
@@ -32,14 +31,12 @@ Call = Callable[..., str]
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
+def call(cli: Callable[..., tuple[int, str, str]]) -> Call:
     """Run the program; returns what it printed on stdout when all went well."""
 
     def run(*words: object) -> str:
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        assert stopped.value.code == 0, err
+        code, out, err = cli(*words)
+        assert code == 0, err
         return out
 
     return run

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import adcopilot_edge
 from adcopilot_edge.calibration.gates import Check, GateReport
-from adcopilot_edge.cli import main
 
 NANO = Path(adcopilot_edge.__file__).parent / "assets" / "nano"
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]):
+def call(cli):
     """Run ``gate``; returns exit code, stdout and stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stopped:
-            main(["gate", *map(str, words)])
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return run
+    return partial(cli, "gate")
 
 
 def test_a_bundle_is_admitted_against_itself(call, shared_data: Path) -> None:

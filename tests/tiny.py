@@ -14,11 +14,13 @@ from transformers import PreTrainedTokenizerFast
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from adcopilot_edge.prompt import DEFAULT_PROMPT
+from adcopilot_edge.runtime.preprocess import Preprocessor
 from adcopilot_edge.training.config import ADCopilotConfig
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.recipe import ModelRecipe
 from adcopilot_edge.training.scratch import build_config
+from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.training.tokenizer import CHAT_TEMPLATE, build_tokenizer
 
 RECIPE = ModelRecipe(
@@ -39,6 +41,13 @@ RECIPE = ModelRecipe(
     compare_rope=True,
     compare_anomaly_map=True,
 )
+
+# A small image that is no square, and two pairs at its size.
+PREPROCESSOR = Preprocessor(image_height=56, image_width=84)
+PAIR_IMAGES = [
+    (PREPROCESSOR.resize(pair.golden), PREPROCESSOR.resize(pair.test))
+    for pair in (generate_pair(seed, size=112) for seed in range(2))
+]
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
