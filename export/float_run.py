@@ -1,4 +1,4 @@
-"""Run a checkpoint's float graphs over pairs, with whatever a form makes them tell besides.
+"""Run a checkpoint's float graphs over pairs, with whatever somebody makes them tell besides.
 
 The graphs are the exporter's own, so a tower of any size runs in pieces; they are gone at the end.
 """
@@ -11,17 +11,36 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
+import onnx_ir as ir
+
 from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.comparison import write_comparison_graph
-from adcopilot_edge.export.linear import LinearForm
+from adcopilot_edge.export.graph import GraphBuilder
+from adcopilot_edge.export.linear import FloatForm
 from adcopilot_edge.export.standard import StandardDialect
 from adcopilot_edge.export.vision import write_vision_graph
+from adcopilot_edge.export.weights import Linear
 from adcopilot_edge.runtime.preprocess import Preprocessor
 from adcopilot_edge.runtime.session import Graph, OpenGraph
 from adcopilot_edge.runtime.tensors import AnyArray
 from adcopilot_edge.types import ImageArray
 
 Outputs = Mapping[str, AnyArray]
+# Called with the graph, a layer, what goes into it and what comes out.
+Watch = Callable[[GraphBuilder, Linear, ir.Value, ir.Value], None]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedForm(FloatForm):
+    """float32 layers of which ``watch`` makes something an output of the graph."""
+
+    watch: Watch
+
+    def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
+        """See :class:`linear.LinearForm`."""
+        output = FloatForm.apply(self, graph, value, layer)  # super() knows no class with slots
+        self.watch(graph, layer, value, output)
+        return output
 
 
 class ImagePairs(Protocol):
@@ -52,9 +71,10 @@ class FloatRun:
     open_graph: OpenGraph
 
     def over_pairs(
-        self, form: LinearForm, dialect: StandardDialect, see: Callable[[Iterable[Outputs]], None]
+        self, watch: Watch, dialect: StandardDialect, see: Callable[[Iterable[Outputs]], None]
     ) -> None:
         """Call ``see`` for each pair with the outputs of every run of a graph."""
+        form = WatchedForm(watch)
         _, rows, columns = self.preprocessor.grid
         grid = (rows, columns)
         with TemporaryDirectory(dir=self.scratch, prefix=".ranges-") as name:

@@ -8,44 +8,18 @@ pass for the ranges before. Bins of equal width, because levels are equally wide
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
 
 from adcopilot_edge.calibration.clipping import NUM_BINS, Histogram, Method, find_clip
 from adcopilot_edge.calibration.ranges import Ranges
-from adcopilot_edge.export.float_run import FloatRun, Outputs
+from adcopilot_edge.export.float_run import FloatRun, Outputs, Watch
 from adcopilot_edge.export.graph import GraphBuilder
-from adcopilot_edge.export.linear import FloatForm
 from adcopilot_edge.export.qdq import is_quantized
 from adcopilot_edge.export.standard import StandardDialect
 from adcopilot_edge.export.weights import Linear
-from adcopilot_edge.manifest import Precision
-
-
-@dataclass(frozen=True, slots=True)
-class CountedForm:
-    """A float32 layer whose input is counted where it is to be INT8; ranges: seen before."""
-
-    ranges: Ranges
-    precision: ClassVar[Precision] = "fp32"
-
-    def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
-        """See :class:`linear.LinearForm`."""
-        if is_quantized(layer.name):
-            name = f"{layer.name}.input"
-            _count(graph, value, name, self.ranges.bound(name), layer.shape[1])
-        return FloatForm().apply(graph, value, layer)
-
-    def operand(self, layer: Linear) -> ir.DataType:
-        """See :class:`linear.LinearForm`."""
-        return FloatForm().operand(layer)
-
-    def weight_bytes(self, outputs: int, inputs: int) -> int:
-        """See :class:`linear.LinearForm`."""
-        return FloatForm().weight_bytes(outputs, inputs)
 
 
 def observe_clips(
@@ -70,9 +44,20 @@ def observe_clips(
         done += 1
         on_pair(done)
 
-    run.over_pairs(CountedForm(ranges), StandardDialect(), see)
+    run.over_pairs(count_inputs(ranges), StandardDialect(), see)
     clips = {name: find_clip(histogram, method) for name, histogram in found.items()}
     return replace(ranges, clips=clips)
+
+
+def count_inputs(ranges: Ranges) -> Watch:
+    """Counts what goes into the layers that are to be INT8, up to its bound in ``ranges``."""
+
+    def watch(graph: GraphBuilder, layer: Linear, value: ir.Value, _: ir.Value) -> None:
+        if is_quantized(layer.name):
+            name = f"{layer.name}.input"
+            _count(graph, value, name, ranges.bound(name), layer.shape[1])
+
+    return watch
 
 
 def int8_inputs(ranges: Ranges) -> list[str]:

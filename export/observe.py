@@ -6,8 +6,6 @@ Two numbers a tensor leave the graph, so memory does not grow with the pairs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
@@ -16,32 +14,8 @@ from adcopilot_edge.calibration.ranges import Ranges
 from adcopilot_edge.errors import CalibrationError
 from adcopilot_edge.export.float_run import FloatRun, Outputs
 from adcopilot_edge.export.graph import GraphBuilder
-from adcopilot_edge.export.linear import FloatForm
 from adcopilot_edge.export.standard import StandardDialect
 from adcopilot_edge.export.weights import Linear
-from adcopilot_edge.manifest import Precision
-
-
-@dataclass(frozen=True, slots=True)
-class ObservedForm:
-    """A float32 layer whose input and output are observed."""
-
-    precision: ClassVar[Precision] = "fp32"
-
-    def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
-        """See :class:`linear.LinearForm`."""
-        graph.observe(value, f"{layer.name}.input")
-        output = FloatForm().apply(graph, value, layer)
-        graph.observe(output, f"{layer.name}.output")
-        return output
-
-    def operand(self, layer: Linear) -> ir.DataType:
-        """See :class:`linear.LinearForm`."""
-        return FloatForm().operand(layer)
-
-    def weight_bytes(self, outputs: int, inputs: int) -> int:
-        """See :class:`linear.LinearForm`."""
-        return FloatForm().weight_bytes(outputs, inputs)
 
 
 def observe_ranges(run: FloatRun, on_pair: Callable[[int], None] = lambda _: None) -> Ranges:
@@ -61,8 +35,14 @@ def observe_ranges(run: FloatRun, on_pair: Callable[[int], None] = lambda _: Non
         ranges = ranges.with_pair(_edges(outputs, run.pairs) for outputs in seen)
         on_pair(ranges.num_pairs)
 
-    run.over_pairs(ObservedForm(), StandardDialect(observes_scores=True), see)
+    run.over_pairs(_observe, StandardDialect(observes_scores=True), see)
     return ranges
+
+
+def _observe(graph: GraphBuilder, layer: Linear, value: ir.Value, output: ir.Value) -> None:
+    """Show the ranges of what goes into a layer and of what comes out."""
+    graph.observe(value, f"{layer.name}.input")
+    graph.observe(output, f"{layer.name}.output")
 
 
 def _edges(outputs: Outputs, pairs: str) -> dict[str, tuple[float, float]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
@@ -15,12 +14,10 @@ from numpy.typing import NDArray
 
 from adcopilot_edge.export.float_run import FloatRun, Outputs
 from adcopilot_edge.export.graph import GraphBuilder
-from adcopilot_edge.export.linear import FloatForm
 from adcopilot_edge.export.qdq import quantize_rows
 from adcopilot_edge.export.smooth import Fold, Smoothed, list_folds
 from adcopilot_edge.export.standard import StandardDialect
 from adcopilot_edge.export.weights import Linear
-from adcopilot_edge.manifest import Precision
 from adcopilot_edge.types import FloatArray
 
 STRENGTHS = (0.25, 0.4, 0.5, 0.6, 0.75)
@@ -30,51 +27,6 @@ _NUM_ROWS = 256
 # A channel further than a factor of 64 from the others keeps a part of its distance: more would
 # use up the exponents of float16, in which the values between norm and levels are.
 _MOST_EXPONENT = 6
-
-
-@dataclass(frozen=True, slots=True)
-class SampledForm:
-    """A float32 layer that shows some rows of its input and the largest of each channel."""
-
-    layers: frozenset[str]
-    num_rows: int
-    precision: ClassVar[Precision] = "fp32"
-
-    def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
-        """See :class:`linear.LinearForm`."""
-        if layer.name in self.layers:
-            self._sample(graph, value, layer.name, layer.shape[1])
-        return FloatForm().apply(graph, value, layer)
-
-    def operand(self, layer: Linear) -> ir.DataType:
-        """See :class:`linear.LinearForm`."""
-        return FloatForm().operand(layer)
-
-    def weight_bytes(self, outputs: int, inputs: int) -> int:
-        """See :class:`linear.LinearForm`."""
-        return FloatForm().weight_bytes(outputs, inputs)
-
-    def _sample(self, graph: GraphBuilder, value: ir.Value, name: str, channels: int) -> None:
-        """Make ``name.largest`` (C,) and ``name.rows`` (num_rows, C) outputs of the graph."""
-        sizes = graph.op("Abs", [value], name=f"{name}.sizes")
-        axis = graph.constant(f"{name}.axis", np.array([0]))
-        largest = graph.op("ReduceMax", [sizes, axis], {"keepdims": 0}, name=f"{name}.peaks")
-        graph.output(largest, f"{name}.largest", (channels,))
-        places = (np.arange(self.num_rows, dtype=np.float32) + 0.5) / self.num_rows
-        length = graph.op(
-            "Shape", [value], {"start": 0, "end": 1}, name=f"{name}.length", dtype=ir.DataType.INT64
-        )
-        scaled = graph.op(
-            "Mul",
-            [
-                graph.cast(length, ir.DataType.FLOAT, name=f"{name}.length_float"),
-                graph.constant(f"{name}.places", places),
-            ],
-            name=f"{name}.scaled",
-        )
-        index = graph.cast(scaled, ir.DataType.INT64, name=f"{name}.index")
-        rows = graph.op("Gather", [value, index], name=f"{name}.picked")
-        graph.output(rows, f"{name}.rows", (self.num_rows, channels))
 
 
 @dataclass(slots=True)
@@ -96,7 +48,7 @@ def search_strengths(
     """
     folds = list(list_folds(run.checkpoint))
     num_rows = max(1, _NUM_ROWS // (2 * len(run.images)))
-    form = SampledForm(frozenset(place.layer for place in folds), num_rows)
+    layers = {place.layer for place in folds}
     samples: dict[str, _Sample] = {}
     done = 0
 
@@ -111,11 +63,38 @@ def search_strengths(
         done += 1
         on_pair(done)
 
-    run.over_pairs(form, StandardDialect(), see)
+    def watch(graph: GraphBuilder, layer: Linear, value: ir.Value, _: ir.Value) -> None:
+        if layer.name in layers:
+            _sample(graph, value, layer.name, layer.shape[1], num_rows)
+
+    run.over_pairs(watch, StandardDialect(), see)
     return {
         place.layer: _search(run, place, samples.pop(place.layer))  # its rows, before the next
         for place in folds
     }
+
+
+def _sample(graph: GraphBuilder, value: ir.Value, name: str, channels: int, num_rows: int) -> None:
+    """Make ``name.largest`` (C,) and ``name.rows`` (num_rows, C) outputs of the graph."""
+    sizes = graph.op("Abs", [value], name=f"{name}.sizes")
+    axis = graph.constant(f"{name}.axis", np.array([0]))
+    largest = graph.op("ReduceMax", [sizes, axis], {"keepdims": 0}, name=f"{name}.peaks")
+    graph.output(largest, f"{name}.largest", (channels,))
+    places = (np.arange(num_rows, dtype=np.float32) + 0.5) / num_rows
+    length = graph.op(
+        "Shape", [value], {"start": 0, "end": 1}, name=f"{name}.length", dtype=ir.DataType.INT64
+    )
+    scaled = graph.op(
+        "Mul",
+        [
+            graph.cast(length, ir.DataType.FLOAT, name=f"{name}.length_float"),
+            graph.constant(f"{name}.places", places),
+        ],
+        name=f"{name}.scaled",
+    )
+    index = graph.cast(scaled, ir.DataType.INT64, name=f"{name}.index")
+    rows = graph.op("Gather", [value, index], name=f"{name}.picked")
+    graph.output(rows, f"{name}.rows", (num_rows, channels))
 
 
 def _search(run: FloatRun, place: Fold, sample: _Sample) -> Smoothed:

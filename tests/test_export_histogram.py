@@ -13,7 +13,7 @@ from adcopilot_edge.calibration.clipping import NUM_BINS, Histogram, Method, fin
 from adcopilot_edge.calibration.ranges import Ranges
 from adcopilot_edge.export.checkpoint import open_checkpoint
 from adcopilot_edge.export.float_run import FloatRun
-from adcopilot_edge.export.histogram import CountedForm, int8_inputs, observe_clips
+from adcopilot_edge.export.histogram import count_inputs, int8_inputs, observe_clips
 from adcopilot_edge.export.observe import observe_ranges
 from adcopilot_edge.export.pieces import PiecewiseGraph
 from adcopilot_edge.export.standard import StandardDialect
@@ -104,6 +104,6 @@ def test_every_value_is_counted(checkpoint: Path, seen: Ranges, tmp_path: Path) 
                     assert array.shape == (NUM_BINS,)
                     assert array.min() >= 0
 
-    run(checkpoint, tmp_path).over_pairs(CountedForm(seen), StandardDialect(), see)
+    run(checkpoint, tmp_path).over_pairs(count_inputs(seen), StandardDialect(), see)
     width = open_checkpoint(checkpoint).vision.hidden_size
     assert counted["visual.blocks.0.attn.qkv.input.counts"] == 4 * 6 * width

@@ -15,10 +15,9 @@ from adcopilot_edge.calibration.ranges import Ranges
 from adcopilot_edge.errors import CalibrationError
 from adcopilot_edge.export.checkpoint import Checkpoint, open_checkpoint
 from adcopilot_edge.export.comparison import write_comparison_graph
+from adcopilot_edge.export.float_run import WatchedForm
 from adcopilot_edge.export.graph import new_graph
 from adcopilot_edge.export.half import HalfForm
-from adcopilot_edge.export.linear import FloatForm
-from adcopilot_edge.export.observe import ObservedForm
 from adcopilot_edge.export.qdq import QdqForm, is_quantized, quantize_rows
 from adcopilot_edge.export.standard import StandardDialect
 from adcopilot_edge.export.tensors import TensorEntry
@@ -158,16 +157,12 @@ def test_which_layers_are_quantized(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(tiny_checkpoint(tmp_path / "checkpoint"))
     seen: list[str] = []
 
-    class Spy(ObservedForm):
-        def apply(self, graph, value, layer):
-            seen.append(layer.name)
-            return FloatForm().apply(graph, value, layer)
-
+    spy = WatchedForm(lambda _, layer, *__: seen.append(layer.name))
     write_vision_graph(
-        tmp_path / "vision.onnx", checkpoint, grid=(4, 4), form=Spy(), dialect=StandardDialect()
+        tmp_path / "vision.onnx", checkpoint, grid=(4, 4), form=spy, dialect=StandardDialect()
     )
     write_comparison_graph(
-        tmp_path / "comparison.onnx", checkpoint, grid=(4, 4), form=Spy(), dialect=StandardDialect()
+        tmp_path / "comparison.onnx", checkpoint, grid=(4, 4), form=spy, dialect=StandardDialect()
     )
     left_out = [name for name in seen if not is_quantized(name)]
     assert left_out == [

@@ -17,7 +17,7 @@ from adcopilot_edge.runtime.cuda import Gpu, find_gpu
 from adcopilot_edge.runtime.engines.api import Api, Capability, format_capabilities
 from adcopilot_edge.runtime.engines.layers import check_products
 from adcopilot_edge.runtime.engines.log import open_log, start
-from adcopilot_edge.runtime.engines.progress import OnStep, watch_build
+from adcopilot_edge.runtime.engines.progress import watch_build
 from adcopilot_edge.runtime.engines.record import (
     ENGINE_GRAPHS,
     EngineRecord,
@@ -27,6 +27,7 @@ from adcopilot_edge.runtime.engines.record import (
     write_record,
 )
 from adcopilot_edge.runtime.memory import free_bytes
+from adcopilot_edge.types import OnStep
 
 # How often the weights are in memory at most, and what the libraries take. On TensorRT-RTX 1.7 it
 # was 3.0 times in float16 and 3.1 times in INT8, for 32 blocks of full width.

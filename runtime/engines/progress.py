@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from adcopilot_edge.runtime.engines.api import Api
-
-# Called with the graph, how much of the builder's work is done, and how much there is.
-OnStep = Callable[[str, int, int], None]
+from adcopilot_edge.types import OnStep
 
 
 @contextmanager
