@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from adcopilot_edge.calibration.evaluate import Predictions
 from adcopilot_edge.errors import ConfigError, TooFewSamplesError
 from adcopilot_edge.metrics import IOU_THRESHOLDS, box_mask_iou
-from adcopilot_edge.types import LabelledPair, MaskArray
+from adcopilot_edge.types import BBox, LabelledPair
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -145,118 +146,68 @@ def judge(
             f"a gate needs at least {limits.min_pairs} pairs, good and bad ones among them; there "
             f"are {int((~truth).sum())} good and {int(truth.sum())} bad ones"
         )
-    checks = _Checks(seed)
-    one, other = np.array(candidate.is_anomaly), np.array(reference.is_anomaly)
-    everything = np.ones(len(pairs), dtype=np.bool_)
+    one, other = (np.array(said.is_anomaly, dtype=float) for said in (candidate, reference))
+    check = partial(_check, seed=seed)
     found = [
-        checks.share("verdict flips", None, one != other, everything, limit=limits.max_flip_rate),
-        checks.rise("overkill rise", None, one, other, ~truth, limit=limits.max_overkill_rise),
-        *_escapes(pairs, checks, truth, one, other),
-        *_boxes(pairs, checks, truth, candidate, reference, limits),
+        check("verdict flips", np.abs(one - other), limit=limits.max_flip_rate),
+        check("overkill rise", (one - other)[~truth], limit=limits.max_overkill_rise),
     ]
+    escapes = other - one  # of bad pairs: 1 where the candidate alone calls it normal
+    categories = np.array([pair.category for pair in pairs])
+    found.append(check("escapes rise", escapes[truth], limit=0.0, by_interval=True))
+    if len(set(categories)) > 1:
+        found += [
+            check(
+                "escapes rise",
+                escapes[truth & (categories == category)],
+                category=str(category),
+                limit=0.0,
+                by_interval=True,
+            )
+            for category in sorted(set(categories[truth]))
+        ]
+    for source in sorted(candidate.boxes.keys() & reference.boxes.keys()):
+        ours, theirs = (_ious(pairs, said.boxes[source]) for said in (candidate, reference))
+        found.append(check(f"mIoU drop, {source}", theirs - ours, limit=limits.max_miou_drop))
+        for threshold in IOU_THRESHOLDS:
+            drop = (theirs >= threshold).astype(float) - (ours >= threshold)
+            found.append(check(f"ACC@{threshold} drop, {source}", drop))
     return GateReport(candidate.name, reference.name, len(pairs), tuple(found))
 
 
-def _escapes(
-    pairs: Sequence[LabelledPair],
-    checks: _Checks,
-    truth: MaskArray,
-    one: MaskArray,
-    other: MaskArray,
-) -> Iterator[Check]:
-    """The rise of escapes, of all pairs and of each category."""
-    categories = np.array([pair.category for pair in pairs])
-    yield checks.rise("escapes rise", None, ~one, ~other, truth, limit=0.0, by_interval=True)
-    if len(set(categories)) > 1:
-        for category in sorted(set(categories[truth])):
-            chosen = truth & (categories == category)
-            yield checks.rise(
-                "escapes rise", str(category), ~one, ~other, chosen, limit=0.0, by_interval=True
-            )
-
-
-def _boxes(
-    pairs: Sequence[LabelledPair],
-    checks: _Checks,
-    truth: MaskArray,
-    candidate: Predictions,
-    reference: Predictions,
-    limits: GateLimits,
-) -> Iterator[Check]:
-    """What the boxes of each source lose, over defective pairs."""
-    for source in candidate.boxes.keys() & reference.boxes.keys():
-        losses = [
-            np.array(
-                [
-                    box_mask_iou(boxes, pair.boxes, *pair.test.shape[:2])
-                    for pair, boxes in zip(pairs, said.boxes[source], strict=True)
-                ]
-            )
-            for said in (candidate, reference)
+def _ious(
+    pairs: Sequence[LabelledPair], predicted: Sequence[Sequence[BBox]]
+) -> NDArray[np.float64]:
+    """The BBox-Mask IoU of every defective pair."""
+    return np.array(
+        [
+            box_mask_iou(boxes, pair.boxes, *pair.test.shape[:2])
+            for pair, boxes in zip(pairs, predicted, strict=True)
+            if pair.is_anomaly
         ]
-        ours, theirs = losses
-        yield checks.mean(
-            f"mIoU drop, {source}", None, theirs - ours, truth, limit=limits.max_miou_drop
-        )
-        for threshold in IOU_THRESHOLDS:
-            drop = (theirs >= threshold).astype(float) - (ours >= threshold)
-            yield checks.mean(f"ACC@{threshold} drop, {source}", None, drop, truth)
+    )
 
 
-class _Checks:
-    """Makes checks of values per pair, each with its bootstrap interval."""
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-
-    def share(
-        self,
-        name: str,
-        category: str | None,
-        hits: MaskArray,
-        chosen: MaskArray,
-        *,
-        limit: float | None = None,
-    ) -> Check:
-        """The share of the chosen pairs that are hits."""
-        return self.mean(name, category, hits.astype(np.float64), chosen, limit=limit)
-
-    def rise(
-        self,
-        name: str,
-        category: str | None,
-        one: MaskArray,
-        other: MaskArray,
-        chosen: MaskArray,
-        *,
-        limit: float,
-        by_interval: bool = False,
-    ) -> Check:
-        """By how much the share of ``one`` among the chosen pairs exceeds that of ``other``."""
-        values = one.astype(np.float64) - other
-        return self.mean(name, category, values, chosen, limit=limit, by_interval=by_interval)
-
-    def mean(
-        self,
-        name: str,
-        category: str | None,
-        values: NDArray[np.float64],
-        chosen: MaskArray,
-        *,
-        limit: float | None = None,
-        by_interval: bool = False,
-    ) -> Check:
-        """The mean of the chosen pairs' values; by_interval: the lower end is judged."""
-        value, low, high = _interval(values[chosen], np.random.default_rng(self._seed))
-        return Check(
-            name=name,
-            category=category,
-            value=value,
-            low=low,
-            high=high,
-            limit=limit,
-            judged=low if by_interval else value,
-        )
+def _check(
+    name: str,
+    values: NDArray[np.float64],
+    *,
+    seed: int,
+    category: str | None = None,
+    limit: float | None = None,
+    by_interval: bool = False,
+) -> Check:
+    """The mean of one value a pair; by_interval: the interval's lower end is judged."""
+    value, low, high = _interval(values, np.random.default_rng(seed))
+    return Check(
+        name=name,
+        category=category,
+        value=value,
+        low=low,
+        high=high,
+        limit=limit,
+        judged=low if by_interval else value,
+    )
 
 
 def _interval(values: NDArray[np.float64], rng: np.random.Generator) -> tuple[float, float, float]:
