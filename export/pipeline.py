@@ -62,7 +62,8 @@ def export_bundle(
     Args:
         source: A Hugging Face folder or hub id (see ``open_checkpoint``), or a checkpoint that is
             open, as one with an adapter merged is.
-        out: The bundle's folder; it appears when all is proven, an older bundle there is replaced.
+        out: The bundle's folder; it appears when all is written and, unless the recipe leaves that
+            out, proven. An older bundle there is replaced.
         recipe: What to export.
         pairs: Images for the proof, of any size; ``recipe.num_parity_pairs`` of them are taken.
         calibration: Images that INT8 scales and the limits of float16 are taken from, where the
@@ -117,14 +118,14 @@ def export_bundle(
             files=list_files(folder),
         )
         write_manifest(folder, manifest)
-        proof = prove(
-            open_bundle(folder, verify=False), checkpoint, images, recipe, memory, on_step
-        )
-        require_passed(proof.stages, len(images))
+        if recipe.is_proven:
+            unproven = open_bundle(folder, verify=False)
+            proof = prove(unproven, checkpoint, images, recipe, memory, on_step)
+            require_passed(proof.stages, len(images))
+            store_pair(folder / PARITY_FILE, *images[0], proof.first)
+            parity = Parity(num_pairs=len(images), inputs=PARITY_FILE, stages=proof.stages)
+            write_manifest(folder, _with_parity(manifest, folder, parity))
         on_step("package", 0, 1)
-        store_pair(folder / PARITY_FILE, *images[0], proof.first)
-        parity = Parity(num_pairs=len(images), inputs=PARITY_FILE, stages=proof.stages)
-        write_manifest(folder, _with_parity(manifest, folder, parity))
     return open_bundle(out, verify=False)
 
 

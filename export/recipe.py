@@ -50,6 +50,7 @@ class ExportRecipe:
     comparison graph. llm: of the decoder. quantizer: how the levels of an ``int8`` or ``int4``
     decoder are chosen. block_size: weights there that share a scale. max_sequence_length: tokens
     that the device's key-value cache holds; None takes 2048, or more where the images need it.
+    is_proven: whether the bundle is held against the checkpoint before it takes its name.
     num_parity_pairs: pairs that the proof runs. max_new_tokens: ids that each greedy answer of the
     proof may have. None for these two takes 20 and 64, or 1 and 2 where the model does not fit into
     the memory and each id reads it anew. calib_method: how far the INT8 levels of what the vision
@@ -67,6 +68,7 @@ class ExportRecipe:
     quantizer: Quantizer = "rtn"
     block_size: int = 32
     max_sequence_length: int | None = None
+    is_proven: bool = True
     num_parity_pairs: int | None = None
     max_new_tokens: int | None = None
     calib_method: Method = "min-max"

@@ -84,7 +84,8 @@ def main() -> None:
         command = [sys.executable, "-m", "adcopilot_edge", "export", str(options.checkpoint)]
         ours = run([*command, "--out", str(out), *words, *(export_words or ["--llm", "int4"])])
         _check(ours)
-        _row("adcopilot-edge", "whole bundle, proven", *_figures(ours, out))
+        how = "not proven" if "--no-proof" in export_words else "proven"
+        _row("adcopilot-edge", f"whole bundle, {how}", *_figures(ours, out))
         begins = {**ours.begins, "end": ours.seconds}
         steps = list(begins)
         for step, following in itertools.pairwise(steps):

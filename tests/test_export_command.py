@@ -92,6 +92,21 @@ def test_a_bundle_is_proven_again_by_its_checkpoint(call, checkpoint: Path, tmp_
     assert (bundle / "manifest.json").read_bytes() == before
 
 
+def test_a_bundle_may_be_proven_later(call, checkpoint: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    code, out, err = call(checkpoint, "--out", bundle, "--image-size", "56", "--no-proof")
+    assert code == 0, err
+    assert "proof      NONE: these graphs were not held against the checkpoint" in out
+    assert "torch" not in err.split()
+    assert json.loads((bundle / "manifest.json").read_text())["parity"] is None
+    code, out, _ = call(bundle, verb="verify")
+    assert (code, "none stored" in out) == (0, True)
+    code, out, _ = call(bundle, "--reference", checkpoint, "--pairs", 1, "--json", verb="verify")
+    assert (code, json.loads(out)["passed"]) == (0, True)
+    code, out, _ = call(checkpoint, "--out", bundle, "--no-proof", "--image-size", "56", "--json")
+    assert (code, json.loads(out)["num_pairs"], json.loads(out)["stages"]) == (0, 0, [])
+
+
 def test_a_bundle_is_proven_by_no_other_checkpoint(call, checkpoint: Path, tmp_path: Path) -> None:
     bundle, other = tmp_path / "bundle", tmp_path / "other"
     assert call(checkpoint, "--out", bundle, "--image-size", "56", "--parity-pairs", 1)[0] == 0
@@ -130,6 +145,7 @@ def test_a_dry_run_writes_nothing(call, checkpoint: Path, tmp_path: Path) -> Non
         (["--calib", "somewhere"], 2, "--calib has no use for --target cpu"),
         (["--smooth"], 2, "smoothing is for the vision side in int8 for tensorrt"),
         (["--calib-method", "mse"], 2, "'mse' is for the vision side in int8 for tensorrt"),
+        (["--no-proof", "--parity-pairs", "3"], 2, "leave --parity-pairs out"),
         (["--image-size", "100"], 2, "multiple of 28"),
         (["--image-size", "0"], 2, "multiple of 28"),
         (["--image-size", "large"], 2, "written 224 or 448x560"),

@@ -85,6 +85,12 @@ def export(
             help="Move the spread of channels into the weights, exactly, before INT8 for tensorrt.",
         ),
     ] = False,
+    no_proof: Annotated[
+        bool,
+        typer.Option(
+            "--no-proof", help="Write the bundle only; prove it later: verify --reference."
+        ),
+    ] = False,
     parity_pairs: Annotated[
         int | None,
         typer.Option(help="Image pairs that the proof runs: 20, or 1 above --max-ram.", min=1),
@@ -111,6 +117,8 @@ def export(
     """
     chosen: dict[Precision, bool] = {"fp32": fp32, "fp16": fp16, "int8": int8}
     precisions = [name for name, is_chosen in chosen.items() if is_chosen]
+    if no_proof and parity_pairs is not None:
+        raise ConfigError("--no-proof runs no pairs: leave --parity-pairs out")
     if len(precisions) > 1:
         raise ConfigError(f"choose one of --{', --'.join(precisions)}")
     require_export("export")
@@ -135,6 +143,7 @@ def export(
         vision=precisions[0] if precisions else VISION_PRECISIONS[target][0],
         llm=llm or LLM_PRECISIONS[target][0],
         quantizer=llm_quantizer,
+        is_proven=not no_proof,
         num_parity_pairs=parity_pairs,
         calib_method=calib_method,
         smooth=smooth,
@@ -200,9 +209,9 @@ def _print_bundle(bundle: Bundle, calibration: CalibrationPairs | None, *, as_js
 
     manifest = bundle.manifest
     coverage = None if calibration is None else calibration.coverage
-    assert manifest.parity is not None
     size = sum(entry.size_bytes for entry in manifest.files.values())
-    stages = manifest.parity.stages
+    parity = manifest.parity
+    stages = () if parity is None else parity.stages
     if as_json:
         print_json(
             {
@@ -216,7 +225,7 @@ def _print_bundle(bundle: Bundle, calibration: CalibrationPairs | None, *, as_js
                     for module in graph.exact
                 ],
                 "calibration": None if coverage is None else coverage.to_json(),
-                "num_pairs": manifest.parity.num_pairs,
+                "num_pairs": 0 if parity is None else parity.num_pairs,
                 "stages": [{**stage.model_dump(), "passed": stage.passed} for stage in stages],
             }
         )
@@ -236,7 +245,14 @@ def _print_bundle(bundle: Bundle, calibration: CalibrationPairs | None, *, as_js
             print_fact("", f"and {rest} rows more in calibration.json")
     if SMOOTHING_FILE in manifest.files:
         print_fact("smoothed", tell_smoothing(read_smoothing(bundle.file(SMOOTHING_FILE))))
-    print_fact("pairs", str(manifest.parity.num_pairs))
+    if parity is None:
+        print_fact(
+            "proof",
+            "NONE: these graphs were not held against the checkpoint. Do it with:\n"
+            f"adcopilot-edge verify {bundle.path} --reference {manifest.source.name}",
+        )
+    else:
+        print_fact("pairs", str(parity.num_pairs))
     for graph in manifest.graphs.values():
         for module in graph.exact:
             print_fact("float32", f"{module.name}: {module.reason}")
