@@ -118,7 +118,7 @@ def new_bundle(out: str | os.PathLike[str], *, key: str | None = None) -> Iterat
         out: The bundle's folder.
         key: What the bundle is made of. With it, the folder of a run that was killed or met an
             OSError stays, and the next run with the same key gets it as it was left; the runs of
-            other keys are removed. Hidden files in the folder are a run's own notes, no part of
+            other keys are removed. Hidden files and folders in it are a run's own notes, no part of
             the bundle.
     """
     target = Path(out)
@@ -131,7 +131,10 @@ def new_bundle(out: str | os.PathLike[str], *, key: str | None = None) -> Iterat
     try:
         yield folder
         for note in folder.glob(".*"):
-            note.unlink()
+            if note.is_dir():
+                shutil.rmtree(note)
+            else:
+                note.unlink()
         _fsync_tree(folder)
         old = target.with_name(f".{target.name}.{os.getpid()}.old")
         if target.exists():
@@ -208,8 +211,12 @@ def list_files(folder: Path) -> dict[str, FileEntry]:
             sha256=hash_file(path), size_bytes=path.stat().st_size
         )
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST_NAME and not path.name.startswith(".")
+        if path.is_file() and path.name != MANIFEST_NAME and not _is_hidden(path, folder)
     }
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def hash_file(path: Path) -> str:

@@ -22,11 +22,24 @@ from adcopilot_edge.commands.evaluate import evaluate
 from adcopilot_edge.commands.export import export
 from adcopilot_edge.commands.gate import gate
 from adcopilot_edge.commands.inspect import inspect
+from adcopilot_edge.commands.sensitivity import sensitivity
 from adcopilot_edge.commands.train import train
 from adcopilot_edge.commands.verify import verify
 from adcopilot_edge.errors import EdgeError
 
-COMMANDS = (demo, inspect, export, build, verify, calibrate, gate, train, evaluate, doctor)
+COMMANDS = (
+    demo,
+    inspect,
+    export,
+    build,
+    verify,
+    calibrate,
+    sensitivity,
+    gate,
+    train,
+    evaluate,
+    doctor,
+)
 
 
 def new_app(name: str) -> typer.Typer:

@@ -96,7 +96,8 @@ class ExactModule(Record):
 class Graph(Record):
     """One ONNX file of the bundle and the precision of its weights.
 
-    ``exact`` lists the modules that stay in float32; norms always do. ``quantizer`` says how the
+    ``exact`` lists the modules that stay in float32; norms always do. ``kept`` lists those of an
+    INT8 graph that stay in the float of its target. ``quantizer`` says how the
     levels of weight-only blocks were chosen. ``probes`` names the file of the graph's twin, which
     shares its weights and also gives what ``verify`` compares block by block.
     """
@@ -104,6 +105,7 @@ class Graph(Record):
     file: str
     precision: Precision
     exact: tuple[ExactModule, ...] = ()
+    kept: tuple[str, ...] = ()
     quantizer: str | None = None
     probes: str | None = None
 
@@ -171,6 +173,22 @@ class Parity(Record):
     stages: tuple[StageParity, ...]
 
 
+class Fallback(Record):
+    """What the search for a vision side in INT8 that passes the gate came to.
+
+    chosen: the precision of the vision side. num_kept, num_modules: modules in float, and modules
+    there are. num_trials: vision sides that the gate judged. speed_ratio: how many times faster the
+    best one in INT8 is than float, on the machine of the export; None where that says nothing, or
+    none in INT8 passed. A ratio of at most 1 is why float was chosen.
+    """
+
+    chosen: Precision
+    num_kept: int = Field(ge=0)
+    num_modules: int = Field(gt=0)
+    num_trials: int = Field(gt=0)
+    speed_ratio: float | None = Field(default=None, gt=0)
+
+
 class Decision(Record):
     """How a score becomes a verdict: an anomaly at or above the threshold."""
 
@@ -195,6 +213,7 @@ class Manifest(Record):
     tokenizer: str
     decision: Decision = Decision()
     parity: Parity | None = None
+    fallback: Fallback | None = None
     files: dict[str, FileEntry]
 
     @model_validator(mode="after")

@@ -43,9 +43,9 @@ def require_pairs(recipe: ExportRecipe, calibration: CalibrationPairs | None) ->
     raise ConfigError(f"{what}: name them with --calib")
 
 
-def record_pairs(folder: Path, recipe: ExportRecipe, calibration: CalibrationPairs | None) -> None:
+def record_pairs(folder: Path, calibration: CalibrationPairs | None) -> None:
     """Write which pairs were learned from into the bundle at ``folder``, where any were."""
-    if calibration is not None and recipe.needs_pairs:
+    if calibration is not None:
         write_record(folder / RECORD_FILE, calibration)
 
 

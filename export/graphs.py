@@ -11,34 +11,38 @@ from adcopilot_edge.export.gptq import Grams
 from adcopilot_edge.export.graph import probes_path
 from adcopilot_edge.export.precision import VisionStyle
 from adcopilot_edge.export.recipe import ExportRecipe
+from adcopilot_edge.export.tensorrt import lint_graph
 from adcopilot_edge.export.vision import write_vision_graph
 from adcopilot_edge.manifest import Graph, GraphName, ModelSpec
 from adcopilot_edge.types import OnStep
 
+Graphs = dict[GraphName, Graph]
+
 _VISION, _COMPARISON, _DECODER = "vision.onnx", "comparison.onnx", "decoder.onnx"
 
 
-def write_graphs(
+def write_vision_side(
     checkpoint: Checkpoint,
     folder: Path,
     recipe: ExportRecipe,
     model: ModelSpec,
     style: VisionStyle,
-    grams: Grams | None,
-    on_step: OnStep,
-) -> dict[GraphName, Graph]:
-    """Write the graphs that the model has; one whose export was killed goes on where it was.
+    on_step: OnStep = lambda *_: None,
+) -> Graphs:
+    """Write the graphs that see; one whose export was killed goes on where it was.
 
     Args:
         checkpoint: Where the weights are.
         folder: The bundle's.
-        recipe: Their precisions.
+        recipe: Their precision.
         model: Their shapes.
-        style: How the vision side computes.
-        grams: What the decoder's layers get as input, where its quantizer asks for that.
+        style: How they compute.
         on_step: Told of every block.
+
+    Raises:
+        ExportError: A graph for TensorRT holds what its releases do not read.
     """
-    graphs: dict[GraphName, Graph] = {}
+    graphs: Graphs = {}
     depth = checkpoint.vision.depth
     on_step("vision", 0, depth)
     write_vision_graph(
@@ -49,12 +53,7 @@ def write_graphs(
         dialect=style.dialect,
         on_block=lambda done: on_step("vision", done, depth),
     )
-    graphs["vision"] = Graph(
-        file=_VISION,
-        precision=recipe.vision,
-        exact=style.exact_of("vision"),
-        probes=probes_path(folder / _VISION).name,
-    )
+    graphs["vision"] = _describe("vision", _VISION, recipe, style, probes_path(folder / _VISION))
     if model.compare_token_size:
         on_step("comparison", 0, 1)
         write_comparison_graph(
@@ -64,11 +63,31 @@ def write_graphs(
             form=style.form,
             dialect=style.dialect,
         )
-        graphs["comparison"] = Graph(
-            file=_COMPARISON,
-            precision=recipe.vision,
-            exact=style.exact_of("comparison"),
-        )
+        graphs["comparison"] = _describe("comparison", _COMPARISON, recipe, style)
+    if recipe.target == "tensorrt":
+        for graph in graphs.values():
+            lint_graph(folder / graph.file)
+    return graphs
+
+
+def write_language_model(
+    checkpoint: Checkpoint,
+    folder: Path,
+    recipe: ExportRecipe,
+    model: ModelSpec,
+    grams: Grams | None,
+    on_step: OnStep = lambda *_: None,
+) -> Graphs:
+    """Write the decoder's graph, likewise.
+
+    Args:
+        checkpoint: Where the weights are.
+        folder: The bundle's.
+        recipe: Its precision.
+        model: Its shape.
+        on_step: Told of every layer.
+        grams: What its layers get as input, where the quantizer asks for that.
+    """
     on_step("decoder", 0, model.num_layers)
     write_decoder_graph(
         folder / _DECODER,
@@ -77,9 +96,21 @@ def write_graphs(
         head_form=recipe.head_form,
         on_layer=lambda done: on_step("decoder", done, model.num_layers),
     )
-    graphs["decoder"] = Graph(
-        file=_DECODER,
-        precision=recipe.llm,
-        quantizer=recipe.quantizer if recipe.llm in ("int4", "int8") else None,
+    quantizer = recipe.quantizer if recipe.llm in ("int4", "int8") else None
+    return {"decoder": Graph(file=_DECODER, precision=recipe.llm, quantizer=quantizer)}
+
+
+def _describe(
+    name: GraphName,
+    file: str,
+    recipe: ExportRecipe,
+    style: VisionStyle,
+    probes: Path | None = None,
+) -> Graph:
+    return Graph(
+        file=file,
+        precision=recipe.vision,
+        exact=style.exact_of(name),
+        kept=style.kept_of(name),
+        probes=None if probes is None else probes.name,
     )
-    return graphs

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from shutil import copyfile
 
 import adcopilot_edge
 from adcopilot_edge.bundle import (
@@ -19,30 +19,27 @@ from adcopilot_edge.bundle import (
 )
 from adcopilot_edge.calibration.pairs import CalibrationPairs
 from adcopilot_edge.errors import EdgeError, ExportError
-from adcopilot_edge.export.calibrate import (
-    record_pairs,
-    require_pairs,
-    smooth,
-    take_grams,
-    take_ranges,
-)
+from adcopilot_edge.export.admission import GatePlan, admit
+from adcopilot_edge.export.calibrate import require_pairs
 from adcopilot_edge.export.checkpoint import Checkpoint, open_checkpoint
-from adcopilot_edge.export.describe import TOKENIZER_FILE, describe
-from adcopilot_edge.export.embedding import write_embedding
-from adcopilot_edge.export.graphs import write_graphs
+from adcopilot_edge.export.describe import describe
+from adcopilot_edge.export.graphs import write_vision_side
 from adcopilot_edge.export.layout import check_layout
+from adcopilot_edge.export.mixed import check_modules, int8_modules
 from adcopilot_edge.export.parity import require_passed, store_pair
 from adcopilot_edge.export.plan import plan_export
 from adcopilot_edge.export.precision import vision_style
-from adcopilot_edge.export.proof import prove, take_images
+from adcopilot_edge.export.prepare import prepare
+from adcopilot_edge.export.proof import graph_opener, prove, take_images
 from adcopilot_edge.export.recipe import ExportRecipe
-from adcopilot_edge.export.tensorrt import lint_graph
-from adcopilot_edge.manifest import FileEntry, Manifest, Parity, Source
+from adcopilot_edge.manifest import FileEntry, Manifest, Parity
 from adcopilot_edge.prompt import DEFAULT_PROMPT
+from adcopilot_edge.runtime.engine import open_engine
+from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.types import LabelledPair, OnStep
 
-EMBEDDING_FILE = "embedding.npy"
 PARITY_FILE = "parity.safetensors"
+_REFERENCE = ".float/bundle"
 
 
 def export_bundle(
@@ -52,6 +49,7 @@ def export_bundle(
     *,
     pairs: Iterable[LabelledPair],
     calibration: CalibrationPairs | None = None,
+    gate: GatePlan | None = None,
     max_ram: int | None = None,
     on_step: OnStep = lambda *_: None,
 ) -> Bundle:
@@ -68,6 +66,7 @@ def export_bundle(
         pairs: Images for the proof, of any size; ``recipe.num_parity_pairs`` of them are taken.
         calibration: Images that INT8 scales and the limits of float16 are taken from, where the
             recipe needs them.
+        gate: How the bundle is to be admitted by the task; None leaves that out.
         max_ram: Bytes of memory that the whole process may take; None is four fifths of what is
             free.
         on_step: Told of the progress.
@@ -79,6 +78,7 @@ def export_bundle(
         CheckpointError: The checkpoint is incomplete or damaged.
         UnsupportedModelError: The exporter does not know this kind of model.
         ParityError: The graphs do not reproduce the checkpoint.
+        GateError: The bundle loses more of the task than the gate allows.
     """
     on_step("read", 0, 1)
     checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source)
@@ -86,36 +86,34 @@ def export_bundle(
     description = describe(checkpoint, recipe, DEFAULT_PROMPT)
     memory = plan_export(checkpoint, recipe, max_ram).memory
     recipe = recipe.with_proof(is_whole=memory.is_whole)
-    images = take_images(pairs, recipe.num_parity_pairs)
+    images = take_images(pairs, recipe.num_parity_pairs) if recipe.is_proven else []
     require_pairs(recipe, calibration)
-    key = _key(checkpoint, recipe, calibration)
+    check_modules(recipe.kept, int8_modules(checkpoint, recipe))
+    if gate is not None:
+        gate.check(recipe, calibration)
+    key = _key(checkpoint, recipe, calibration, gate)
     with _write_errors(out), new_bundle(out, key=key) as folder:
-        record_pairs(folder, recipe, calibration)
-        smoothed = smooth(checkpoint, folder, recipe, calibration, memory, on_step)
-        ranges = take_ranges(smoothed, folder, recipe, calibration, memory, on_step)
-        style = vision_style(recipe, ranges)
-        grams = take_grams(checkpoint, description, recipe, calibration, memory, on_step)
-        graphs = write_graphs(smoothed, folder, recipe, description.model, style, grams, on_step)
-        if recipe.target == "tensorrt":
-            for name in ("vision", "comparison"):
-                if name in graphs:
-                    lint_graph(folder / graphs[name].file)
-        on_step("embedding", 0, 1)
-        table = folder / EMBEDDING_FILE
-        embedding = write_embedding(table, checkpoint, is_half=recipe.llm != "fp32")
-        copyfile(checkpoint.path / TOKENIZER_FILE, folder / TOKENIZER_FILE)
-        manifest = Manifest(
-            created_by=f"adcopilot-edge {adcopilot_edge.__version__}",
-            target=recipe.target,
-            source=_source(checkpoint),
-            model=description.model,
-            preprocessing=description.preprocessing,
-            tokens=description.tokens,
-            prompt=description.prompt,
-            graphs=graphs,
-            embedding=embedding,
-            tokenizer=TOKENIZER_FILE,
-            files=list_files(folder),
+        ready = prepare(checkpoint, folder, recipe, description, calibration, memory, on_step)
+        admitted = None
+        if gate is not None:
+            reference = partial(_open_reference, checkpoint, folder, recipe, gate, max_ram, on_step)
+            admitted = admit(
+                ready.trials(),
+                gate,
+                calibration,
+                reference,
+                refused=Path(f"{os.fspath(out)}.refused.jsonl"),
+                on_step=on_step,
+            )
+            recipe = admitted.recipe
+        style = vision_style(recipe, ready.ranges)
+        model = description.model
+        vision = write_vision_side(ready.checkpoint, folder, recipe, model, style, on_step)
+        manifest = ready.manifest(
+            vision,
+            list_files(folder),
+            gate=admitted and admitted.gate,
+            fallback=admitted and admitted.fallback,
         )
         write_manifest(folder, manifest)
         if recipe.is_proven:
@@ -129,11 +127,42 @@ def export_bundle(
     return open_bundle(out, verify=False)
 
 
-def _key(checkpoint: Checkpoint, recipe: ExportRecipe, calibration: CalibrationPairs | None) -> str:
+def _key(
+    checkpoint: Checkpoint,
+    recipe: ExportRecipe,
+    calibration: CalibrationPairs | None,
+    gate: GatePlan | None,
+) -> str:
     """What the files of a bundle depend on: a killed export goes on only with the same."""
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in checkpoint.files]
-    seen = calibration.sha256() if calibration is not None and recipe.needs_pairs else None
-    return repr((adcopilot_edge.__version__, recipe, stats, checkpoint.adapter, seen))
+    seen = calibration.sha256() if calibration is not None else None
+    held = (
+        None
+        if gate is None
+        else (gate.held_out.sha256, gate.limits, gate.can_fall_back, gate.reference)
+    )
+    return repr((adcopilot_edge.__version__, recipe, stats, checkpoint.adapter, seen, held))
+
+
+def _open_reference(
+    checkpoint: Checkpoint,
+    folder: Path,
+    recipe: ExportRecipe,
+    gate: GatePlan,
+    max_ram: int | None,
+    on_step: OnStep,
+) -> Inspector:
+    """The float bundle that the gate holds others against: the one it names, or one made for it."""
+    path = gate.reference
+    memory = plan_export(checkpoint, recipe.all_float(), max_ram).memory
+    if path is None and not (path := folder / _REFERENCE).exists():
+        export_bundle(
+            checkpoint, path, recipe.all_float(), pairs=(), max_ram=max_ram, on_step=on_step
+        )
+    bundle = open_bundle(path)
+    return Inspector(
+        open_engine(bundle, provider="cpu", num_threads=None, open_graph=graph_opener(memory))
+    )
 
 
 @contextmanager
@@ -148,16 +177,6 @@ def _write_errors(out: str | os.PathLike[str]) -> Iterator[None]:
             f"writing {out} failed: {err.strerror or err}. Make room or choose another folder; "
             "started again, the export goes on behind its last finished block."
         ) from err
-
-
-def _source(checkpoint: Checkpoint) -> Source:
-    """Where the weights come from."""
-    return Source(
-        name=checkpoint.name,
-        model_type=checkpoint.model_type,
-        sha256=checkpoint.sha256(),
-        adapter=checkpoint.adapter,
-    )
 
 
 def _with_parity(manifest: Manifest, folder: Path, parity: Parity) -> Manifest:

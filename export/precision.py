@@ -14,6 +14,7 @@ from adcopilot_edge.export.dialect import Dialect
 from adcopilot_edge.export.fused import FUSED
 from adcopilot_edge.export.half import HALF_MAX, HalfForm
 from adcopilot_edge.export.linear import DynamicInt8Form, FloatForm, LinearForm
+from adcopilot_edge.export.mixed import MixedForm
 from adcopilot_edge.export.qdq import QdqForm
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.standard import StandardDialect
@@ -29,21 +30,21 @@ _SCORE_LIMIT = 64.0
 class VisionStyle:
     """How the vision and the comparison graph are written.
 
-    exact: what stays in float32, and why.
+    exact: what stays in float32, and why. kept: what stays in the float of the target, by choice.
     """
 
     form: LinearForm
     dialect: Dialect
     exact: tuple[ExactModule, ...] = ()
+    kept: tuple[str, ...] = ()
 
     def exact_of(self, graph: GraphName) -> tuple[ExactModule, ...]:
         """What of ``exact`` is in one of the two graphs."""
-        is_comparison = graph == "comparison"
-        return tuple(
-            module
-            for module in self.exact
-            if module.name.startswith("visual.compare_visual_encoder.") == is_comparison
-        )
+        return tuple(module for module in self.exact if _graph_of(module.name) == graph)
+
+    def kept_of(self, graph: GraphName) -> tuple[str, ...]:
+        """What of ``kept`` is in one of the two graphs."""
+        return tuple(module for module in self.kept if _graph_of(module) == graph)
 
 
 # For an estimate of sizes, before anything was seen.
@@ -53,14 +54,27 @@ NO_RANGES = Ranges("no pair", 0, {})
 def vision_style(recipe: ExportRecipe, ranges: Ranges = NO_RANGES) -> VisionStyle:
     """The style of ``recipe``; ranges: of the vision side, where ``recipe.needs_ranges``."""
     if not recipe.needs_ranges:
-        return VisionStyle(FloatForm() if recipe.vision == "fp32" else DynamicInt8Form(), FUSED)
+        if recipe.vision == "fp32":
+            return VisionStyle(FloatForm(), FUSED)
+        form = _mixed(DynamicInt8Form(), FloatForm(), recipe)
+        return VisionStyle(form, FUSED, kept=recipe.kept)
     layers, attentions = tuple(_exact_layers(ranges)), tuple(_exact_attention(ranges))
     half = HalfForm(frozenset(module.name for module in layers))
     if recipe.target == "cuda":  # onnxruntime's kernels keep scores in float32 themselves
         return VisionStyle(half, FUSED, layers)
     dialect = StandardDialect(frozenset(module.name for module in attentions))
-    form = QdqForm(half, ranges) if recipe.vision == "int8" else half
-    return VisionStyle(form, dialect, (*layers, *attentions))
+    form = _mixed(QdqForm(half, ranges), half, recipe) if recipe.vision == "int8" else half
+    return VisionStyle(form, dialect, (*layers, *attentions), recipe.kept)
+
+
+def _graph_of(module: str) -> GraphName:
+    """The graph that a module of the vision side is in."""
+    return "comparison" if module.startswith("visual.compare_visual_encoder.") else "vision"
+
+
+def _mixed(int8: LinearForm, floats: LinearForm, recipe: ExportRecipe) -> LinearForm:
+    """``int8``, but ``floats`` for the modules that the recipe keeps."""
+    return MixedForm(int8, floats, frozenset(recipe.kept)) if recipe.kept else int8
 
 
 def _exact_layers(ranges: Ranges) -> Iterator[ExactModule]:

@@ -55,6 +55,7 @@ class ExportRecipe:
     proof may have. None for these two takes 20 and 64, or 1 and 2 where the model does not fit into
     the memory and each id reads it anew. calib_method: how far the INT8 levels of what the vision
     side's layers get reach. smooth: whether the spread of their channels moves into the weights.
+    kept: modules of an ``int8`` vision side that stay in float, as ``visual.blocks.3.mlp``.
 
     Raises:
         ConfigError: A setting is out of range, or not in this release.
@@ -73,6 +74,7 @@ class ExportRecipe:
     max_new_tokens: int | None = None
     calib_method: Method = "min-max"
     smooth: bool = False
+    kept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("image_height", "image_width"):
@@ -118,12 +120,16 @@ class ExportRecipe:
             raise ConfigError(
                 f"calib_method must be one of {', '.join(METHODS)}, got {self.calib_method!r}"
             )
-        is_static = self.needs_ranges and self.vision == "int8"
+        if self.kept and self.vision != "int8":
+            raise ConfigError(
+                f"{', '.join(self.kept)} can stay in float only where the vision side is in int8, "
+                f"and it is to be {self.vision}. Leave that out."
+            )
         for what, is_asked in (
             (f"the calibration method {self.calib_method!r}", self.calib_method != "min-max"),
             ("smoothing", self.smooth),
         ):
-            if is_asked and not is_static:
+            if is_asked and not self.is_static:
                 raise ConfigError(
                     f"{what} is for the vision side in int8 for tensorrt, and it is to be "
                     f"{self.vision} for {self.target}. Leave it out."
@@ -142,6 +148,31 @@ class ExportRecipe:
     def needs_ranges(self) -> bool:
         """Whether the vision side's precision follows from ranges of values on pairs."""
         return self.target != "cpu" and self.vision != "fp32"
+
+    @property
+    def float_vision(self) -> Precision:
+        """What the modules of an INT8 vision side fall back to."""
+        return "fp32" if self.target == "cpu" else "fp16"
+
+    def in_float(self) -> ExportRecipe:
+        """The recipe with the vision side in the float of the target."""
+        return replace(
+            self, vision=self.float_vision, calib_method="min-max", smooth=False, kept=()
+        )
+
+    def all_float(self) -> ExportRecipe:
+        """What a gate holds the recipe against: everything in float32, on the CPU, not proven."""
+        return ExportRecipe(
+            image_height=self.image_height,
+            image_width=self.image_width,
+            max_sequence_length=self.max_sequence_length,
+            is_proven=False,
+        )
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the vision side is INT8 by scales that are fixed at the export."""
+        return self.vision == "int8" and self.needs_ranges
 
     @property
     def needs_pairs(self) -> bool:

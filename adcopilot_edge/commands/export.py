@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from adcopilot_edge.commands.export_report import print_bundle, print_plan
 from adcopilot_edge.commands.options import Json
-from adcopilot_edge.commands.printing import print_fact, print_json, print_rows
 from adcopilot_edge.commands.progress import StepProgress
 from adcopilot_edge.commands.workshop import require_export
 from adcopilot_edge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adcopilot_edge.bundle import Bundle
     from adcopilot_edge.calibration.pairs import CalibrationPairs
-    from adcopilot_edge.export.plan import ExportPlan
+    from adcopilot_edge.export.admission import GatePlan
     from adcopilot_edge.export.recipe import ExportRecipe
     from adcopilot_edge.manifest import Precision
+    from adcopilot_edge.types import OnStep
 
 # The largest DeepPCB tile of which every board has good ones; larger bundles see it enlarged.
 _LARGEST_TILE = 336
-# Rows of the coverage that are printed; all of them lie in the bundle.
-_MOST_STRATA = 24
+# Other tiles than those of the calibration, whose seed is 0.
+_GATE_SEED = 1
 
 
 def export(
@@ -85,6 +86,32 @@ def export(
             help="Move the spread of channels into the weights, exactly, before INT8 for tensorrt.",
         ),
     ] = False,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="A module of the INT8 vision side that stays in float; repeatable."),
+    ] = None,
+    gate: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Held-out pairs, in the forms of --calib, on which the bundle may lose no more "
+            "than the gate's limits against the float bundle; repeatable."
+        ),
+    ] = None,
+    gate_pairs: Annotated[int, typer.Option(help="How many of each source.", min=2)] = 400,
+    gate_limits: Annotated[
+        Path | None, typer.Option(help="TOML file with limits of your own; see gate --help.")
+    ] = None,
+    gate_reference: Annotated[
+        Path | None,
+        typer.Option(help="The float bundle; without it one is made, all of it in float32."),
+    ] = None,
+    fall_back: Annotated[
+        bool,
+        typer.Option(
+            "--fall-back",
+            help="With --gate and --calib: modules go back to float until the gate passes.",
+        ),
+    ] = False,
     no_proof: Annotated[
         bool,
         typer.Option(
@@ -106,13 +133,17 @@ def export(
     """Turn a checkpoint into a bundle, and prove the bundle against the checkpoint.
 
     The graphs are compared with torch on synthetic pairs, stage by stage. A stage out of its
-    tolerance stops the export with code 4, and no bundle is written. An older bundle in its place
-    is replaced, anything else there is left alone. A model larger than --max-ram is written and
-    proven piece by piece; an export that was killed goes on where it was.
+    tolerance stops the export with code 4, and no bundle is written. With --gate the bundle is also
+    held against the float one on labelled pairs, and stopped with code 8 where it loses too much;
+    with --fall-back the modules that cost the task most then stay in float, as few as will do.
+
+    An older bundle in its place is replaced, anything else there is left alone. A model larger than
+    --max-ram is written and proven piece by piece; an export that was killed goes on where it was.
 
     Examples: adcopilot-edge export checkpoint --out bundle --int8 --llm int4;
     adcopilot-edge export checkpoint --out bundle --image-size 448x560 --max-ram 4G --dry-run;
     adcopilot-edge export checkpoint --out bundle --target tensorrt --int8 --calib line-images;
+    adcopilot-edge export checkpoint --out bundle --int8 --calib line --gate held-out --fall-back;
     adcopilot-edge export Qwen/Qwen2.5-VL-3B-Instruct --adapter lora --out bundle --llm int4
     """
     chosen: dict[Precision, bool] = {"fp32": fp32, "fp16": fp16, "int8": int8}
@@ -147,29 +178,54 @@ def export(
         num_parity_pairs=parity_pairs,
         calib_method=calib_method,
         smooth=smooth,
+        kept=tuple(keep or ()),
     )
+    if not gate and (fall_back or gate_limits is not None or gate_reference is not None):
+        raise ConfigError("name the held-out pairs of the gate with --gate")
     limit = None if max_ram is None else parse_bytes(max_ram)
-    calibration = None if dry_run else _calibration(recipe, calib, calib_pairs)
+    calibration = None if dry_run else _calibration(recipe, calib, calib_pairs, is_ranked=fall_back)
     opened = open_checkpoint(checkpoint, revision=revision, headers_only=dry_run)
     if adapter is not None:
         opened = merge_adapter(opened, adapter)
     if dry_run:
-        _print_plan(plan_export(opened, recipe, limit), as_json=as_json)
+        print_plan(plan_export(opened, recipe, limit), as_json=as_json)
         return
     with StepProgress() as progress:
+        plan = _gate_plan(recipe, gate, gate_pairs, gate_limits, progress) if gate else None
         bundle = export_bundle(
             opened,
             out,
             recipe,
             pairs=synthetic_pairs(height, width),
             calibration=calibration,
+            gate=plan and replace(plan, reference=gate_reference, can_fall_back=fall_back),
             max_ram=limit,
             on_step=progress,
         )
-    _print_bundle(bundle, calibration, as_json=as_json)
+    print_bundle(bundle, calibration, as_json=as_json)
 
 
-def _calibration(recipe: ExportRecipe, root: Path | None, count: int) -> CalibrationPairs | None:
+def _gate_plan(
+    recipe: ExportRecipe,
+    roots: list[Path],
+    count: int,
+    limits: Path | None,
+    on_step: OnStep,
+) -> GatePlan:
+    """Held-out pairs and limits."""
+    from adcopilot_edge.calibration.gates import GateLimits, read_limits
+    from adcopilot_edge.calibration.held_out import read_held_out
+    from adcopilot_edge.export.admission import GatePlan
+
+    chosen = GateLimits() if limits is None else read_limits(limits)
+    tile = max(recipe.image_height, recipe.image_width)
+    held_out = read_held_out(roots, count=count, tile=tile, seed=_GATE_SEED, on_step=on_step)
+    return GatePlan(held_out=held_out, limits=chosen, seed=_GATE_SEED)
+
+
+def _calibration(
+    recipe: ExportRecipe, root: Path | None, count: int, *, is_ranked: bool
+) -> CalibrationPairs | None:
     """The pairs that the export sees, where the recipe needs any.
 
     Scales of INT8 and the inputs of the decoder come from real pairs only. The limits of float16
@@ -178,7 +234,7 @@ def _calibration(recipe: ExportRecipe, root: Path | None, count: int) -> Calibra
     from adcopilot_edge.calibration.pairs import choose_pairs, read_calibration
     from adcopilot_edge.export.proof import synthetic_pairs
 
-    if not recipe.needs_pairs:
+    if not recipe.needs_pairs and not (is_ranked and root is not None):
         if root is not None:
             raise ConfigError(
                 f"--calib has no use for --target {recipe.target} with the vision in "
@@ -200,75 +256,3 @@ def _calibration(recipe: ExportRecipe, root: Path | None, count: int) -> Calibra
         )
     pairs = synthetic_pairs(recipe.image_height, recipe.image_width)
     return choose_pairs("synthetic boards", list(islice(pairs, count)), count=count)
-
-
-def _print_bundle(bundle: Bundle, calibration: CalibrationPairs | None, *, as_json: bool) -> None:
-    """The finished bundle: what it is, what it saw, and how each stage of its proof came out."""
-    from adcopilot_edge.export.calibrate import SMOOTHING_FILE
-    from adcopilot_edge.export.smooth import read_smoothing, tell_smoothing
-
-    manifest = bundle.manifest
-    coverage = None if calibration is None else calibration.coverage
-    size = sum(entry.size_bytes for entry in manifest.files.values())
-    parity = manifest.parity
-    stages = () if parity is None else parity.stages
-    if as_json:
-        print_json(
-            {
-                "bundle": bundle.id,
-                "path": str(bundle.path),
-                "precision": manifest.precision,
-                "size_bytes": size,
-                "exact": [
-                    module.model_dump()
-                    for graph in manifest.graphs.values()
-                    for module in graph.exact
-                ],
-                "calibration": None if coverage is None else coverage.to_json(),
-                "num_pairs": 0 if parity is None else parity.num_pairs,
-                "stages": [{**stage.model_dump(), "passed": stage.passed} for stage in stages],
-            }
-        )
-        return
-    print_fact("bundle", f"{bundle.path}, {bundle.id}")
-    print_fact("precision", manifest.precision)
-    if not manifest.model.compare_token_size:
-        print_fact("comparison", "none, this checkpoint has no Comparison Encoder")
-    print_fact("size", f"{size / 1e6:.1f} MB")
-    if coverage is not None:
-        print_fact("calibrated", str(coverage))
-        print_rows(
-            (s.category, s.kind, f"{s.difference} difference", f"{s.num_chosen} of {s.num_seen}")
-            for s in coverage.strata[:_MOST_STRATA]
-        )
-        if (rest := len(coverage.strata) - _MOST_STRATA) > 0:
-            print_fact("", f"and {rest} rows more in calibration.json")
-    if SMOOTHING_FILE in manifest.files:
-        print_fact("smoothed", tell_smoothing(read_smoothing(bundle.file(SMOOTHING_FILE))))
-    if parity is None:
-        print_fact(
-            "proof",
-            "NONE: these graphs were not held against the checkpoint. Do it with:\n"
-            f"adcopilot-edge verify {bundle.path} --reference {manifest.source.name}",
-        )
-    else:
-        print_fact("pairs", str(parity.num_pairs))
-    for graph in manifest.graphs.values():
-        for module in graph.exact:
-            print_fact("float32", f"{module.name}: {module.reason}")
-    print_rows(
-        (stage.stage, stage.metric, f"{stage.error:.3g}", f"limit {stage.tolerance:.3g}")
-        for stage in stages
-    )
-
-
-def _print_plan(plan: ExportPlan, *, as_json: bool) -> None:
-    if as_json:
-        print_json(plan.to_json())
-        return
-    print_rows((name, f"{size / 1e6:.1f} MB") for name, size in plan.files.items())
-    print_fact("bundle", f"about {plan.total / 1e6:.0f} MB")
-    memory = plan.memory
-    how = "the whole model at once" if memory.is_whole else "in pieces"
-    print_fact("memory", f"about {memory.peak / 1e6:.0f} MB of {memory.limit / 1e6:.0f} MB")
-    print_fact("proof", how)
