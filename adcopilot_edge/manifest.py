@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from adcopilot_edge.positions import ComparePositionMode
 from adcopilot_edge.prompt import PromptTemplate
@@ -189,6 +189,63 @@ class Fallback(Record):
     speed_ratio: float | None = Field(default=None, gt=0)
 
 
+class GateCheck(Record):
+    """One figure of a gate: its value over the pairs, and the ends of its bootstrap interval.
+
+    category: None for all pairs. limit: None for a figure that is shown and not judged. rule: what
+    is held against the limit; ``low`` is the interval's lower end.
+    """
+
+    name: str
+    category: str | None = None
+    value: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
+    limit: FiniteFloat | None = None
+    rule: Literal["value <= limit", "low <= limit", "value >= limit"] = "value <= limit"
+
+    @property
+    def passed(self) -> bool:
+        """Whether the figure is within its limit."""
+        if self.limit is None:
+            return True
+        if self.rule == "value >= limit":
+            return self.value >= self.limit
+        return (self.low if self.rule == "low <= limit" else self.value) <= self.limit
+
+
+class Gate(Record):
+    """What the task loses against the float bundle, on held-out pairs that both were asked about.
+
+    data: what the pairs are, in words; ``sha256`` is over their pixels and labels. num_placed: the
+    bad pairs of which it is known where the defects are; figures of boxes are over these.
+    num_answers: the pairs on which both also answered in words. reference_bundle: the id of the
+    float bundle. seed: of the choice of pairs and of the intervals.
+    """
+
+    data: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    num_good: int = Field(ge=0)
+    num_bad: int = Field(ge=0)
+    num_placed: int = Field(ge=0)
+    num_answers: int = Field(ge=0)
+    reference_bundle: str
+    reference_precision: str
+    seed: int = Field(ge=0)
+    limits: dict[str, int | FiniteFloat]
+    checks: tuple[GateCheck, ...] = Field(min_length=1)
+
+    @property
+    def failures(self) -> tuple[GateCheck, ...]:
+        """The figures out of their limit."""
+        return tuple(check for check in self.checks if not check.passed)
+
+    @property
+    def passed(self) -> bool:
+        """True when no figure is out of its limit."""
+        return not self.failures
+
+
 class Decision(Record):
     """How a score becomes a verdict: an anomaly at or above the threshold."""
 
@@ -214,6 +271,7 @@ class Manifest(Record):
     decision: Decision = Decision()
     parity: Parity | None = None
     fallback: Fallback | None = None
+    gate: Gate | None = None
     files: dict[str, FileEntry]
 
     @model_validator(mode="after")

@@ -90,10 +90,11 @@ def box_mask_iou(
 class BoxMetrics:
     """BBox-Mask IoU over the defective pairs of a set.
 
-    num_pairs: how many there are. mean_iou: the mean of their IoU, 0..1. accuracy: for each
-    threshold of ``IOU_THRESHOLDS`` the share of pairs whose IoU is at least that. Good pairs do not
-    count, since the benchmark is silent about them; false boxes on them show in the verdict. A
-    defective pair without a predicted box, or with an answer that could not be read, counts as 0.
+    num_pairs: how many there are of which the place is known. mean_iou: the mean of their IoU,
+    0..1. accuracy: for each threshold of ``IOU_THRESHOLDS`` the share of pairs whose IoU is at
+    least that. Good pairs do not count, since the benchmark is silent about them; false boxes on
+    them show in the verdict. A defective pair without a predicted box, or with an answer that could
+    not be read, counts as 0.
     """
 
     num_pairs: int
@@ -127,7 +128,7 @@ def measure_boxes(pairs: Sequence[LabelledPair], predicted: Sequence[Sequence[BB
         [
             box_mask_iou(boxes, pair.boxes, *pair.test.shape[:2])
             for pair, boxes in zip(pairs, predicted, strict=True)
-            if pair.is_anomaly
+            if pair.boxes
         ]
     )
 

@@ -69,7 +69,8 @@ class LabelledPair:
 
     golden, test: (H, W, 3) uint8 RGB, equal shape. boxes: the true boxes in pixels of ``test``,
     empty for a good part; ``labels`` names each. mask: (H, W) bool of the defective pixels, where
-    the source has one.
+    the source has one. is_unplaced: the part is bad, and nobody knows where; it has no boxes then,
+    counts for verdicts, and never for boxes.
     """
 
     name: str
@@ -79,6 +80,7 @@ class LabelledPair:
     boxes: tuple[BBox, ...] = ()
     labels: tuple[str, ...] = ()
     mask: MaskArray | None = None
+    is_unplaced: bool = False
 
     def __post_init__(self) -> None:
         if self.golden.shape != self.test.shape or self.test.ndim != 3 or self.test.shape[2] != 3:
@@ -90,13 +92,15 @@ class LabelledPair:
             raise ConfigError(
                 f"pair {self.name}: {len(self.boxes)} boxes but {len(self.labels)} labels"
             )
+        if self.boxes and self.is_unplaced:
+            raise ConfigError(f"pair {self.name}: it has boxes, so the place is known")
         for box in self.boxes:
             validate_bbox(box)
 
     @property
     def is_anomaly(self) -> bool:
-        """True when the test image has at least one defect."""
-        return bool(self.boxes)
+        """True when the test image has at least one defect, wherever it is."""
+        return bool(self.boxes) or self.is_unplaced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

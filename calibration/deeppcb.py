@@ -22,6 +22,9 @@ LABELS = ("open", "short", "mouse bite", "spur", "spurious copper", "pin hole")
 """The classes 1 to 6 of the annotation files."""
 
 SCAN_SIDE = 640
+LARGEST_TILE = 336
+"""The largest tile of which every board has good ones."""
+
 _MIN_INSIDE = 0.6
 _TRIES_PER_TILE = 400
 
@@ -41,6 +44,7 @@ def read_tiles(
     count: int = 400,
     seed: int = 0,
     boards: Sequence[str] | None = None,
+    or_fewer: bool = False,
 ) -> list[LabelledPair]:
     """``count`` tiles at the scale of the scans, every second one with a defect.
 
@@ -54,10 +58,11 @@ def read_tiles(
         count: how many tiles to read.
         seed: the same seed gives the same tiles.
         boards: names from ``boards.json``; all of them without it.
+        or_fewer: where places run out, give those found before.
 
     Raises:
         DatasetError: a file is missing or malformed, or a board is unknown.
-        TooFewSamplesError: there are not enough places for such tiles.
+        TooFewSamplesError: there are not enough places for such tiles; with ``or_fewer``, none.
     """
     if not 16 <= tile <= SCAN_SIDE:
         raise ConfigError(f"a DeepPCB tile must have 16 to {SCAN_SIDE} pixels a side, got {tile}")
@@ -65,10 +70,12 @@ def read_tiles(
     pairs_of = _select(read_boards(root), boards, root)
     names = sorted(pairs_of)
     places = _Places(root, tile)
-    tiles = []
+    tiles: list[LabelledPair] = []
     for index in range(count):
         board, is_defective = names[index // 2 % len(names)], index % 2 == 0
         place = places.draw(rng, pairs_of[board], is_defective=is_defective)
+        if place is None and or_fewer and tiles:
+            break
         if place is None:
             kind = "defective" if is_defective else "good"
             raise TooFewSamplesError(

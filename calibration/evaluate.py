@@ -6,13 +6,14 @@ those of the bundles and not of the choice of pairs. Needs onnxruntime, not torc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from adcopilot_edge.calibration.agreement import BoxAnswer, read_answer
 from adcopilot_edge.calibration.box_matches import count_matches
 from adcopilot_edge.calibration.difference import find_differences
 from adcopilot_edge.metrics import balanced_accuracy, measure_boxes, roc_auc
@@ -27,7 +28,8 @@ class Predictions:
     is_anomaly: (S,) verdicts. scores: (S,) 0..1, or None where there is only a verdict. boxes: by
     source, the boxes of each pair. labels: what the model called the boxes in its words, likewise.
     unparsed: answers that held no readable boxes. median_ms: of the whole inspection, NaN where it
-    was not timed.
+    was not timed. bundle, precision: the bundle's id and its graphs' precision, empty for the
+    baseline. answers: where the defects are in the model's words, by the index of the pair.
     """
 
     name: str
@@ -37,22 +39,41 @@ class Predictions:
     labels: tuple[tuple[str, ...], ...] = ()
     unparsed: int = 0
     median_ms: float = float("nan")
+    bundle: str = ""
+    precision: str = ""
+    answers: Mapping[int, BoxAnswer] = field(default_factory=dict)
 
 
 def predict(
     name: str,
     inspector: Inspector,
-    pairs: Sequence[LabelledPair],
+    pairs: Iterable[LabelledPair],
     *,
     with_text: bool,
+    asked: Collection[int] = (),
     on_pair: Callable[[], None] = lambda: None,
 ) -> Predictions:
-    """Inspect every pair; with ``with_text`` the model is also asked to write the boxes."""
+    """Inspect every pair; with ``with_text`` the model is also asked to write the boxes.
+
+    Args:
+        name: Of the bundle, for people.
+        inspector: The bundle.
+        pairs: At least one; each is let go before the next.
+        with_text: Ask about every pair, and count boxes in words as a source of boxes.
+        asked: Indices of the pairs that are asked about in any case, and whose answers are kept.
+        on_pair: Called after each pair.
+    """
     inspections: list[Inspection] = []
-    for pair in pairs:
-        golden = inspector.golden(pair.golden, cache=False)
-        task: Task = "locate" if with_text else "verdict"
+    answers: dict[int, BoxAnswer] = {}
+    bundle = inspector.engine.bundle
+    model = bundle.manifest.model
+    for index, pair in enumerate(pairs):
+        golden = inspector.golden(pair.golden)
+        task: Task = "locate" if with_text or index in asked else "verdict"
         inspections.append(inspector.inspect(golden, pair.test, task=task))
+        if index in asked:
+            words = inspections[-1].text["locate"]
+            answers[index] = read_answer(words, height=model.image_height, width=model.image_width)
         on_pair()
 
     def boxes_of(source: str) -> tuple[tuple[BBox, ...], ...]:
@@ -75,6 +96,9 @@ def predict(
         ),
         unparsed=sum("answer_unparsed:locate" in item.notes for item in inspections),
         median_ms=median(item.timings_ms["total"] for item in inspections),
+        bundle=bundle.id,
+        precision=bundle.manifest.precision,
+        answers=answers,
     )
 
 
@@ -111,11 +135,11 @@ def summarize(pairs: Sequence[LabelledPair], said: Predictions) -> dict[str, Any
 
 def _match_classes(pairs: Sequence[LabelledPair], said: Predictions) -> dict[str, Any]:
     """DeepPCB's F-score of the boxes in words; only they have a class."""
+    placed = [index for index, pair in enumerate(pairs) if not pair.is_unplaced]
     predicted = [
-        list(zip(boxes, labels, strict=True))
-        for boxes, labels in zip(said.boxes["text"], said.labels, strict=True)
+        list(zip(said.boxes["text"][index], said.labels[index], strict=True)) for index in placed
     ]
-    true = [list(zip(pair.boxes, pair.labels, strict=True)) for pair in pairs]
+    true = [list(zip(pairs[index].boxes, pairs[index].labels, strict=True)) for index in placed]
     return count_matches(zip(predicted, true, strict=True), same_label=True).to_json()
 
 

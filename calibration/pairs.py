@@ -83,21 +83,27 @@ def choose_pairs(
     name: str, pairs: Sequence[LabelledPair | Candidate], *, count: int, seed: int = 0
 ) -> CalibrationPairs:
     """``count`` of ``pairs``, which are open or come with a label; raises as above."""
-    candidates = [pair if isinstance(pair, Candidate) else _opened(pair) for pair in pairs]
+    candidates = [pair if isinstance(pair, Candidate) else opened(pair) for pair in pairs]
     chosen, coverage = select_candidates(name, candidates, count=count, seed=seed)
-    return CalibrationPairs(name, _Opening(chosen), coverage)
+    return CalibrationPairs(name, Opening(chosen), coverage)
 
 
-def _opened(pair: LabelledPair) -> Candidate:
+def opened(pair: LabelledPair) -> Candidate:
+    """A pair in memory as one that may be chosen."""
     return Candidate(pair.category, pair.is_anomaly, lambda: pair)
 
 
 def _candidates(root: Path, count: int, tile: int, seed: int) -> Sequence[LabelledPair | Candidate]:
     if (root / "boards.json").is_file():
         return _tiles(root, count, tile, seed)
+    return list_candidates(root)
+
+
+def list_candidates(path: Path) -> list[Candidate]:
+    """The pairs of a list or a folder as ``read_pair_files`` takes them; raises as that does."""
     return [
         Candidate(file.category, file.is_anomaly, partial(_open, file))
-        for file in read_pair_files(root).pairs
+        for file in read_pair_files(path).pairs
     ]
 
 
@@ -126,11 +132,12 @@ def _open(file: PairFile) -> LabelledPair:
         test=test,
         boxes=boxes,
         labels=labels,
+        is_unplaced=file.is_anomaly and not boxes,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Opening:
+class Opening:
     """Pairs that are opened when their turn comes: all of a line camera fill a memory."""
 
     candidates: Sequence[Candidate]

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adcopilot_edge.atomic import atomic_write
+from adcopilot_edge.errors import DatasetError
 from adcopilot_edge.types import LabelledPair
 
 if TYPE_CHECKING:
     from adcopilot_edge.calibration.pairs import CalibrationPairs
+
+RECORD_FILE = "calibration.json"
 
 
 def hash_pair(pair: LabelledPair) -> str:
@@ -40,3 +43,14 @@ def write_record(path: Path, calibration: CalibrationPairs) -> None:
     }
     with atomic_write(path) as file:
         file.write(json.dumps(content, indent=1).encode() + b"\n")
+
+
+def read_hashes(path: Path) -> frozenset[str]:
+    """The hashes of the pairs in a record. Raises DatasetError if it is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return frozenset(str(pair["sha256"]) for pair in content["pairs"])
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise DatasetError(
+            f"{path} is no record of calibration pairs: {err!r}. Export the bundle again"
+        ) from err

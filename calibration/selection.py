@@ -66,7 +66,7 @@ def select_candidates(
         TooFewSamplesError: There are fewer pairs with pixels of their own.
     """
     rng = np.random.default_rng(seed)
-    seen, num_duplicates = _look(name, _shuffled(candidates, rng), _LOOKS_PER_PAIR * count)
+    seen, num_duplicates = _look(name, shuffled(candidates, rng), _LOOKS_PER_PAIR * count)
     groups = _grouped(seen, lambda one: one.group)
     if len(seen) < count:
         raise TooFewSamplesError(_lack(name, groups, count, num_duplicates))
@@ -95,7 +95,7 @@ def select_candidates(
     return [one.candidate for one in chosen], coverage
 
 
-def _shuffled(candidates: Iterable[Candidate], rng: np.random.Generator) -> Iterator[Candidate]:
+def shuffled(candidates: Iterable[Candidate], rng: np.random.Generator) -> Iterator[Candidate]:
     """The candidates in random order, categories and kinds in turns."""
     groups = _grouped(candidates, lambda one: (one.category, one.is_anomaly))
     return _in_turns(

@@ -11,14 +11,12 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from shutil import copyfile
-from typing import Any
-
-from adcopilot_edge.calibration.gate_run import ask, run_gate
-from adcopilot_edge.calibration.held_out import HeldOut
 
 from adcopilot_edge.calibration.answer_log import AnswerLog
 from adcopilot_edge.calibration.evaluate import Predictions
+from adcopilot_edge.calibration.gate_run import ask, run_gate
 from adcopilot_edge.calibration.gates import GateLimits
+from adcopilot_edge.calibration.held_out import HeldOut
 from adcopilot_edge.calibration.pairs import CalibrationPairs
 from adcopilot_edge.errors import ConfigError, GateError
 from adcopilot_edge.export.fallback import fewest_kept

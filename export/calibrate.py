@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adcopilot_edge.calibration.pairs import CalibrationPairs, Pairs
 from adcopilot_edge.calibration.ranges import Ranges, read_ranges, write_ranges
-from adcopilot_edge.calibration.record import write_record
+from adcopilot_edge.calibration.record import RECORD_FILE, write_record
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.describe import Description, read_preprocessing, read_tokenizer
@@ -27,7 +27,6 @@ from adcopilot_edge.runtime.preprocess import Preprocessor
 from adcopilot_edge.types import OnStep
 
 RANGES_FILE = "ranges.json"
-RECORD_FILE = "calibration.json"
 SMOOTHING_FILE = "smoothing.json"
 
 

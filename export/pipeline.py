@@ -153,12 +153,11 @@ def _open_reference(
     on_step: OnStep,
 ) -> Inspector:
     """The float bundle that the gate holds others against: the one it names, or one made for it."""
-    path = gate.reference
-    memory = plan_export(checkpoint, recipe.all_float(), max_ram).memory
-    if path is None and not (path := folder / _REFERENCE).exists():
-        export_bundle(
-            checkpoint, path, recipe.all_float(), pairs=(), max_ram=max_ram, on_step=on_step
-        )
+    floats = recipe.all_float()
+    memory = plan_export(checkpoint, floats, max_ram).memory
+    path = gate.reference or folder / _REFERENCE
+    if gate.reference is None and not path.exists():
+        export_bundle(checkpoint, path, floats, pairs=(), max_ram=max_ram, on_step=on_step)
     bundle = open_bundle(path)
     return Inspector(
         open_engine(bundle, provider="cpu", num_threads=None, open_graph=graph_opener(memory))

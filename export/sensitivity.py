@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from adcopilot_edge.calibration.answer_log import AnswerLog
 from adcopilot_edge.calibration.pairs import Pairs
@@ -114,14 +115,14 @@ def compare_responses(
     )
 
 
-def divergence(reference: FloatArray, actual: FloatArray) -> FloatArray:
+def divergence(reference: ArrayLike, actual: ArrayLike) -> NDArray[np.float64]:
     """Kullback-Leibler divergence of two-way probabilities in 0..1, value by value, in nats."""
     p, q = (
         np.clip(np.asarray(value, np.float64), _EPSILON, 1 - _EPSILON)
         for value in (reference, actual)
     )
-    result: FloatArray = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
-    return result
+    found: NDArray[np.float64] = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+    return found
 
 
 def _respond(engine: Engine, pair: LabelledPair) -> Response:
@@ -140,7 +141,7 @@ def _respond(engine: Engine, pair: LabelledPair) -> Response:
 
 
 def _loss(reference: Response, actual: Response) -> float:
-    loss = float(divergence(np.array(reference.score), np.array(actual.score)))
+    loss = float(divergence(reference.score, actual.score))
     if reference.map is not None and actual.map is not None:
         loss += float(divergence(reference.map, actual.map).mean())
     return loss

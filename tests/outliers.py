@@ -9,15 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from tiny import edit_tensors
+
+Tensors = dict[str, torch.Tensor]
 
 
 def inject_outliers(
-    checkpoint: Path, blocks: Sequence[int], *, channels: Sequence[int] = (3,), factor: float = 1024.0
+    checkpoint: Path,
+    blocks: Sequence[int],
+    *,
+    channels: Sequence[int] = (3,),
+    factor: float = 1024.0,
 ) -> None:
     """Make ``channels`` of what the attention and the MLP of ``blocks`` get ``factor`` larger."""
 
-    def edit(tensors: dict) -> None:
+    def edit(tensors: Tensors) -> None:
         for block in blocks:
             for norm, layers in (
                 ("norm1", ("attn.qkv",)),
@@ -32,6 +39,6 @@ def inject_outliers(
     edit_tensors(checkpoint / "model.safetensors", edit)
 
 
-def _named(tensors: dict, ending: str):
+def _named(tensors: Tensors, ending: str) -> torch.Tensor:
     (name,) = [name for name in tensors if name.endswith(f"visual.{ending}")]
     return tensors[name]

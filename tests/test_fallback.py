@@ -34,7 +34,12 @@ def test_halving_finds_the_least_that_passes(least: int) -> None:
 
 def test_nothing_passes() -> None:
     asked: list[int] = []
-    assert fewest_kept(70, lambda count: bool(asked.append(count))) is None
+
+    def fails(count: int) -> bool:
+        asked.append(count)
+        return False
+
+    assert fewest_kept(70, fails) is None
     assert asked == [0, 70]
 
 

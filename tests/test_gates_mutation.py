@@ -11,35 +11,37 @@ import onnx
 import pytest
 
 import adcopilot_edge
-from adcopilot_edge.calibration.evaluate import Predictions, predict
-from adcopilot_edge.calibration.gates import GateLimits, judge
+from adcopilot_edge.calibration.evaluate import Predictions
+from adcopilot_edge.calibration.gate_run import ask, run_gate
+from adcopilot_edge.calibration.gates import GateLimits
+from adcopilot_edge.calibration.held_out import HeldOut
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.tensors import AnyArray
 from adcopilot_edge.training.synthetic import generate_pair
-from adcopilot_edge.types import LabelledPair
 
 NANO = Path(adcopilot_edge.__file__).parent / "assets" / "nano"
-LIMITS = GateLimits(min_pairs=60)
+LIMITS = GateLimits(min_pairs=60, max_balanced_accuracy_drop=0.01, min_answer_agreement=0.8)
+NUM_ANSWERS = 8
 
 
 @pytest.fixture(scope="module")
-def pairs() -> list[LabelledPair]:
-    return [generate_pair((1 << 41) + seed, size=224).to_labelled() for seed in range(60)]
+def pairs() -> HeldOut:
+    made = [generate_pair((1 << 41) + seed, size=224).to_labelled() for seed in range(60)]
+    return HeldOut.of("generated boards", made)
 
 
-def ask(folder: Path, pairs: list[LabelledPair]) -> Predictions:
-    inspector = Inspector.open(folder, verify=False)
-    return predict(folder.name, inspector, pairs, with_text=False)
+def bundle(folder: Path) -> Inspector:
+    return Inspector.open(folder, verify=False, calibrated=False)
 
 
 @pytest.fixture(scope="module")
-def sound(pairs: list[LabelledPair]) -> Predictions:
-    return ask(NANO, pairs)
+def sound(pairs: HeldOut) -> Predictions:
+    return ask(bundle(NANO), pairs, "reference", num_answers=NUM_ANSWERS)
 
 
-def change(folder: Path, suffix: str, alter: Callable[[AnyArray], AnyArray]) -> None:
-    """Alter every weight of the vision graph whose name ends with ``suffix``, in its data file."""
-    model = onnx.load(folder / "vision.onnx", load_external_data=False)
+def change(folder: Path, suffix: str, alter: Callable[[AnyArray], AnyArray], graph: str) -> None:
+    """Alter every weight of a graph whose name ends with ``suffix``, in its data file."""
+    model = onnx.load(folder / graph, load_external_data=False)
     changed = 0
     for item in model.graph.initializer:
         if not item.name.endswith(suffix) or not item.external_data:
@@ -56,28 +58,46 @@ def change(folder: Path, suffix: str, alter: Callable[[AnyArray], AnyArray]) -> 
 
 
 @pytest.mark.parametrize(
-    ("suffix", "alter"),
+    ("graph", "suffix", "alter", "figures"),
     [
-        pytest.param("qkv.weight_scale", lambda scale: 1.5 * scale, id="wrong scale"),
-        pytest.param("down_proj.weight", lambda rows: np.roll(rows, 1, axis=1), id="swapped"),
-        pytest.param("proj.weight", lambda rows: np.clip(rows, -12, 12), id="clipped range"),
+        pytest.param(
+            *("vision.onnx", "qkv.weight_scale", lambda scale: 1.5 * scale),
+            {"verdict flips", "mIoU drop, map"},
+            id="wrong scale",
+        ),
+        pytest.param(
+            *("vision.onnx", "down_proj.weight", lambda rows: np.roll(rows, 1, axis=1)),
+            {"mIoU drop, map"},
+            id="swapped",
+        ),
+        pytest.param(
+            *("vision.onnx", "proj.weight", lambda rows: np.clip(rows, -12, 12)),
+            {"overkill rise", "balanced accuracy drop"},
+            id="clipped range",
+        ),
+        pytest.param(
+            *("decoder.onnx", "down_proj.scales", lambda scale: 1.5 * scale),
+            {"answer agreement"},
+            id="wrong scale of the words",
+        ),
     ],
 )
 def test_a_slip_is_refused(
     tmp_path: Path,
-    pairs: list[LabelledPair],
+    pairs: HeldOut,
     sound: Predictions,
+    graph: str,
     suffix: str,
     alter: Callable[[AnyArray], AnyArray],
+    figures: set[str],
 ) -> None:
     folder = Path(shutil.copytree(NANO, tmp_path / "damaged"))
-    change(folder, suffix, alter)
-    report = judge(pairs, ask(folder, pairs), sound, LIMITS)
-    assert report.failures
+    change(folder, suffix, alter, graph)
+    report = run_gate(bundle(folder), sound, pairs, LIMITS, num_answers=NUM_ANSWERS)
+    assert figures <= {check.name for check in report.failures}
 
 
-def test_the_same_bundle_is_admitted(
-    pairs: list[LabelledPair], sound: Predictions, tmp_path: Path
-) -> None:
+def test_the_same_bundle_is_admitted(pairs: HeldOut, sound: Predictions, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(NANO, tmp_path / "copy"))
-    assert not judge(pairs, ask(folder, pairs), sound, LIMITS).failures
+    strict = GateLimits(min_pairs=60, min_answer_agreement=1, max_balanced_accuracy_drop=0)
+    assert not run_gate(bundle(folder), sound, pairs, strict, num_answers=NUM_ANSWERS).failures

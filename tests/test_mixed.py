@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from tiny import PAIR_IMAGES, PREPROCESSOR, RECIPE, open_session, tiny_checkpoint
@@ -78,9 +76,7 @@ def test_keeping_a_module_brings_the_features_nearer(checkpoint: Checkpoint, fea
     modules = int8_modules(checkpoint, INT8)
     errors = []
     for count in (0, 4, len(modules)):
-        recipe = ExportRecipe(
-            image_height=56, image_width=84, vision="int8", kept=modules[:count]
-        )
+        recipe = ExportRecipe(image_height=56, image_width=84, vision="int8", kept=modules[:count])
         errors.append(np.abs(features(recipe) - floats).max())
     assert errors[0] > errors[1] > errors[2] == 0
 
