@@ -14,7 +14,7 @@ from shutil import copyfile
 
 from adcopilot_edge.calibration.answer_log import AnswerLog
 from adcopilot_edge.calibration.evaluate import Predictions
-from adcopilot_edge.calibration.gate_run import ask, run_gate
+from adcopilot_edge.calibration.gate_run import NUM_ANSWERS, ask, run_gate
 from adcopilot_edge.calibration.gates import GateLimits
 from adcopilot_edge.calibration.held_out import HeldOut
 from adcopilot_edge.calibration.pairs import CalibrationPairs
@@ -42,22 +42,23 @@ _ADVICE = (
 class GatePlan:
     """How a bundle is to be admitted.
 
-    held_out: labelled pairs that nothing was learned from. limits: what may be lost. seed: of the
-    pairs asked in words, and of the intervals. reference: the folder of the float bundle, or None
-    to make one for the time of the gate. can_fall_back: whether modules may go back to float.
+    held_out: labelled pairs that nothing was learned from. limits: what may be lost. num_answers:
+    how many pairs are asked about in words; seed: which, and of the intervals. reference: the
+    folder of the float bundle, or None to make one for the time of the gate. can_fall_back: whether
+    modules may go back to float.
     """
 
     held_out: HeldOut
     limits: GateLimits
     seed: int = 0
+    num_answers: int = NUM_ANSWERS
     reference: Path | None = None
     can_fall_back: bool = False
 
     def key(self) -> str:
         """What the outcome depends on."""
-        return repr(
-            (self.held_out.sha256, self.limits, self.seed, self.reference, self.can_fall_back)
-        )
+        settings = (self.limits, self.seed, self.num_answers, self.reference, self.can_fall_back)
+        return repr((self.held_out.sha256, *settings))
 
     def check(self, recipe: ExportRecipe, calibration: CalibrationPairs | None) -> None:
         """Raise ConfigError where there is nothing to fall back, or nothing to rank it by."""
@@ -162,6 +163,7 @@ class _Search:
             self._plan.held_out,
             "reference",
             seed=self._plan.seed,
+            num_answers=self._plan.num_answers,
             on_step=self._on_step,
         )
 
@@ -237,6 +239,7 @@ class _Search:
                     self._plan.held_out,
                     self._plan.limits,
                     seed=self._plan.seed,
+                    num_answers=self._plan.num_answers,
                     on_step=lambda _, done, total: self._on_step(key, done, total),
                 )
             failures = [tell_check(check) for check in report.failures]

@@ -92,6 +92,7 @@ def export_bundle(
     if gate is not None:
         gate.check(recipe, calibration)
     key = _key(checkpoint, recipe, calibration, gate)
+    refused = Path(f"{os.fspath(out)}.refused.jsonl")
     with _write_errors(out), new_bundle(out, key=key) as folder:
         ready = prepare(checkpoint, folder, recipe, description, calibration, memory, on_step)
         admitted = None
@@ -102,7 +103,7 @@ def export_bundle(
                 gate,
                 calibration,
                 reference,
-                refused=Path(f"{os.fspath(out)}.refused.jsonl"),
+                refused=refused,
                 on_step=on_step,
             )
             recipe = admitted.recipe
@@ -124,6 +125,7 @@ def export_bundle(
             parity = Parity(num_pairs=len(images), inputs=PARITY_FILE, stages=proof.stages)
             write_manifest(folder, _with_parity(manifest, folder, parity))
         on_step("package", 0, 1)
+    refused.unlink(missing_ok=True)
     return open_bundle(out, verify=False)
 
 
