@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cookies import write_cookie_list
-from test_held_out import calibrated, write_line
+from grey_line import calibrated, write_line
 
 import adcopilot_edge
 from adcopilot_edge.bundle import Bundle
@@ -22,7 +22,7 @@ NANO = Path(adcopilot_edge.__file__).parent / "assets" / "nano"
 @pytest.fixture
 def call(cli):
     """Run ``gate``; returns exit code, stdout and stderr."""
-    return partial(cli, "gate")
+    return partial(cli, "gate", "--threads", 1)
 
 
 @pytest.fixture
