@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from grey_line import calibrated, write_line
 
-from adcopilot_edge.bundle import Bundle
+from adcopilot_edge.bundle import Bundle, open_bundle, write_manifest
 from adcopilot_edge.calibration.gate_run import ask, run_gate
 from adcopilot_edge.calibration.gates import GateLimits
 from adcopilot_edge.calibration.held_out import HeldOut, read_held_out
@@ -40,6 +40,14 @@ def test_both_bundles_are_asked_once_about_each_pair(toy: Inspector, pairs: Held
     assert report.gate.num_answers == 0
     assert report.gate.reference_bundle == toy.engine.bundle.id
     assert report.gate.reference_precision == toy.engine.bundle.manifest.precision
+
+
+def test_a_bundle_keeps_its_gate(toy: Inspector, pairs: HeldOut, damaged_bundle: Path) -> None:
+    gate = run_gate(toy, toy, pairs, LIMITS, num_answers=1).gate
+    manifest = toy.engine.bundle.manifest
+    assert manifest.gate is None
+    write_manifest(damaged_bundle, manifest.model_copy(update={"gate": gate}))
+    assert open_bundle(damaged_bundle).manifest.gate == gate
 
 
 def test_what_the_reference_said_may_be_kept(toy: Inspector, pairs: HeldOut) -> None:
