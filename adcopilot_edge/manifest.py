@@ -220,7 +220,8 @@ class Gate(Record):
     data: what the pairs are, in words; ``sha256`` is over their pixels and labels. num_placed: the
     bad pairs of which it is known where the defects are; figures of boxes are over these.
     num_answers: the pairs on which both also answered in words. reference_bundle: the id of the
-    float bundle. seed: of the choice of pairs and of the intervals.
+    float bundle. reference_figures: how good that is itself on these pairs, since where it finds
+    nothing there is nothing to lose. seed: of the choice of pairs and of the intervals.
     """
 
     data: str
@@ -231,6 +232,7 @@ class Gate(Record):
     num_answers: int = Field(ge=0)
     reference_bundle: str
     reference_precision: str
+    reference_figures: dict[str, FiniteFloat]
     seed: int = Field(ge=0)
     limits: dict[str, int | FiniteFloat]
     checks: tuple[GateCheck, ...] = Field(min_length=1)

@@ -19,7 +19,7 @@ from adcopilot_edge.calibration.gates import GateLimits, GateReport
 from adcopilot_edge.calibration.held_out import HeldOut, Truth
 from adcopilot_edge.errors import ConfigError, TooFewSamplesError
 from adcopilot_edge.manifest import Gate, GateCheck
-from adcopilot_edge.metrics import IOU_THRESHOLDS, box_mask_iou
+from adcopilot_edge.metrics import IOU_THRESHOLDS, balanced_accuracy, box_mask_iou
 from adcopilot_edge.types import BBox, MaskArray
 
 _ROUNDS = 2000
@@ -75,6 +75,7 @@ def judge(
         num_answers=len(reference.answers),
         reference_bundle=reference.bundle,
         reference_precision=reference.precision,
+        reference_figures=_own_figures(held_out.truths, reference),
         seed=seed,
         limits=limits.model_dump(exclude_none=True),
         checks=tuple(checks),
@@ -184,6 +185,17 @@ def _figures(
             limit=limits.min_answer_agreement,
             rule="value >= limit",
         )
+
+
+def _own_figures(truths: Sequence[Truth], said: Predictions) -> dict[str, float]:
+    """How good a bundle is by itself: balanced accuracy, and the mean IoU of each box source."""
+    bad = [truth.is_anomaly for truth in truths]
+    figures = {"balanced accuracy": balanced_accuracy(bad, said.is_anomaly)}
+    placed = np.array([bool(truth.boxes) for truth in truths])
+    if placed.any():
+        for source, boxes in sorted(said.boxes.items()):
+            figures[f"mIoU, {source}"] = float(_ious(truths, boxes)[placed].mean())
+    return figures
 
 
 def _check_comparable(

@@ -173,6 +173,12 @@ def test_a_list_is_a_source(lines: Path) -> None:
         read_calibration(lines, count=4, tile=64)
 
 
+def test_a_label_alone_is_a_defect_somewhere(lines: Path) -> None:
+    lines.write_text('{"golden": "g.png", "test": "a.png", "label": "dent"}')
+    (pair,) = read_calibration(lines, count=1, tile=64).pairs
+    assert (pair.is_anomaly, pair.is_unplaced, pair.boxes) == (True, True, ())
+
+
 def test_a_mask_of_another_view(lines: Path) -> None:
     put(lines.with_name("mask.png"), 255, size=(9, 6))
     with pytest.raises(AspectMismatchError):

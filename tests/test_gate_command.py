@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cookies import write_cookie_list
-from test_held_out import calibrated, write_line
+from grey_line import calibrated, write_line
 
 import adcopilot_edge
 from adcopilot_edge.bundle import Bundle
@@ -22,7 +22,7 @@ NANO = Path(adcopilot_edge.__file__).parent / "assets" / "nano"
 @pytest.fixture
 def call(cli):
     """Run ``gate``; returns exit code, stdout and stderr."""
-    return partial(cli, "gate")
+    return partial(cli, "gate", "--threads", 1)
 
 
 @pytest.fixture
@@ -68,6 +68,7 @@ def test_a_refusal_has_its_own_code(
         num_answers=0,
         reference_bundle="abc",
         reference_precision="vision-fp32",
+        reference_figures={"balanced accuracy": 0.75},
         seed=1,
         limits={},
         checks=(flips, shown, flips.model_copy(update=changes)),
@@ -78,6 +79,7 @@ def test_a_refusal_has_its_own_code(
     code, out, _ = call(*words)
     assert code == 8
     assert "REFUSED: verdict flips, escapes rise of east" in out
+    assert "balanced accuracy 0.7500" in out
     assert "value <= 0.005" in out
     assert "+0.2000 [+0.1000, +0.3000] FAILED" in out
     assert "not judged: of no bad pair" in out

@@ -106,6 +106,23 @@ def test_measure_boxes_skips_good_pairs() -> None:
     metrics = measure_boxes([good, bad, bad], [[(0, 0, 4, 4)], [(0, 0, 4, 4)], []])
     assert metrics.num_pairs == 2
     assert metrics.mean_iou == pytest.approx(0.5)
+    somewhere = LabelledPair(name="d", category="c", golden=image, test=image, is_unplaced=True)
+    assert somewhere.is_anomaly
+    assert measure_boxes([bad, somewhere], [[], [(0, 0, 4, 4)]]).num_pairs == 1
+
+
+def test_a_defect_with_boxes_has_a_place() -> None:
+    image = np.zeros((20, 20, 3), dtype=np.uint8)
+    with pytest.raises(ConfigError, match="pair a: it has boxes, so the place is known"):
+        LabelledPair(
+            name="a",
+            category="c",
+            golden=image,
+            test=image,
+            boxes=((0, 0, 4, 4),),
+            labels=("open",),
+            is_unplaced=True,
+        )
 
 
 def test_refuses_lists_that_do_not_fit() -> None:

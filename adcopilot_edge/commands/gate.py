@@ -86,7 +86,8 @@ def _print_report(report: GateReport, *, num_repeated: int) -> None:
     repeated = f", {num_repeated} repeated left out" if num_repeated else ""
     precision = f", {gate.reference_precision}" if gate.reference_precision else ""
     print_fact("candidate", report.candidate)
-    print_fact("reference", f"{report.reference}{precision}")
+    own = ", ".join(f"{name} {value:.4f}" for name, value in gate.reference_figures.items())
+    print_fact("reference", f"{report.reference}{precision}\n{own}")
     print_fact("pairs", f"{gate.num_good} good and {gate.num_bad} bad{repeated}\n{gate.data}")
     if not gate.num_placed:
         print_fact("boxes", "not judged: of no bad pair it is known where its defects are")
