@@ -52,6 +52,7 @@ def write_graphs(
     graphs["vision"] = Graph(
         file=_VISION,
         precision=recipe.vision,
+        form=recipe.vision_form,
         exact=style.exact_of("vision"),
         probes=probes_path(folder / _VISION).name,
     )
@@ -67,6 +68,7 @@ def write_graphs(
         graphs["comparison"] = Graph(
             file=_COMPARISON,
             precision=recipe.vision,
+            form=recipe.vision_form,
             exact=style.exact_of("comparison"),
         )
     on_step("decoder", 0, model.num_layers)

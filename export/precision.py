@@ -17,6 +17,7 @@ from adcopilot_edge.export.linear import DynamicInt8Form, FloatForm, LinearForm
 from adcopilot_edge.export.qdq import QdqForm
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.standard import StandardDialect
+from adcopilot_edge.export.static import StaticInt8Form
 from adcopilot_edge.manifest import ExactModule, GraphName
 
 # Other parts than the calibration's may reach further than these pairs did.
@@ -54,6 +55,8 @@ def vision_style(recipe: ExportRecipe, ranges: Ranges = NO_RANGES) -> VisionStyl
     """The style of ``recipe``; ranges: of the vision side, where ``recipe.needs_ranges``."""
     if not recipe.needs_ranges:
         return VisionStyle(FloatForm() if recipe.vision == "fp32" else DynamicInt8Form(), FUSED)
+    if recipe.target == "cpu":  # float32 around the INT8 layers, which has no such limits
+        return VisionStyle(StaticInt8Form(ranges), FUSED)
     layers, attentions = tuple(_exact_layers(ranges)), tuple(_exact_attention(ranges))
     half = HalfForm(frozenset(module.name for module in layers))
     if recipe.target == "cuda":  # onnxruntime's kernels keep scores in float32 themselves
