@@ -17,6 +17,8 @@ FORMAT_VERSION = 1
 Target = Literal["cpu", "cuda", "tensorrt"]
 Precision = Literal["fp32", "fp16", "int8", "int4"]
 GraphName = Literal["vision", "comparison", "decoder"]
+# Whether the levels of what INT8 layers get are found in every run, or were fixed by pairs.
+Int8Form = Literal["dynamic", "static"]
 
 
 class Record(BaseModel):
@@ -97,8 +99,9 @@ class Graph(Record):
     """One ONNX file of the bundle and the precision of its weights.
 
     ``exact`` lists the modules that stay in float32; norms always do. ``kept`` lists those of an
-    INT8 graph that stay in the float of its target. ``quantizer`` says how the
-    levels of weight-only blocks were chosen. ``probes`` names the file of the graph's twin, which
+    INT8 graph that stay in the float of its target. ``quantizer`` says how the levels of
+    weight-only blocks were chosen. ``form`` is that of layers whose input is INT8 too; bundles
+    older than the field have none. ``probes`` names the file of the graph's twin, which
     shares its weights and also gives what ``verify`` compares block by block.
     """
 
@@ -107,6 +110,7 @@ class Graph(Record):
     exact: tuple[ExactModule, ...] = ()
     kept: tuple[str, ...] = ()
     quantizer: str | None = None
+    form: Int8Form | None = None
     probes: str | None = None
 
 

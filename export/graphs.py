@@ -110,6 +110,7 @@ def _describe(
     return Graph(
         file=file,
         precision=recipe.vision,
+        form=recipe.vision_form,
         exact=style.exact_of(name),
         kept=style.kept_of(name),
         probes=None if probes is None else probes.name,

@@ -22,6 +22,11 @@ from adcopilot_edge.manifest import Precision
 from adcopilot_edge.runtime.tensors import AnyArray
 from adcopilot_edge.types import FloatArray
 
+# The largest level of a weight beside UINT8 inputs. Without VNNI, x86 sums two products of 255 * 64
+# in int16, which just fits; levels up to 127 saturate there, and give wrong sums on such a device
+# only.
+WEIGHT_LIMIT = 64
+
 
 class LinearForm(Protocol):
     """How the linear layers of a graph compute."""
@@ -69,20 +74,15 @@ class FloatForm:
 
 @dataclass(frozen=True, slots=True)
 class DynamicInt8Form:
-    """INT8 weights, one scale an output; the input is quantized to UINT8 as it comes, per call.
-
-    limit: the largest level of a weight. Without VNNI, x86 sums two products of 255 * 64 in int16,
-    which just fits; levels up to 127 saturate there and give wrong sums on such a device only.
-    """
+    """INT8 weights, one scale an output; the input is quantized to UINT8 as it comes, per call."""
 
     precision: ClassVar[Precision] = "int8"
-    limit: int = 64
 
     def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
         """See :class:`LinearForm`."""
         name = layer.name
         outputs, inputs = layer.shape
-        quantized = cache(lambda: self._quantize(layer.matrix()))
+        quantized = cache(lambda: quantize_outputs(layer.matrix()))
         weight = graph.stream(
             f"{name}.weight", np.int8, (inputs, outputs), lambda: [quantized()[0]]
         )
@@ -108,13 +108,6 @@ class DynamicInt8Form:
             return output
         return graph.add(output, graph.constant(f"{name}.bias", bias), name=name)
 
-    def _quantize(self, matrix: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
-        """Levels (inputs, outputs) and scales (outputs,) of a weight matrix (outputs, inputs)."""
-        scales = np.abs(matrix).max(axis=1) / np.float32(self.limit)
-        scales[scales == 0] = 1
-        levels = np.rint(matrix / scales[:, None]).astype(np.int8)
-        return np.ascontiguousarray(levels.T), scales
-
     def operand(self, layer: Linear) -> ir.DataType:
         """See :class:`LinearForm`."""
         return ir.DataType.FLOAT
@@ -122,6 +115,17 @@ class DynamicInt8Form:
     def weight_bytes(self, outputs: int, inputs: int) -> int:
         """See :class:`LinearForm`."""
         return outputs * (inputs + 5)
+
+
+def quantize_outputs(matrix: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
+    """Levels (inputs, outputs) and scales (outputs,) of a weight matrix (outputs, inputs).
+
+    For products with UINT8 inputs: no level is above ``WEIGHT_LIMIT``.
+    """
+    scales = np.abs(matrix).max(axis=1) / np.float32(WEIGHT_LIMIT)
+    scales[scales == 0] = 1
+    levels = np.rint(matrix / scales[:, None]).astype(np.int8)
+    return np.ascontiguousarray(levels.T), scales
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

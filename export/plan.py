@@ -20,12 +20,15 @@ from adcopilot_edge.export.embedding import EMBEDDING_TENSOR
 from adcopilot_edge.export.linear import BlockForm, FloatForm, LinearForm
 from adcopilot_edge.export.memory import MemoryPlan, ModelBytes, plan_memory
 from adcopilot_edge.export.precision import vision_style
+from adcopilot_edge.export.qdq import QdqForm, is_quantized
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.reference import VISION_DTYPE
+from adcopilot_edge.export.static import StaticInt8Form
 from adcopilot_edge.export.streamed import unit_bytes
 from adcopilot_edge.manifest import ModelSpec
 
 _STACKED = re.compile(r"(mlp\d?|self_attn)\.(?:gate|up|q|k|v)_proj")
+_GATED = re.compile(r"(?:gate|up)_proj$")
 # Nodes, names and small constants of one block, about, as the written graphs have them.
 _BLOCK_BYTES = 20_000
 # Of an MLP's width: gate, up, what the activation makes of the gate, the product, and two of a
@@ -146,12 +149,21 @@ def _form_of(name: str, recipe: ExportRecipe) -> LinearForm:
     """The form of the layer that a tensor belongs to."""
     if ".anomaly_map." in name:
         return FloatForm()
-    return vision_style(recipe).form if name.startswith("visual.") else recipe.decoder_form()
+    if not name.startswith("visual."):
+        return recipe.decoder_form()
+    form = vision_style(recipe).form
+    if is_quantized(_GATED.sub("gate_up", name.removesuffix(".weight"))):
+        return form
+    if isinstance(form, StaticInt8Form):
+        return FloatForm()
+    return form.floats if isinstance(form, QdqForm) else form
 
 
 def _proof_form(form: LinearForm, recipe: ExportRecipe) -> LinearForm:
     """What a form takes in the proof: the CPU computes float16, and observes ranges, in float32."""
-    return form if recipe.target == "cpu" or isinstance(form, BlockForm) else FloatForm()
+    if isinstance(form, BlockForm):
+        return form
+    return FloatForm() if recipe.target != "cpu" or recipe.needs_ranges else form
 
 
 def _tensor_bytes(name: str, shape: tuple[int, ...], form: LinearForm) -> int:

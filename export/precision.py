@@ -18,6 +18,7 @@ from adcopilot_edge.export.mixed import MixedForm
 from adcopilot_edge.export.qdq import QdqForm
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.standard import StandardDialect
+from adcopilot_edge.export.static import StaticInt8Form
 from adcopilot_edge.manifest import ExactModule, GraphName
 
 # Other parts than the calibration's may reach further than these pairs did.
@@ -57,6 +58,9 @@ def vision_style(recipe: ExportRecipe, ranges: Ranges = NO_RANGES) -> VisionStyl
         if recipe.vision == "fp32":
             return VisionStyle(FloatForm(), FUSED)
         form = _mixed(DynamicInt8Form(), FloatForm(), recipe)
+        return VisionStyle(form, FUSED, kept=recipe.kept)
+    if recipe.target == "cpu":  # float32 around the INT8 layers, which has no such limits
+        form = _mixed(StaticInt8Form(ranges), FloatForm(), recipe)
         return VisionStyle(form, FUSED, kept=recipe.kept)
     layers, attentions = tuple(_exact_layers(ranges)), tuple(_exact_attention(ranges))
     half = HalfForm(frozenset(module.name for module in layers))

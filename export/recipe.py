@@ -14,7 +14,7 @@ from adcopilot_edge.export.gptq import Gptq, Grams
 from adcopilot_edge.export.half import HalfForm
 from adcopilot_edge.export.linear import BlockForm, FloatForm, LinearForm
 from adcopilot_edge.export.rounding import Bits, HalfQuadratic, KQuant, Rounding, RoundToNearest
-from adcopilot_edge.manifest import Precision, Target
+from adcopilot_edge.manifest import Int8Form, Precision, Target
 
 # The fast forms of each target; the first of a row is its default.
 VISION_PRECISIONS: dict[Target, tuple[Precision, ...]] = {
@@ -53,9 +53,11 @@ class ExportRecipe:
     is_proven: whether the bundle is held against the checkpoint before it takes its name.
     num_parity_pairs: pairs that the proof runs. max_new_tokens: ids that each greedy answer of the
     proof may have. None for these two takes 20 and 64, or 1 and 2 where the model does not fit into
-    the memory and each id reads it anew. calib_method: how far the INT8 levels of what the vision
-    side's layers get reach. smooth: whether the spread of their channels moves into the weights.
-    kept: modules of an ``int8`` vision side that stay in float, as ``visual.blocks.3.mlp``.
+    the memory and each id reads it anew. int8_form: whether the levels of what the vision side's
+    INT8 layers get are found in every run or fixed by pairs; None is ``dynamic`` on a CPU and
+    ``static`` for TensorRT, which knows no other. calib_method: how far those fixed levels reach.
+    smooth: whether the spread of the layers' channels moves into the weights. kept:
+    modules of an ``int8`` vision side that stay in float, as ``visual.blocks.3.mlp``.
 
     Raises:
         ConfigError: A setting is out of range, or not in this release.
@@ -72,6 +74,7 @@ class ExportRecipe:
     is_proven: bool = True
     num_parity_pairs: int | None = None
     max_new_tokens: int | None = None
+    int8_form: Int8Form | None = None
     calib_method: Method = "min-max"
     smooth: bool = False
     kept: tuple[str, ...] = ()
@@ -125,14 +128,26 @@ class ExportRecipe:
                 f"{', '.join(self.kept)} can stay in float only where the vision side is in int8, "
                 f"and it is to be {self.vision}. Leave that out."
             )
+        if self.int8_form is not None and self.vision != "int8":
+            raise ConfigError(
+                f"the INT8 form {self.int8_form!r} is for the vision side in int8, and it is to be "
+                f"{self.vision}. Choose int8, or leave the form out."
+            )
+        if self.int8_form == "dynamic" and self.target == "tensorrt":
+            raise ConfigError(
+                "TensorRT compiles static INT8 only: leave the form 'dynamic' out, or choose the "
+                "target 'cpu'"
+            )
         for what, is_asked in (
             (f"the calibration method {self.calib_method!r}", self.calib_method != "min-max"),
             ("smoothing", self.smooth),
         ):
             if is_asked and not self.is_static:
+                form = f"{self.vision_form} " if self.vision_form else ""
                 raise ConfigError(
-                    f"{what} is for the vision side in int8 for tensorrt, and it is to be "
-                    f"{self.vision} for {self.target}. Leave it out."
+                    f"{what} is for the vision side in static int8, and it is to be "
+                    f"{form}{self.vision} for {self.target}. Leave it out, or choose int8 in the "
+                    "form 'static'."
                 )
 
     def with_proof(self, *, is_whole: bool) -> ExportRecipe:
@@ -147,7 +162,14 @@ class ExportRecipe:
     @property
     def needs_ranges(self) -> bool:
         """Whether the vision side's precision follows from ranges of values on pairs."""
-        return self.target != "cpu" and self.vision != "fp32"
+        return self.vision == "fp16" or self.vision_form == "static"
+
+    @property
+    def vision_form(self) -> Int8Form | None:
+        """How the vision side's layers get their levels; None where it is not in INT8."""
+        if self.vision != "int8":
+            return None
+        return self.int8_form or ("dynamic" if self.target == "cpu" else "static")
 
     @property
     def float_vision(self) -> Precision:
@@ -157,7 +179,12 @@ class ExportRecipe:
     def in_float(self) -> ExportRecipe:
         """The recipe with the vision side in the float of the target."""
         return replace(
-            self, vision=self.float_vision, calib_method="min-max", smooth=False, kept=()
+            self,
+            vision=self.float_vision,
+            int8_form=None,
+            calib_method="min-max",
+            smooth=False,
+            kept=(),
         )
 
     def all_float(self) -> ExportRecipe:
@@ -171,8 +198,8 @@ class ExportRecipe:
 
     @property
     def is_static(self) -> bool:
-        """Whether the vision side is INT8 by scales that are fixed at the export."""
-        return self.vision == "int8" and self.needs_ranges
+        """Whether the vision side is INT8 by levels that are fixed at the export."""
+        return self.vision_form == "static"
 
     @property
     def needs_pairs(self) -> bool:

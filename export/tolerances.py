@@ -28,7 +28,8 @@ _FLOAT = {
     "verdict": Tolerance("mismatches", 0),
 }
 
-# UINT8 inputs of every layer: 1/255 of its range a layer, and the attention amplifies some.
+# 8-bit inputs of every layer: 1/255 of its range a layer, and the attention amplifies some. Levels
+# that pairs fixed get no more, though their range is wider than one run's and clips what is beyond.
 _INT8_VISION = {
     "patch_embed": Tolerance("max_rel", 0.1),
     "block": Tolerance("max_rel", 0.2),

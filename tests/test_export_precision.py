@@ -20,10 +20,11 @@ from adcopilot_edge.export.fused import FUSED
 from adcopilot_edge.export.half import HalfForm
 from adcopilot_edge.export.linear import DynamicInt8Form, FloatForm
 from adcopilot_edge.export.pipeline import export_bundle
-from adcopilot_edge.export.precision import NO_RANGES, vision_style
+from adcopilot_edge.export.precision import NO_RANGES, VisionStyle, vision_style
 from adcopilot_edge.export.qdq import QdqForm
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.standard import StandardDialect
+from adcopilot_edge.export.static import StaticInt8Form
 from adcopilot_edge.export.tolerances import stage_tolerances
 from adcopilot_edge.export.vision import write_vision_graph
 from adcopilot_edge.manifest import GraphName, Precision, Target
@@ -77,6 +78,19 @@ def test_form_and_dialect_of_each_target(
     assert type(style.dialect) is dialect
     assert style.form.precision == vision
     assert style.exact == ()
+
+
+def test_int8_on_a_cpu_has_two_forms() -> None:
+    cpu = replace(HALF, target="cpu", vision="int8", llm="fp32")
+    assert (cpu.vision_form, cpu.needs_ranges) == ("dynamic", False)
+    static = replace(cpu, int8_form="static")
+    assert (static.vision_form, static.needs_ranges) == ("static", True)
+    # Nothing near the end of float16 matters there.
+    assert vision_style(static, ranges(a_input=9e9)) == VisionStyle(
+        StaticInt8Form(ranges(a_input=9e9)), FUSED
+    )
+    assert replace(HALF, vision="int8").vision_form == "static"
+    assert HALF.vision_form is None
 
 
 def llm_of(target: Target) -> Precision:

@@ -7,10 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from tiny import open_session, save_tiny, tiny_config, tiny_model
 
 from adcopilot_edge.export.checkpoint import Checkpoint, open_checkpoint
-from adcopilot_edge.export.linear import DynamicInt8Form, FloatForm, LinearForm
+from adcopilot_edge.export.linear import (
+    DynamicInt8Form,
+    FloatForm,
+    LinearForm,
+    quantize_outputs,
+)
 from adcopilot_edge.export.vision import write_vision_graph
 from adcopilot_edge.export.windows import patch_indices, window_layout
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
@@ -83,23 +89,25 @@ def test_graph_equals_the_tower(
 
 
 def test_int8_stays_near_and_a_wrong_scale_does_not(
-    tmp_path: Path, model: ADCopilotForConditionalGeneration, checkpoint: Checkpoint
+    tmp_path: Path,
+    model: ADCopilotForConditionalGeneration,
+    checkpoint: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     grid = (16, 16)
     patches = patches_of(grid)
     expected, _ = torch_outputs(model, patches, grid)
     int8, _ = onnx_outputs(tmp_path, checkpoint, patches, grid, DynamicInt8Form())
-    wrong, _ = onnx_outputs(tmp_path, checkpoint, patches, grid, _WrongScale())
+
+    def quantize(matrix: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
+        """Levels for one scale, values by another, as a slip of an axis or a factor would give."""
+        levels, scales = quantize_outputs(matrix)
+        return levels, scales[::-1].copy()
+
+    monkeypatch.setattr("adcopilot_edge.export.linear.quantize_outputs", quantize)
+    wrong, _ = onnx_outputs(tmp_path, checkpoint, patches, grid, DynamicInt8Form())
     assert relative_error(expected, int8) < 0.05  # 0.02 here: 8 bits over three blocks
     assert relative_error(expected, wrong) > 0.1
-
-
-class _WrongScale(DynamicInt8Form):
-    """Levels for one scale, values by another, as a slip of an axis or a factor would give."""
-
-    def _quantize(self, matrix):
-        levels, scales = super()._quantize(matrix)
-        return levels, scales[::-1].copy()
 
 
 def relative_error(expected: FloatArray, actual: FloatArray) -> float:

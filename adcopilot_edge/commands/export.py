@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from adcopilot_edge.manifest import Precision
     from adcopilot_edge.types import OnStep
 
-# The largest DeepPCB tile of which every board has good ones; larger bundles see it enlarged.
-_LARGEST_TILE = 336
 # Other tiles than those of the calibration, whose seed is 0.
 _GATE_SEED = 1
 
@@ -57,6 +55,13 @@ def export(
         bool,
         typer.Option("--int8", help="Vision in INT8: dynamic on cpu, by --calib for tensorrt."),
     ] = False,
+    int8_form: Annotated[
+        Literal["dynamic", "static"] | None,
+        typer.Option(
+            help="Levels of what INT8 layers get: found in every run, or fixed by --calib.",
+            show_default="dynamic for cpu, static for tensorrt",
+        ),
+    ] = None,
     llm: Annotated[
         Literal["fp32", "fp16", "int8", "int4"] | None,
         typer.Option(
@@ -77,13 +82,13 @@ def export(
     calib_pairs: Annotated[int, typer.Option(help="How many of them.", min=1)] = 16,
     calib_method: Annotated[
         Literal["min-max", "percentile", "entropy", "mse"],
-        typer.Option(help="Where INT8 levels of --target tensorrt end: at the largest, or sooner."),
+        typer.Option(help="Where static INT8 levels end: at the largest value, or sooner."),
     ] = "min-max",
     smooth: Annotated[
         bool,
         typer.Option(
             "--smooth/--no-smooth",
-            help="Move the spread of channels into the weights, exactly, before INT8 for tensorrt.",
+            help="Move the spread of channels into the weights, exactly, before static INT8.",
         ),
     ] = False,
     keep: Annotated[
@@ -142,6 +147,7 @@ def export(
 
     Examples: adcopilot-edge export checkpoint --out bundle --int8 --llm int4;
     adcopilot-edge export checkpoint --out bundle --image-size 448x560 --max-ram 4G --dry-run;
+    adcopilot-edge export checkpoint --out bundle --int8 --int8-form static --calib line-images;
     adcopilot-edge export checkpoint --out bundle --target tensorrt --int8 --calib line-images;
     adcopilot-edge export checkpoint --out bundle --int8 --calib line --gate held-out --fall-back;
     adcopilot-edge export Qwen/Qwen2.5-VL-3B-Instruct --adapter lora --out bundle --llm int4
@@ -176,6 +182,7 @@ def export(
         quantizer=llm_quantizer,
         is_proven=not no_proof,
         num_parity_pairs=parity_pairs,
+        int8_form=int8_form,
         calib_method=calib_method,
         smooth=smooth,
         kept=tuple(keep or ()),
@@ -231,23 +238,25 @@ def _calibration(
     Scales of INT8 and the inputs of the decoder come from real pairs only. The limits of float16
     may come from synthetic ones, which the bundle then says.
     """
+    from adcopilot_edge.calibration.deeppcb import LARGEST_TILE
     from adcopilot_edge.calibration.pairs import choose_pairs, read_calibration
     from adcopilot_edge.export.proof import synthetic_pairs
 
     if not recipe.needs_pairs and not (is_ranked and root is not None):
         if root is not None:
+            form = f" ({recipe.vision_form})" if recipe.vision_form else ""
             raise ConfigError(
                 f"--calib has no use for --target {recipe.target} with the vision in "
-                f"{recipe.vision} and the quantizer {recipe.quantizer!r}. Leave it out."
+                f"{recipe.vision}{form} and the quantizer {recipe.quantizer!r}. Leave it out."
             )
         return None
     if root is not None:
-        tile = min(max(recipe.image_height, recipe.image_width), _LARGEST_TILE)
+        tile = min(max(recipe.image_height, recipe.image_width), LARGEST_TILE)
         return read_calibration(root, count=count, tile=tile)
-    if recipe.vision == "int8":
+    if recipe.vision_form == "static":
         raise ConfigError(
-            "--int8 for --target tensorrt takes its scales from pairs of the line: name a folder "
-            "with --calib"
+            f"--int8 for --target {recipe.target} in the static form takes its scales from pairs "
+            "of the line: name a folder with --calib"
         )
     if recipe.quantizer == "gptq":
         raise ConfigError(
