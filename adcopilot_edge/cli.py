@@ -22,6 +22,7 @@ from adcopilot_edge.commands.evaluate import evaluate
 from adcopilot_edge.commands.export import export
 from adcopilot_edge.commands.gate import gate
 from adcopilot_edge.commands.inspect import inspect
+from adcopilot_edge.commands.profile import profile
 from adcopilot_edge.commands.sensitivity import sensitivity
 from adcopilot_edge.commands.train import train
 from adcopilot_edge.commands.verify import verify
@@ -38,6 +39,7 @@ COMMANDS = (
     gate,
     train,
     evaluate,
+    profile,
     doctor,
 )
 

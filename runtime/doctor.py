@@ -89,15 +89,15 @@ def examine_machine(root: Path = Path("/"), bundle_path: Path | None = None) -> 
         problems.append(str(err))
     providers = _try_providers(bundle, problems)
     return DoctorReport(
-        machine=dict(_machine_facts(root)),
-        packages=_package_versions(),
+        machine=dict(machine_facts(root)),
+        packages=package_versions(),
         bundle=bundle.id if bundle else None,
         providers=providers,
         problems=tuple(problems),
     )
 
 
-def _package_versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """The versions of the device side's packages, of those that are installed."""
     found = {name: list(metadata.distributions(name=name)) for name in PACKAGES}
     installed = {name: copies[0].version for name, copies in found.items() if copies}
@@ -138,7 +138,7 @@ def _try_provider(name: str, bundle: Bundle | None, problems: list[str]) -> Prov
     return "works"
 
 
-def _machine_facts(root: Path) -> Iterator[tuple[str, str]]:
+def machine_facts(root: Path) -> Iterator[tuple[str, str]]:
     """Names and values of what can be said about the machine."""
     yield "python", platform.python_version()
     yield "system", f"{platform.system()} {platform.release()} {platform.machine()}"
