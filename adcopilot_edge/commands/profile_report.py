@@ -49,8 +49,7 @@ def _print_case(case: CaseReport) -> None:
     )
     print_fact(
         "stable",
-        f"{'yes' if stability.is_stable else 'NO'}: median +-{stability.interval:.1%}, halves "
-        f"{stability.drift:.1%} apart, at least 30 inspections",
+        f"{'yes' if stability.is_stable else 'NO'}, {stability.words()}",
     )
     header = ("ms", "p50", "p90", "p99", "max", "least", "reached", "tokens")
     print_rows([header, *(_stage_row(case, *item) for item in case.stages().items())])
@@ -140,7 +139,9 @@ def _print_thermal(case: CaseReport) -> None:
 
 
 def _print_comparison(cases: tuple[CaseReport, ...]) -> None:
-    rows = [("all cases", "p50", "p90", "p99", "max", "per s", "in takt", "stable", "peak MiB")]
+    rows: list[tuple[str, ...]] = [
+        ("all cases", "p50", "p90", "p99", "max", "per s", "in takt", "stable", "peak MiB")
+    ]
     for case in cases:
         whole, share = case.stages()["inspection"], case.goodput()
         rows.append(

@@ -100,9 +100,9 @@ def _case(case: CaseReport, name: str) -> Iterator[str]:
     stability = measured.stability
     state = "Stable" if stability.is_stable else '<span class="no">Not stable</span>'
     yield (
-        f"<p>{state}: {len(measured.trials)} inspections in {measured.wall_s:.1f} s, median "
-        f"+-{stability.interval:.1%}, halves {stability.drift:.1%} apart; stopped by: "
-        f"{measured.stopped_by}. {measured.per_second:.2f} inspections a second.</p>"
+        f"<p>{state}: {len(measured.trials)} inspections in {measured.wall_s:.1f} s, "
+        f"{stability.words()}; stopped by: {measured.stopped_by}. {measured.per_second:.2f} "
+        f"inspections a second.</p>"
     )
     if (share := case.goodput()) is not None:
         yield _paragraph(

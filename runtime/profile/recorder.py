@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from adcopilot_edge.runtime.dialogue import Answer, Dialogue, GoldenPrefix
 from adcopilot_edge.runtime.timing import StageClock
-from adcopilot_edge.types import FloatArray
+from adcopilot_edge.types import FloatArray, Task
 
 
 @dataclass(slots=True)
@@ -33,9 +34,9 @@ class ListeningDialogue(Dialogue):
         questions: The words of each task, by name; other words count as ``ask``.
     """
 
-    def __init__(self, dialogue: Dialogue, questions: dict[str, str]) -> None:
+    def __init__(self, dialogue: Dialogue, questions: Mapping[Task, str]) -> None:
         self.__dict__.update(dialogue.__dict__)
-        self._names = {words: name for name, words in questions.items()}
+        self._names: dict[str, str] = {words: name for name, words in questions.items()}
         self._heard = threading.local()
 
     def take(self) -> Heard:

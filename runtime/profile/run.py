@@ -22,6 +22,7 @@ from adcopilot_edge.types import OnStep
 
 _ASIDE_TRIALS = 5
 _ASIDE_SHARE = 0.1  # of the longest measurement, for each aside
+_WAIT_SHARE = 0.02  # of the time; less is any system's own work
 _P99_COUNT = 100  # with fewer, p99 is the maximum
 
 
@@ -45,10 +46,12 @@ def run_case(
     warm_up = [subject.inspect(index).latency_ms for index in range(settings.warm_up)]
     sampler = Sampler(root=root, with_device=settings.provider != "cpu")
     stopper = Stopper(settings, sampler.temperatures)
+    waited_s = _waited_s(root)
     with sampler:
         measurement = measure(
             subject.inspect, stopper, concurrency=settings.concurrency, on_step=on_step
         )
+    waited_s = _waited_s(root) - waited_s
     samples = tuple(sampler.samples)
     _tell(on_step, "golden, picture")
     asides = _time_asides(subject.asides(), stopper.limit_s * _ASIDE_SHARE)
@@ -58,6 +61,8 @@ def run_case(
     del subject, stopper
     gc.collect()  # the limits open the bundle again, and there may be memory for one only
     notes = [*load, *_notes(settings, measurement)]
+    if (waited := waited_s / measurement.wall_s) > _WAIT_SHARE:
+        notes.append(f"for {waited:.0%} of the time other programs had the cores")
     limits: Limits | None = None
     if settings.with_limits:
         _tell(on_step, "limits")
@@ -103,7 +108,8 @@ def _time_asides(
     times_ms = {}
     for name, work in asides.items():
         work()
-        end_s, values = time.perf_counter() + limit_s, []
+        end_s = time.perf_counter() + limit_s
+        values: list[float] = []
         while not values or (len(values) < _ASIDE_TRIALS and time.perf_counter() < end_s):
             values.append(timed(work)[0])
         times_ms[name] = tuple(values)
@@ -147,6 +153,15 @@ def _load_note() -> list[str]:
     if load < cores / 2:
         return []
     return [f"the machine was not idle before: load {load:.1f} on {cores} cores"]
+
+
+def _waited_s(root: Path) -> float:
+    """Seconds that the main thread was ready to run and other programs had the cores."""
+    try:
+        words = (root / "proc/self/schedstat").read_text(encoding="ascii").split()
+        return int(words[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def _notes(settings: ProfileSettings, measurement: Measurement) -> list[str]:

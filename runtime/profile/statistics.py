@@ -55,6 +55,12 @@ class Stability:
         """True when there are enough measurements and both shares are within the tolerance."""
         return self.count >= MIN_COUNT and self.interval <= TOLERANCE and self.drift <= TOLERANCE
 
+    def words(self) -> str:
+        """Both shares, for people."""
+        if math.isinf(self.interval):
+            return "too few measurements to tell"
+        return f"median +-{self.interval:.1%}, halves {self.drift:.1%} apart"
+
 
 def percentile(values: Sequence[float], percent: float) -> float:
     """The smallest value that at least ``percent`` of all values do not exceed (nearest rank).
@@ -145,7 +151,8 @@ def is_steady(
     if not times_s or times_s[-1] - times_s[0] < window_s:
         return False
     start = times_s[-1] - window_s
-    older, newer = [], []
+    older: list[float] = []
+    newer: list[float] = []
     for time_s, temperature in zip(times_s, temperatures_c, strict=True):
         if time_s >= start:
             (older if time_s < start + window_s / 2 else newer).append(temperature)

@@ -17,7 +17,6 @@ _TEMPERATURE = re.compile(r"(?<=\s)([A-Za-z]\w*)@(-?\d+(?:\.\d+)?)C")
 _POWER = re.compile(r"(?<=\s)([A-Z][A-Z0-9_]*) (\d+)(?:mW)?/\d+(?:mW)?(?=\s|$)")
 _ENGINE = re.compile(r"(?<=\s)(EMC|GR3D)_FREQ (\d+)%(?:@\[?(\d+))?")
 _CPU = re.compile(r"(?<=\s)CPU \[([^\]]*)\]")
-_NOT_POWER = {"RAM", "SWAP", "IRAM", "CPU"}
 _MODE = re.compile(r"NV Power Mode:\s*(\S+)")
 _TIMEOUT_S = 10.0
 _ABSENT_C = -256.0  # what a sensor of a part without power says
@@ -43,9 +42,7 @@ def parse_line(line: str) -> Reading:
             for name, value in _TEMPERATURE.findall(line)
             if float(value) > _ABSENT_C
         },
-        power_mw={
-            name: float(value) for name, value in _POWER.findall(line) if name not in _NOT_POWER
-        },
+        power_mw={name: float(value) for name, value in _POWER.findall(line)},
         clocks_mhz=clocks_mhz,
         load_percent=load,
     )

@@ -10,8 +10,9 @@ from typing import Any
 from adcopilot_edge.runtime.profile.reading import Reading
 from adcopilot_edge.runtime.profile.sampler import Sample
 
-# Rails that feed the whole module; where there is one, the others are parts of it.
-_INPUT_RAILS = ("VDD_IN", "VIN", "VIN_SYS_5V0", "POM_5V_IN")
+# Rails that feed the whole module, of Orin NX and Nano, TX2, and Nano: the others are parts of it.
+# AGX modules have none; there the rails are apart and add up.
+_INPUT_RAILS = ("VDD_IN", "POM_5V_IN")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,7 +96,7 @@ def count_work(
 
 def _by_stage(runs: dict[str, list[Operations]], num_tokens: dict[str, int]) -> dict[str, Work]:
     """Work by stage: the runs of each graph in the order in which ``count_work`` asked for them."""
-    work = {
+    work: dict[str, Work] = {
         name: Work(operations=runs[name][-1]) for name in ("vision", "comparison") if name in runs
     }
     steps = iter(runs["decoder"][1:])  # the first read the golden
