@@ -12,7 +12,7 @@ import pytest
 from profile_cases import case, report
 
 from adcopilot_edge.commands.profile_report import print_profile
-from adcopilot_edge.runtime.profile.page import html_page
+from adcopilot_edge.runtime.profile.page import html_page, sweep_axis
 from adcopilot_edge.runtime.profile.svg import BarRow, Line, bars, histogram, lines, nice_ticks
 from adcopilot_edge.runtime.profile.table import csv_table
 
@@ -60,6 +60,17 @@ def test_the_page_says_what_matters() -> None:
     for title in ("Stages", "Latency of inspections", "Over time", "Temperature", "Power"):
         assert f"<h3>{title}</h3>" in page
     assert "All cases" not in page
+
+
+def test_a_curve_needs_one_number_that_differs() -> None:
+    one, two, four = (case(STEADY, threads=threads) for threads in (1, 2, 4))
+    assert sweep_axis([two, one, four]) == ("threads", [2, 1, 4])
+    assert sweep_axis([case(STEADY), one]) is None  # the provider's own choice is no number
+    assert sweep_axis([one, one]) is None
+    assert sweep_axis([one, case(STEADY, threads=2, concurrency=2)]) is None
+    assert sweep_axis([one, case(STEADY, threads=1, task="verdict")]) is None
+    assert "Whole inspection by threads" in html_page(report(one, two, four))
+    assert "Whole inspection: p50" in html_page(report(one, case(STEADY)))
 
 
 @pytest.mark.parametrize(

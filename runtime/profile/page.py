@@ -69,33 +69,63 @@ def _comparison(cases: Sequence[CaseReport]) -> Iterator[str]:
             for name, case, whole in zip(names, cases, wholes, strict=True)
         ),
     )
-    yield "<h3>Whole inspection, in the order of the cases above: ms</h3>"
-    places = [float(place) for place in range(1, len(cases) + 1)]
+    axis = sweep_axis(cases)
+    if axis is None:
+        yield "<h3>Whole inspection: p50, and on to p99</h3>"
+        yield bars(
+            [
+                BarRow(name=name, value=whole.p50, reach=whole.p99)
+                for name, whole in zip(names, wholes, strict=True)
+            ],
+            "ms",
+        )
+        return
+    label, places = axis
+    ordered = sorted(zip(places, cases, wholes, strict=True), key=lambda item: item[0])
+    xs = [place for place, _, _ in ordered]
+    yield f"<h3>Whole inspection by {label}</h3>"
     yield lines(
         [
-            Line(name=name, xs=places, ys=[getattr(whole, name) for whole in wholes])
+            Line(name=name, xs=xs, ys=[getattr(whole, name) for _, _, whole in ordered])
             for name in ("p50", "p90", "p99")
         ],
-        "case",
+        label,
         "ms",
     )
-    yield "<h3>Inspections a second</h3>"
-    yield lines(
-        [Line(name="per second", xs=places, ys=[it.measurement.per_second for it in cases])],
-        "case",
-        "per second",
-    )
+    yield f"<h3>Inspections a second by {label}</h3>"
+    rates = [case.measurement.per_second for _, case, _ in ordered]
+    yield lines([Line(name="inspections a second", xs=xs, ys=rates)], label, "per second")
+
+
+def sweep_axis(cases: Sequence[CaseReport]) -> tuple[str, list[float]] | None:
+    """The one number in which cases differ, with its name; None if it is no number or several.
+
+    Threads, callers, or the pixels of the image.
+    """
+    if len({(case.settings.task, case.bundle.precision) for case in cases}) > 1:
+        return None
+    axes: dict[str, list[float | None]] = {
+        "threads": [case.settings.threads for case in cases],
+        "callers at once": [case.settings.concurrency for case in cases],
+        "pixels of the image": [
+            case.bundle.image_height * case.bundle.image_width for case in cases
+        ],
+    }
+    differing = {label: values for label, values in axes.items() if len({*values}) > 1}
+    if len(differing) != 1:
+        return None
+    ((label, values),) = differing.items()
+    numbers = [value for value in values if value is not None]
+    return (label, numbers) if len({*numbers}) == len(cases) else None
 
 
 def _case(case: CaseReport, name: str) -> Iterator[str]:
     settings, measured, bundle = case.settings, case.measurement, case.bundle
     stages, limits = case.stages(), case.limits
     yield f"<h2>{escape(name)}</h2>"
-    threads = "onnxruntime's choice of" if settings.threads is None else settings.threads
     yield _paragraph(
         f"Bundle {bundle.id}, {bundle.image_height}x{bundle.image_width}, {bundle.precision}; "
-        f"{settings.provider}, {threads} threads, {settings.concurrency} at once, task "
-        f"{settings.task}."
+        f"{settings.words()}."
     )
     stability = measured.stability
     state = "Stable" if stability.is_stable else '<span class="no">Not stable</span>'

@@ -55,6 +55,14 @@ class ProfileSettings:
         if self.duration_s is not None and self.soak_s is not None:
             raise ConfigError("a soak has its own duration; leave out --duration or --soak")
 
+    def words(self) -> str:
+        """Provider, threads and callers, for people."""
+        threads = "onnxruntime's choice of threads"
+        if self.threads is not None:
+            threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        callers = f"{self.concurrency} caller{'s' if self.concurrency > 1 else ''}"
+        return f"{self.provider}, {threads}, {callers}, task {self.task}"
+
 
 def parse_duration(text: str) -> float:
     """Seconds of ``45``, ``90s``, ``30m`` or ``1.5h``. Raises ConfigError."""

@@ -11,7 +11,8 @@ COLOURS = ("#1259c3", "#c2410c", "#1a7f37", "#6b3fa0")  # told apart by every co
 WIDTH = 860
 _INK, _FAINT, _GRID = "#1b1f24", "#626c78", "#d9dee4"
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 14, 40
-_NAME_WIDTH, _VALUE_WIDTH, _ROW = 120, 120, 26
+_VALUE_WIDTH, _ROW = 120, 26
+_LETTER_WIDTH = 7.2  # of an average letter at 12 px, a little more than most
 _NUM_TICKS = 6
 
 
@@ -49,7 +50,8 @@ def nice_ticks(low: float, high: float) -> list[float]:
 def bars(rows: Sequence[BarRow], unit: str) -> str:
     """Horizontal bars from zero, each with its figures behind it."""
     ticks = nice_ticks(0, max(row.reach for row in rows))
-    left, right = _NAME_WIDTH + 12, WIDTH - _VALUE_WIDTH
+    left = min(16 + _LETTER_WIDTH * max(len(row.name) for row in rows), WIDTH / 2)
+    right = WIDTH - _VALUE_WIDTH
     bottom = _TOP + len(rows) * _ROW
 
     def x_of(value: float) -> float:
@@ -97,7 +99,8 @@ def histogram(values: Sequence[float], marks: dict[str, float], unit: str) -> st
     # Labels that lie close together take turns in height.
     for place, (name, value) in enumerate(sorted(marks.items(), key=lambda item: item[1])):
         x = frame.x(value)
-        parts.append(_line(x, _TOP, x, frame.y(0), COLOURS[1], 2))
+        colour = COLOURS[3] if name == "takt" else COLOURS[1]
+        parts.append(_line(x, _TOP, x, frame.y(0), colour, 2))
         near_end = x > WIDTH - 140
         label = f"{name} {_number(value)}"
         anchor, shift = ("end", -5) if near_end else ("start", 5)
@@ -131,7 +134,7 @@ def lines(series: Sequence[Line], x_unit: str, y_unit: str, *, from_zero: bool =
     for line, colour in zip(series, COLOURS, strict=False):
         legend.append(_rect(x, 2, 12, 12, colour))
         legend.append(_text(x + 17, 12, line.name))
-        x += 17 + 7.2 * len(line.name) + 24
+        x += 17 + _LETTER_WIDTH * len(line.name) + 24
     return _svg(
         frame.height + 22, [*legend, f'<g transform="translate(0,22)">{"".join(parts)}</g>']
     )
