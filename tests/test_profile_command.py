@@ -10,7 +10,7 @@ from PIL import Image
 from profile_cases import settings
 
 from adcopilot_edge.errors import ConfigError, ImageNotFoundError, InputError
-from adcopilot_edge.runtime.profile.run import run_case
+from adcopilot_edge.runtime.profile.run import _waited_s, run_case
 from adcopilot_edge.runtime.profile.settings import find_pictures, parse_duration
 from adcopilot_edge.runtime.profile.sweep import Sweep, parse_sweep, plan_cases, run_cases
 
@@ -187,6 +187,25 @@ def test_parts_of_an_inspection_add_up(toy_bundle, pictures) -> None:
         assert sum(trial.stages_ms.values()) == pytest.approx(trial.latency_ms, rel=1e-6)
         assert 0 < trial.verdict_ms < trial.latency_ms
     assert min(report.asides_ms["golden_uncached"]) > 0
+
+
+def test_time_that_others_had_the_cores_is_told(toy_bundle, pictures, tmp_path: Path) -> None:
+    """The kernel's file is a constant here, so nothing was waited for: and there is no note."""
+    golden, folder = pictures
+    stat = tmp_path / "root" / "proc" / "self" / "schedstat"
+    stat.parent.mkdir(parents=True)
+    stat.write_text("1000 500000000 3\n", encoding="ascii")
+    one = settings(
+        golden=golden,
+        tests=(folder / "0.png",),
+        bundle=toy_bundle.path,
+        task="verdict",
+        duration_s=0.01,
+        with_limits=False,
+    )
+    assert _waited_s(tmp_path / "root") == 0.5
+    assert _waited_s(tmp_path) == 0.0
+    assert not any("other programs" in note for note in run_case(one, root=tmp_path / "root").notes)
 
 
 def test_a_sweep_uses_a_process_for_each_case(toy_bundle, pictures) -> None:

@@ -6,9 +6,10 @@ import numpy as np
 import onnx
 import pytest
 
-from adcopilot_edge.runtime.profile.limits import hold_against, weight_bytes
+from adcopilot_edge.runtime.profile.limits import Limits, hold_against, weight_bytes
 from adcopilot_edge.runtime.profile.micrograph import product_graph
 from adcopilot_edge.runtime.profile.rates import Rates, read_rate
+from adcopilot_edge.runtime.profile.run import _limit_notes
 from adcopilot_edge.runtime.profile.settings import find_pictures
 from adcopilot_edge.runtime.profile.trace import (
     Operations,
@@ -94,6 +95,18 @@ def test_the_slower_of_reading_and_computing_is_the_least_time() -> None:
     work = Work(operations=Operations(10**9, 4 * 10**9))
     computing = hold_against(work, RATES, 10**7, 5e9, 40)
     assert (computing.bound, computing.least_ms, computing.reached) == ("compute", 20.0, 0.5)
+
+
+def test_a_stage_faster_than_possible_voids_the_limits() -> None:
+    stages = {
+        name: hold_against(Work(operations=Operations(10**9)), RATES, 0, 1e9, median_ms)
+        for name, median_ms in (("vision", 20.0), ("prefill", 5.0))
+    }
+    assert stages["prefill"].reached == 2
+    (note,) = _limit_notes(Limits(rates=RATES, stages=stages))
+    assert "prefill took less than the least time" in note
+    del stages["prefill"]
+    assert _limit_notes(Limits(rates=RATES, stages=stages)) == []
 
 
 def test_integers_are_never_slower_than_floats() -> None:

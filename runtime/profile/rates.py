@@ -23,6 +23,7 @@ from adcopilot_edge.runtime.tensors import AnyArray
 
 LARGE_BYTES = 256 << 20  # beyond every cache
 _SPAN_S = 0.3  # of one measurement
+_LEAST_RUNS = 5
 _BURST_S = 0.05  # of one try at reading
 _CPU_SIDE, _GPU_SIDE = 1024, 4096  # of square matrices: large enough to keep all units busy
 
@@ -136,10 +137,10 @@ def _product(
 
 
 def _best_s(run: Callable[[], object]) -> float:
-    """The shortest of the runs that fit into the span; two at least, the first apart."""
+    """The shortest of the runs that fit into the span, of five at least; the first is apart."""
     run()
     times_s: list[float] = []
-    while not times_s or sum(times_s) < _SPAN_S:
+    while len(times_s) < _LEAST_RUNS or sum(times_s) < _SPAN_S:
         start_s = time.perf_counter()
         run()
         times_s.append(time.perf_counter() - start_s)

@@ -46,12 +46,12 @@ def run_case(
     warm_up = [subject.inspect(index).latency_ms for index in range(settings.warm_up)]
     sampler = Sampler(root=root, with_device=settings.provider != "cpu")
     stopper = Stopper(settings, sampler.temperatures)
-    waited_s = _waited_s(root)
     with sampler:
+        waited_s = _waited_s(root)
         measurement = measure(
             subject.inspect, stopper, concurrency=settings.concurrency, on_step=on_step
         )
-    waited_s = _waited_s(root) - waited_s
+        waited_s = _waited_s(root) - waited_s
     samples = tuple(sampler.samples)
     _tell(on_step, "golden, picture")
     asides = _time_asides(subject.asides(), stopper.limit_s * _ASIDE_SHARE)
@@ -68,6 +68,7 @@ def run_case(
         _tell(on_step, "limits")
         try:
             limits = find_limits(bundle, settings, _medians(measurement.trials))
+            notes += _limit_notes(limits)
         except EdgeError as err:
             notes.append(f"the machine's limits could not be measured: {err}")
     thermal = _thermal(sampler, samples)
@@ -162,6 +163,17 @@ def _waited_s(root: Path) -> float:
         return int(words[1]) / 1e9
     except (OSError, IndexError, ValueError):
         return 0.0
+
+
+def _limit_notes(limits: Limits) -> list[str]:
+    """That the limits are none, where a stage is faster than they say is possible."""
+    faster = [name for name, stage in limits.stages.items() if stage.reached > 1]
+    if not faster:
+        return []
+    return [
+        f"NOT the machine's limits: {', '.join(faster)} took less than the least time, so other "
+        "programs had the machine while its rates were measured; measure again"
+    ]
 
 
 def _notes(settings: ProfileSettings, measurement: Measurement) -> list[str]:

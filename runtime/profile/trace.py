@@ -15,9 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from adcopilot_edge.bundle import Bundle
+from adcopilot_edge.errors import SessionError
 from adcopilot_edge.runtime.engine import open_engine
 from adcopilot_edge.runtime.images import open_image
-from adcopilot_edge.runtime.session import PROVIDER_CLASSES, GraphSession, load_onnxruntime
+from adcopilot_edge.runtime.session import (
+    PROVIDER_CLASSES,
+    GraphSession,
+    error_classes,
+    load_onnxruntime,
+)
 from adcopilot_edge.runtime.timing import StageClock
 
 _ATTENTION = ("MultiHeadAttention", "Attention")
@@ -124,9 +130,12 @@ class TracedGraph(GraphSession):
         if (num_threads := options.get("num_threads")) is not None:
             settings.intra_op_num_threads = num_threads
         self._session = None  # two copies of the weights at once would be too much
-        self._session = ort.InferenceSession(
-            str(path), settings, providers=[PROVIDER_CLASSES[self.provider]]
-        )
+        try:
+            self._session = ort.InferenceSession(
+                str(path), settings, providers=[PROVIDER_CLASSES[self.provider]]
+            )
+        except error_classes() as err:
+            raise SessionError(f"can't open {path} a second time: {err}") from err
 
     def close(self) -> list[Operations]:
         """The operations of each run, in order."""
