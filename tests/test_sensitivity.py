@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from outliers import inject_outliers
+from pair_files import write_pairs
 from PIL import Image
-from test_precisions import SIZE, write_pairs
 from tiny import tiny_checkpoint
 
 pytestmark = pytest.mark.torch
+
+SIZE = 112
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +22,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     root = tmp_path_factory.mktemp("hard")
     checkpoint = tiny_checkpoint(root / "checkpoint")
     inject_outliers(checkpoint, [2])
-    pairs = write_pairs(root / "pairs", 0, 4)
+    pairs = write_pairs(root / "pairs", 0, 4, size=SIZE)
     return [
         *("sensitivity", str(checkpoint), "--image-size", str(SIZE)),
         *("--calib", str(pairs), "--calib-pairs", "2"),
