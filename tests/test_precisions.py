@@ -68,6 +68,6 @@ def test_a_row_for_float_and_one_for_each_way(cli, arguments: list[str], tmp_pat
 
 
 def test_a_way_that_is_none(cli, arguments: list[str], tmp_path: Path) -> None:
-    code, out, err = cli(*arguments, "--out", str(tmp_path / "out"), "--only", "vision-int3")
+    code, _, err = cli(*arguments, "--out", str(tmp_path / "out"), "--only", "vision-int3")
     assert code == 2
     assert "vision-int8-dynamic" in err

@@ -54,6 +54,6 @@ def test_outliers_lead_the_ranking(cli, run: list[str], tmp_path: Path) -> None:
 
 def test_a_folder_of_another_run(cli, run: list[str], tmp_path: Path) -> None:
     (tmp_path / "sensitivity.jsonl").write_text('{"origin": {"pairs": "others"}}\n')
-    code, out, err = cli(*run, "--out", str(tmp_path))
+    code, _, err = cli(*run, "--out", str(tmp_path))
     assert code == 2
     assert "holds answers of another run" in err
