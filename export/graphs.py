@@ -8,7 +8,7 @@ from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.comparison import write_comparison_graph
 from adcopilot_edge.export.decoder import write_decoder_graph
 from adcopilot_edge.export.gptq import Grams
-from adcopilot_edge.export.graph import probes_path
+from adcopilot_edge.export.graph import probes_path, ranges_path
 from adcopilot_edge.export.precision import VisionStyle
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.vision import write_vision_graph
@@ -55,6 +55,7 @@ def write_graphs(
         form=recipe.vision_form,
         exact=style.exact_of("vision"),
         probes=probes_path(folder / _VISION).name,
+        ranges=_ranges_file(folder / _VISION),
     )
     if model.compare_token_size:
         on_step("comparison", 0, 1)
@@ -70,6 +71,7 @@ def write_graphs(
             precision=recipe.vision,
             form=recipe.vision_form,
             exact=style.exact_of("comparison"),
+            ranges=_ranges_file(folder / _COMPARISON),
         )
     on_step("decoder", 0, model.num_layers)
     write_decoder_graph(
@@ -85,3 +87,9 @@ def write_graphs(
         quantizer=recipe.quantizer if recipe.llm in ("int4", "int8") else None,
     )
     return graphs
+
+
+def _ranges_file(path: Path) -> str | None:
+    """The name of the twin of ranges of the graph at ``path``, where the writer made one."""
+    twin = ranges_path(path)
+    return twin.name if twin.is_file() else None
