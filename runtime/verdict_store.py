@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from adcopilot_edge.atomic import atomic_write
 from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.errors import StateError
+from adcopilot_edge.runtime.ranges_state import RangesState
 from adcopilot_edge.runtime.verdict_state import VerdictState
 
 FOLDER = "verdicts"
@@ -84,12 +85,15 @@ def write_state(path: Path, state: VerdictState) -> None:
         raise _not_written(path, err) from err
 
 
-def roll_back(path: Path, *, bundle: str, golden_sha256: str) -> VerdictState:
+def roll_back(
+    path: Path, *, bundle: str, golden_sha256: str, ranges: str | None = None
+) -> VerdictState:
     """Put the state before in the place of the one at ``path``, which is gone; return it.
 
     Raises:
         StateError: There is none, or it is damaged, or not of this bundle and golden image, or the
-            file can't be written.
+            file can't be written; or it was measured under other ranges than ``ranges``, those in
+            use, by id.
     """
     previous = previous_path(path)
     if not previous.exists():
@@ -99,7 +103,11 @@ def roll_back(path: Path, *, bundle: str, golden_sha256: str) -> VerdictState:
         )
     state = read_state(previous)
     state.check_fits(
-        bundle=bundle, golden_sha256=golden_sha256, provider=state.provider, tile=state.tile
+        bundle=bundle,
+        golden_sha256=golden_sha256,
+        provider=state.provider,
+        tile=state.tile,
+        ranges=ranges,
     )
     try:
         _write(path, previous.read_bytes())
@@ -118,16 +126,23 @@ class VerdictStates:
         bundle: The inspector's bundle.
         provider: Where it runs.
         file: One state for all inspections, read now; None takes those beside the bundle.
+        ranges: Those that the inspector goes by, where not the bundle's own.
 
     Raises:
         StateError: ``file`` can't be used.
     """
 
     def __init__(
-        self, bundle: Bundle, provider: str, file: str | os.PathLike[str] | None = None
+        self,
+        bundle: Bundle,
+        provider: str,
+        file: str | os.PathLike[str] | None = None,
+        *,
+        ranges: RangesState | None = None,
     ) -> None:
         self._bundle = bundle
         self._provider = provider
+        self._ranges = None if ranges is None else ranges.id
         self._for_all = None if file is None else read_state(Path(file))
         self._found: dict[str, VerdictState | None] = {}
 
@@ -154,6 +169,7 @@ class VerdictStates:
                 golden_sha256=golden_sha256,
                 provider=self._provider,
                 tile=tile,
+                ranges=self._ranges,
             )
         return state
 

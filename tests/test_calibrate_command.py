@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from line import assert_fails, inspect, save
 from PIL import Image
 
 from adcopilot_edge.bundle import open_bundle
@@ -23,11 +24,6 @@ OPTIONS = ("--max-overkill", "0.05", "--max-review", "0.3", "--threads", "1")
 @pytest.fixture
 def call(cli):
     return cli
-
-
-def save(image, path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
 
 
 @pytest.fixture
@@ -52,21 +48,6 @@ def words(damaged_bundle, line):
     """A calibration of a bundle that may be written to."""
     folders = ("--golden", line / "golden.png", "--good", line / "good")
     return ["calibrate", damaged_bundle, *folders, *OPTIONS]
-
-
-def assert_fails(call, words, *, code, kind, message):
-    got, out, err = call(*words, "--json")
-    error = json.loads(out)["error"]
-    assert (got, error["kind"]) == (code, kind)
-    assert message in error["message"]
-    assert err.endswith(f"error: {error['message']}\n")
-
-
-def inspect(call, bundle, golden, part, *options):
-    words = ["inspect", golden, part, "--bundle", bundle, "--threads", 1, "--json", *options]
-    code, out, _ = call(*words)
-    record = json.loads(out)
-    return code, record.get("error", record)
 
 
 def test_from_parts_to_verdicts(call, words, line, damaged_bundle):
