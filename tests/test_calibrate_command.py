@@ -15,7 +15,7 @@ from adcopilot_edge.calibration.verdicts import VerdictRecipe, calibrate
 from adcopilot_edge.errors import ConfigError, StateError
 from adcopilot_edge.runtime.golden import pixel_hash
 from adcopilot_edge.runtime.inspector import Inspector
-from adcopilot_edge.runtime.verdict_store import read_state, state_path
+from adcopilot_edge.runtime.verdict_store import VERDICTS, state_path
 
 NUM_GOOD = 19  # the least for a share of 0.05
 OPTIONS = ("--max-overkill", "0.05", "--max-review", "0.3", "--threads", "1")
@@ -57,7 +57,7 @@ def test_from_parts_to_verdicts(call, words, line, damaged_bundle):
     bundle = open_bundle(damaged_bundle)
     golden = pixel_hash(np.asarray(Image.open(line / "golden.png")))
     path = state_path(bundle, golden)
-    state = read_state(path)
+    state = VERDICTS.read(path)
     assert (record["id"], record["stored"]) == (state.id, str(path))
     assert err == f"check 1/23\ngood 1/19\nbad 1/4\nwrote {path}\n"
     assert state.bad is not None
@@ -140,7 +140,7 @@ def test_a_state_in_a_file_of_its_own(call, words, damaged_bundle, line, tmp_pat
     pair = line / "golden.png", line / "bad" / "0.png"
     assert inspect(call, damaged_bundle, *pair)[1]["calibration"] is None
     found = inspect(call, damaged_bundle, *pair, "--state", state)[1]
-    assert found["calibration"] == read_state(state).id
+    assert found["calibration"] == VERDICTS.read(state).id
     code, error = inspect(call, damaged_bundle, pair[1], pair[1], "--state", state)
     assert (code, error["kind"]) == (5, "StateError")
     code, error = inspect(call, damaged_bundle, *pair, "--state", state, "--uncalibrated")

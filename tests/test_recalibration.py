@@ -37,6 +37,7 @@ from adcopilot_edge.runtime.ranges_store import (
 )
 from adcopilot_edge.runtime.relevel import Edges
 from adcopilot_edge.runtime.session import GraphSession
+from adcopilot_edge.runtime.state_file import StateKind
 from adcopilot_edge.runtime.verify import verify_bundle
 from adcopilot_edge.training.synthetic import generate_pair
 
@@ -233,7 +234,7 @@ def test_a_damaged_state_is_replaced_by_the_one_before(bundle: Path) -> None:
     assert roll_back_ranges(opened) == first
     write_ranges(opened, make_ranges(opened, 4.0, replaces=first.id))
     previous_file(opened).write_text("{")
-    with pytest.raises(StateError, match="previous holds no ranges"):
+    with pytest.raises(StateError, match="previous is no ranges state"):
         roll_back_ranges(opened)
 
 
@@ -348,11 +349,15 @@ def test_a_crash_between_the_two_files_is_loud(cli, words, bundle, line, monkeyp
     plain = [word for word in words if word != "--ranges"]
     first = json.loads(cli(*plain, "--json")[1])
 
-    def fail(*_: object) -> None:
-        raise StateError("the power went")
+    write = StateKind.write
+
+    def fail(kind: StateKind[Any], path: Path, state: Any) -> None:
+        if kind.what == "verdict state":
+            raise StateError("the power went")
+        write(kind, path, state)
 
     with monkeypatch.context() as patch:
-        patch.setattr("adcopilot_edge.runtime.verdict_store.write_state", fail)
+        patch.setattr(StateKind, "write", fail)
         assert_fails(cli, words, code=5, kind="StateError", message="the power went")
     code, error = inspect(cli, bundle, line / "golden.png", line / "good" / "00.png")
     assert (code, error["kind"]) == (5, "StateError")

@@ -109,8 +109,8 @@ def calibrate(
     from adcopilot_edge.calibration.verdicts import calibrate as calibrate_verdicts
     from adcopilot_edge.runtime.images import open_image
     from adcopilot_edge.runtime.ranges_state import require_static
-    from adcopilot_edge.runtime.ranges_store import state_file, write_ranges
-    from adcopilot_edge.runtime.verdict_store import check_writable, state_path, write_state
+    from adcopilot_edge.runtime.ranges_store import RANGES, state_file, write_ranges
+    from adcopilot_edge.runtime.verdict_store import VERDICTS, state_path
 
     recipe = VerdictRecipe(
         max_overkill=max_overkill,
@@ -125,9 +125,9 @@ def calibrate(
     reference = inspector.golden(open_image(golden))
     path = state or state_path(opened, reference.image_sha256)
     if not dry_run:
-        check_writable(path)  # before an hour of inspections
+        VERDICTS.check_writable(path)  # before an hour of inspections
         if ranges:
-            check_writable(state_file(opened))
+            RANGES.check_writable(state_file(opened))
     measured = None
     with StepProgress() as progress:
         if ranges:
@@ -148,7 +148,7 @@ def calibrate(
         # which every inspection says, and --ranges --roll-back goes back to them.
         if measured is not None:
             print(f"wrote {write_ranges(opened, measured.ranges)}", file=sys.stderr)
-        write_state(path, done.state)
+        VERDICTS.write(path, done.state)
         print(f"wrote {path}", file=sys.stderr)
     if diagram is not None:
         _draw(done, diagram)

@@ -58,23 +58,19 @@ def roll_back_both(bundle: Path, golden: Path, *, as_json: bool) -> None:
 def _roll_back_verdicts(bundle: Bundle, golden_sha256: str, ranges: str | None) -> str | None:
     """The id of the verdict state under ``ranges``, brought back; None where there is none."""
     from adcopilot_edge.errors import StateError
-    from adcopilot_edge.runtime.verdict_store import (
-        previous_path,
-        read_state,
-        roll_back,
-        state_path,
-    )
+    from adcopilot_edge.runtime.state_file import previous_path
+    from adcopilot_edge.runtime.verdict_store import VERDICTS, roll_back, state_path
 
     path = state_path(bundle, golden_sha256)
     if path.exists():
         try:
-            state = read_state(path)
+            state = VERDICTS.read(path)
         except StateError as err:
             print(f"{err}", file=sys.stderr)
         else:
             if state.ranges == ranges:  # a crash left it, or nothing was stored since
                 return state.id
-    if previous_path(path).exists() and read_state(previous_path(path)).ranges == ranges:
+    if previous_path(path).exists() and VERDICTS.read(previous_path(path)).ranges == ranges:
         back = roll_back(path, bundle=bundle.id, golden_sha256=golden_sha256, ranges=ranges)
         print(f"wrote {path}", file=sys.stderr)
         return back.id
