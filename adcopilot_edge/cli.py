@@ -22,6 +22,7 @@ from adcopilot_edge.commands.evaluate import evaluate
 from adcopilot_edge.commands.export import export
 from adcopilot_edge.commands.gate import gate
 from adcopilot_edge.commands.inspect import inspect
+from adcopilot_edge.commands.precisions import precisions
 from adcopilot_edge.commands.profile import profile
 from adcopilot_edge.commands.sensitivity import sensitivity
 from adcopilot_edge.commands.train import train
@@ -36,6 +37,7 @@ COMMANDS = (
     verify,
     calibrate,
     sensitivity,
+    precisions,
     gate,
     train,
     evaluate,

@@ -112,8 +112,8 @@ class Inspection:
     the bundle's own threshold. text: the model's words for each task that was asked. anomaly_map:
     (rows, columns) float32 in 0..1 over the test image, one value a patch, or None where the
     bundle has no map. notes: facts a caller must not miss, such as ``answer_unparsed:locate``,
-    ``resized:4000x3000->224x224`` or ``golden_uncalibrated`` (other golden images of the bundle
-    have a verdict state, this one has none).
+    ``resized:4000x3000->224x224``, ``golden_uncalibrated`` (other golden images of the bundle have
+    a verdict state, this one has none) or ``ranges:ID`` (measured by ``calibrate --ranges``).
     """
 
     verdict: Verdict

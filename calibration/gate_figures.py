@@ -75,7 +75,7 @@ def judge(
         num_answers=len(reference.answers),
         reference_bundle=reference.bundle,
         reference_precision=reference.precision,
-        reference_figures=_own_figures(held_out.truths, reference),
+        reference_figures=own_figures(held_out.truths, reference),
         seed=seed,
         limits=limits.model_dump(exclude_none=True),
         checks=tuple(checks),
@@ -187,7 +187,7 @@ def _figures(
         )
 
 
-def _own_figures(truths: Sequence[Truth], said: Predictions) -> dict[str, float]:
+def own_figures(truths: Sequence[Truth], said: Predictions) -> dict[str, float]:
     """How good a bundle is by itself: balanced accuracy, and the mean IoU of each box source."""
     bad = [truth.is_anomaly for truth in truths]
     figures = {"balanced accuracy": balanced_accuracy(bad, said.is_anomaly)}

@@ -22,7 +22,7 @@ from adcopilot_edge.errors import ConfigError, GateError
 from adcopilot_edge.export.fallback import fewest_kept
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.sensitivity import measure_sensitivity, rank
-from adcopilot_edge.export.speed import speed_ratio
+from adcopilot_edge.export.speed import vision_ratio
 from adcopilot_edge.export.trials import Trials
 from adcopilot_edge.manifest import Fallback, Gate, GateCheck
 from adcopilot_edge.runtime.inspector import Inspector
@@ -224,7 +224,7 @@ class _Search:
         if "speed" not in self._log.answers:
             pairs = list(islice(self._plan.held_out.pairs, _TIMED_PAIRS))
             with trials.open(trials.modules) as floats, trials.open(kept) as int8:
-                self._log.add("speed", {"ratio": round(speed_ratio(floats, int8, pairs), 3)})
+                self._log.add("speed", {"ratio": round(vision_ratio(floats, int8, pairs), 3)})
         return float(self._log.answers["speed"]["ratio"])
 
     def gate(self, kept: tuple[str, ...]) -> Gate:

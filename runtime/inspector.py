@@ -18,6 +18,7 @@ from adcopilot_edge.runtime.examine import Request, examine
 from adcopilot_edge.runtime.findings import Findings, interpret
 from adcopilot_edge.runtime.golden import GoldenReference, GoldenStore, pixel_hash
 from adcopilot_edge.runtime.images import ImageSource, check_same_aspect, open_image
+from adcopilot_edge.runtime.ranges_store import read_ranges
 from adcopilot_edge.runtime.tiled import TiledInspection
 from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.runtime.verdict_rule import VerdictRule
@@ -69,7 +70,8 @@ class Inspector:
             state: A file of ``adcopilot-edge calibrate --state``, for all inspections; None takes
                 what lies beside the bundle for a golden image, if anything does. A file is read
                 once; open the inspector again after a calibration.
-            calibrated: False leaves all of that alone: the bundle's own threshold and scores.
+            calibrated: False leaves all of that alone, and ranges that ``calibrate --ranges``
+                measured too: the bundle's own threshold and scores.
 
         Raises:
             BundleError: The bundle is missing, damaged, or of another format.
@@ -77,14 +79,15 @@ class Inspector:
             SessionError: A graph can't be used.
             EngineError: There is no engine for this machine, or it can't be used.
             MissingExtraError: A package of the provider is not installed.
-            StateError: ``state`` is missing or damaged.
+            StateError: ``state`` is missing or damaged, or measured ranges are.
             ConfigError: ``state`` is given and ``calibrated`` is false.
         """
         if state is not None and not calibrated:
             raise ConfigError("a verdict state can't be used in an uncalibrated inspection")
         bundle = open_bundle(embedded_bundle() if path is None else path, verify=verify)
-        states = VerdictStates(bundle, provider, state) if calibrated else None
-        engine = open_engine(bundle, provider=provider, num_threads=num_threads)
+        ranges = read_ranges(bundle) if calibrated else None
+        states = VerdictStates(bundle, provider, state, ranges=ranges) if calibrated else None
+        engine = open_engine(bundle, provider=provider, num_threads=num_threads, ranges=ranges)
         return cls(engine, states)
 
     def golden(self, image: ImageSource, *, cache: bool = True) -> GoldenReference:
@@ -165,7 +168,7 @@ class Inspector:
                 provider=self.engine.provider,
                 precision=self.engine.bundle.manifest.precision,
                 calibration=None if state is None else state.id,
-                notes=(*findings.notes, *notes),
+                notes=(*findings.notes, *notes, *self._ranges_note()),
                 anomaly_map=findings.anomaly_map,
             )
 
@@ -195,10 +198,10 @@ class Inspector:
         if not isinstance(golden, GoldenReference):
             with clock.stage("golden"):
                 return _open_golden(golden)
-        if golden.bundle != self.engine.bundle.id:
+        if golden.bundle != self.engine.id:
             raise InputError(
                 f"the golden was read by the bundle {golden.bundle}, this is "
-                f"{self.engine.bundle.id}. Read it again with this inspector's golden()"
+                f"{self.engine.id}. Read it again with this inspector's golden()"
             )
         return golden.image
 
@@ -215,9 +218,14 @@ class Inspector:
             return None, bundles_own, ("golden_uncalibrated",)
         return state, state.rule, ()
 
+    def _ranges_note(self) -> tuple[str, ...]:
+        """By which ranges its INT8 layers went, where not by the bundle's own."""
+        ranges = self.engine.ranges
+        return () if ranges is None else (f"ranges:{ranges.id}",)
+
     def _read_golden(self, image: ImageArray, *, cache: bool = True) -> GoldenReference:
         return self._goldens.get_or_make(
-            image, self.engine.bundle.id, self.engine.read_golden, cache=cache
+            image, self.engine.id, self.engine.read_golden, cache=cache
         )
 
     def _inspect_whole(

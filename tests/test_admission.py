@@ -166,7 +166,7 @@ def test_int8_that_is_not_faster_is_not_chosen(
     ratio: float,
     chosen: str,
 ) -> None:
-    monkeypatch.setattr(admission, "speed_ratio", lambda *_: ratio)
+    monkeypatch.setattr(admission, "vision_ratio", lambda *_: ratio)
     plan = replace(PLAN, can_fall_back=True)
     bundle = export_bundle(
         checkpoint, tmp_path / "out", INT8, pairs=(), calibration=CALIBRATION, gate=plan
