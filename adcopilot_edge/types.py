@@ -113,7 +113,8 @@ class Inspection:
     (rows, columns) float32 in 0..1 over the test image, one value a patch, or None where the
     bundle has no map. notes: facts a caller must not miss, such as ``answer_unparsed:locate``,
     ``resized:4000x3000->224x224`` or ``golden_uncalibrated`` (other golden images of the bundle
-    have a verdict state, this one has none).
+    have a verdict state, this one has none). ``golden_pack_damaged`` and ``golden_pack_outdated``
+    tell of a golden pack that was not used.
     """
 
     verdict: Verdict

@@ -38,6 +38,11 @@ class Engine:
     encoder: ImageEncoder
     dialogue: Dialogue
 
+    @property
+    def id(self) -> str:
+        """What all that it computes depends on: the bundle."""
+        return self.bundle.id
+
     def read_golden(self, image: ImageArray) -> GoldenReference:
         """Compute all that is constant for a golden image.
 
@@ -50,15 +55,17 @@ class Engine:
         patches = self.preprocessor.patches(self.preprocessor.resize(image))
         encoded = self.encoder.encode(patches)
         itself = self.encoder.compare(encoded.features, encoded.features)
-        # A copy: an engine's own lie on the device, and the next image overwrites them. It never
-        # changes, so that an engine need not be given it twice.
+        # Copies: an engine's own lie on the device, and the next image overwrites them. Features
+        # never change, so that an engine need not be given them twice.
         features = np.array(encoded.features)
         features.setflags(write=False)
         return GoldenReference(
-            bundle=self.bundle.id,
+            bundle=self.id,
             image=image,
             image_sha256=pixel_hash(image),
             features=features,
+            tokens=np.array(encoded.tokens),
+            comparison_tokens=np.array(itself.tokens),
             prefix=self.dialogue.read_golden(encoded.tokens, itself.tokens),
         )
 

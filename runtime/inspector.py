@@ -16,7 +16,9 @@ from adcopilot_edge.errors import ConfigError, InputError
 from adcopilot_edge.runtime.engine import Engine, open_engine
 from adcopilot_edge.runtime.examine import Request, examine
 from adcopilot_edge.runtime.findings import Findings, interpret
-from adcopilot_edge.runtime.golden import GoldenReference, GoldenStore, pixel_hash
+from adcopilot_edge.runtime.golden import GoldenReference, pixel_hash
+from adcopilot_edge.runtime.golden_packs import GoldenPacks, StoredPack
+from adcopilot_edge.runtime.golden_source import GoldenSource
 from adcopilot_edge.runtime.images import ImageSource, check_same_aspect, open_image
 from adcopilot_edge.runtime.tiled import TiledInspection
 from adcopilot_edge.runtime.timing import StageClock
@@ -40,10 +42,15 @@ class Inspector:
     May be shared by threads; they take turns.
     """
 
-    def __init__(self, engine: Engine, states: VerdictStates | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        states: VerdictStates | None = None,
+        packs: GoldenPacks | None = None,
+    ) -> None:
         self.engine = engine
         self._states = states
-        self._goldens = GoldenStore()
+        self._goldens = GoldenSource(engine, packs)
         self._lock = threading.Lock()
 
     @classmethod
@@ -56,6 +63,7 @@ class Inspector:
         verify: bool = True,
         state: str | os.PathLike[str] | None = None,
         calibrated: bool = True,
+        packs: str | os.PathLike[str] | None = None,
     ) -> Inspector:
         """Open a bundle.
 
@@ -70,6 +78,8 @@ class Inspector:
                 what lies beside the bundle for a golden image, if anything does. A file is read
                 once; open the inspector again after a calibration.
             calibrated: False leaves all of that alone: the bundle's own threshold and scores.
+            packs: Folder of golden packs; None is ``goldens/`` beside the bundle. It need not
+                exist. A pack of a golden image spares computing it anew, and changes nothing else.
 
         Raises:
             BundleError: The bundle is missing, damaged, or of another format.
@@ -85,21 +95,47 @@ class Inspector:
         bundle = open_bundle(embedded_bundle() if path is None else path, verify=verify)
         states = VerdictStates(bundle, provider, state) if calibrated else None
         engine = open_engine(bundle, provider=provider, num_threads=num_threads)
-        return cls(engine, states)
+        beside = GoldenPacks.beside(bundle)
+        return cls(engine, states, beside if packs is None else GoldenPacks(Path(packs)))
 
     def golden(self, image: ImageSource, *, cache: bool = True) -> GoldenReference:
         """Read a golden image: all that its inspections share.
 
         Args:
             image: A path, the bytes of a file, a Pillow image, or an (H, W, 3) uint8 RGB array.
-            cache: Use what was kept for the same pixels, and keep what is computed.
+            cache: Use what was kept for the same pixels, in memory or as a pack, and keep in memory
+                what is computed.
 
         Raises:
             InputError: The image can't be used.
             SessionError: A graph fails.
         """
         with self._lock:
-            return self._read_golden(_open_golden(image), cache=cache)
+            return self._goldens.read(_open_golden(image), cache=cache)
+
+    def add_golden(self, image: ImageSource, name: str | None = None) -> StoredPack:
+        """Compute what is constant for a golden image and store it as a pack, for other processes.
+
+        Args:
+            image: As for ``golden``.
+            name: The product's; its other packs stay.
+
+        Raises:
+            InputError: The image can't be used.
+            PackError: The pack can't be written.
+            SessionError: A graph fails.
+        """
+        with self._lock:
+            return self._goldens.add(_open_golden(image), name)[1]
+
+    def product(self, name: str) -> tuple[GoldenReference, ...]:
+        """The golden references of a product, from its packs; no golden file is read.
+
+        Raises:
+            PackError: It has no pack that fits this bundle and provider, or one is damaged.
+        """
+        with self._lock:
+            return self._goldens.product(name)
 
     def inspect(
         self,
@@ -135,6 +171,7 @@ class Inspector:
         request = self._request(task, ask, max_new_tokens)
         with self._lock:
             clock, num_made = StageClock(), self._goldens.num_made
+            self._goldens.take_notes()  # those of calls before
             with clock.stage("decode_image"):
                 picture = open_image(test)
             golden_picture = self._golden_picture(golden, clock)
@@ -143,7 +180,7 @@ class Inspector:
             if tile:
                 tiled = TiledInspection(
                     engine=self.engine,
-                    read_golden=self._read_golden,
+                    read_golden=self._goldens.read,
                     request=request,
                     rule=rule,
                     clock=clock,
@@ -152,7 +189,7 @@ class Inspector:
             else:
                 if not isinstance(golden, GoldenReference):
                     with clock.stage("golden"):
-                        golden = self._read_golden(golden_picture)
+                        golden = self._goldens.read(golden_picture)
                 findings = self._inspect_whole(golden, picture, request, rule, clock)
             return Inspection(
                 verdict=findings.verdict,
@@ -165,7 +202,7 @@ class Inspector:
                 provider=self.engine.provider,
                 precision=self.engine.bundle.manifest.precision,
                 calibration=None if state is None else state.id,
-                notes=(*findings.notes, *notes),
+                notes=(*findings.notes, *notes, *self._goldens.take_notes()),
                 anomaly_map=findings.anomaly_map,
             )
 
@@ -195,10 +232,10 @@ class Inspector:
         if not isinstance(golden, GoldenReference):
             with clock.stage("golden"):
                 return _open_golden(golden)
-        if golden.bundle != self.engine.bundle.id:
+        if golden.bundle != self.engine.id:
             raise InputError(
                 f"the golden was read by the bundle {golden.bundle}, this is "
-                f"{self.engine.bundle.id}. Read it again with this inspector's golden()"
+                f"{self.engine.id}. Read it again with this inspector's golden()"
             )
         return golden.image
 
@@ -214,11 +251,6 @@ class Inspector:
         if state is None:
             return None, bundles_own, ("golden_uncalibrated",)
         return state, state.rule, ()
-
-    def _read_golden(self, image: ImageArray, *, cache: bool = True) -> GoldenReference:
-        return self._goldens.get_or_make(
-            image, self.engine.bundle.id, self.engine.read_golden, cache=cache
-        )
 
     def _inspect_whole(
         self,

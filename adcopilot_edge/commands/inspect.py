@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from adcopilot_edge.commands.options import Json, Provider, Threads
+from adcopilot_edge.commands.options import Json, Packs, Provider, Threads
 from adcopilot_edge.commands.printing import print_inspection, print_json
 
 ANOMALY_EXIT_CODE = 10
@@ -40,6 +40,7 @@ def inspect(
     uncalibrated: Annotated[
         bool, typer.Option("--uncalibrated", help="Go by the bundle's own threshold instead.")
     ] = False,
+    packs: Packs = None,
     as_json: Json = False,
     fail_on_anomaly: Annotated[
         bool,
@@ -54,7 +55,8 @@ def inspect(
     """Inspect a test image against a golden image: verdict, boxes, words.
 
     Boxes are x1 y1 x2 y2 in pixels of the test image; their source is the model's text or its
-    anomaly map. A finished inspection exits with 0 whatever its verdict, unless --fail-on-anomaly.
+    anomaly map. A pack of the golden image, made by golden add, is used where there is one. A
+    finished inspection exits with 0 whatever its verdict, unless --fail-on-anomaly.
 
     Example: adcopilot-edge inspect golden.png part.png --task all --overlay result.png
     """
@@ -68,6 +70,7 @@ def inspect(
         num_threads=threads,
         state=state,
         calibrated=not uncalibrated,
+        packs=packs,
     )
     inspection = inspector.inspect(
         golden, test, task=task, ask=ask, tile=tile, max_new_tokens=max_new_tokens
