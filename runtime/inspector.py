@@ -49,6 +49,7 @@ class Inspector:
         packs: GoldenPacks | None = None,
     ) -> None:
         self.engine = engine
+        self.packs = packs
         self._states = states
         self._goldens = GoldenSource(engine, packs)
         self._lock = threading.Lock()

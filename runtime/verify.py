@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 from adcopilot_edge.bundle import open_bundle
 from adcopilot_edge.errors import ManifestError
 from adcopilot_edge.manifest import Parity, StageParity
+from adcopilot_edge.runtime.cached_rungs import compare_cached
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.ladder import Tolerance, compare, run_ladder, worst
 from adcopilot_edge.runtime.tensors import AnyArray
@@ -62,6 +63,9 @@ def verify_bundle(
 ) -> VerifyReport:
     """Check the hash of every file, then run the stored pairs and compare every stage.
 
+    At the end the pairs run once more, with the golden from a pack on disk: the stages
+    ``cached_logits`` and so on.
+
     Args:
         path: The bundle.
         provider: Where to run, as for ``Inspector.open``.
@@ -93,12 +97,21 @@ def verify_bundle(
         )
         for pair in pairs
     ]
+    cached = [
+        compare_cached(
+            inspector,
+            pair["golden"],
+            pair["test"],
+            max_new_tokens=max(1, len(pair["greedy_ids"])),
+        )
+        for pair in pairs
+    ]
     return VerifyReport(
         bundle=bundle.id,
         provider=inspector.engine.provider,
         num_files=len(bundle.manifest.files),
         num_pairs=len(pairs),
-        stages=worst(compared) if compared else (),
+        stages=(*worst(compared), *worst(cached)) if pairs else (),
     )
 
 

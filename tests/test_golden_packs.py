@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from bench_packs import shaped_reference
 from PIL import Image
 from toy import MODEL, write_toy_bundle
 
@@ -18,7 +19,7 @@ from adcopilot_edge.bundle import list_files, open_bundle, write_manifest
 from adcopilot_edge.errors import PackError
 from adcopilot_edge.runtime.golden import pixel_hash
 from adcopilot_edge.runtime.golden_key import golden_key
-from adcopilot_edge.runtime.golden_pack import PackOrigin, read_pack, read_record
+from adcopilot_edge.runtime.golden_pack import PackOrigin, read_pack, read_record, write_pack
 from adcopilot_edge.runtime.golden_packs import GoldenPacks
 from adcopilot_edge.runtime.inspector import Inspector, embedded_bundle
 
@@ -552,3 +553,19 @@ def test_help_has_an_example(cli, verb):
     code, out, _ = cli("golden", verb, "--help")
     assert code == 0
     assert f"adcopilot-edge golden {verb} bundle" in " ".join(out.replace("-\n", "-").split())
+
+
+@pytest.mark.slow
+def test_a_pack_of_7b_shape_is_mapped_and_checked_in_50_ms(tmp_path):
+    """CPU time, the best of five: the machine may have other things to do."""
+    reference = shaped_reference("7b", "float32")
+    path = tmp_path / "golden.safetensors"
+    write_pack(path, reference, PackOrigin(key="0" * 64, provider="cpu", variant="", name=None))
+    spent = []
+    for _ in range(5):
+        started = time.process_time()
+        read_pack(path, key=None, bundle="any")
+        spent.append(time.process_time() - started)
+    assert reference.prefix.state.length == 600
+    assert path.stat().st_size > 80e6
+    assert min(spent) < 0.05
