@@ -19,6 +19,7 @@ from adcopilot_edge.runtime.findings import Findings, interpret
 from adcopilot_edge.runtime.golden import GoldenReference, pixel_hash
 from adcopilot_edge.runtime.golden_packs import GoldenPacks, StoredPack
 from adcopilot_edge.runtime.golden_source import GoldenSource
+from adcopilot_edge.runtime.health import HealthCheck, HealthLimits
 from adcopilot_edge.runtime.images import ImageSource, check_same_aspect, open_image
 from adcopilot_edge.runtime.tiled import TiledInspection
 from adcopilot_edge.runtime.timing import StageClock
@@ -47,11 +48,13 @@ class Inspector:
         engine: Engine,
         states: VerdictStates | None = None,
         packs: GoldenPacks | None = None,
+        health: HealthLimits | None = None,
     ) -> None:
         self.engine = engine
         self.packs = packs
         self._states = states
         self._goldens = GoldenSource(engine, packs)
+        self._health = HealthCheck(health or HealthLimits())
         self._lock = threading.Lock()
 
     @classmethod
@@ -65,6 +68,7 @@ class Inspector:
         state: str | os.PathLike[str] | None = None,
         calibrated: bool = True,
         packs: str | os.PathLike[str] | None = None,
+        health: HealthLimits | None = None,
     ) -> Inspector:
         """Open a bundle.
 
@@ -81,6 +85,7 @@ class Inspector:
             calibrated: False leaves all of that alone: the bundle's own threshold and scores.
             packs: Folder of golden packs; None is ``goldens/`` beside the bundle. It need not
                 exist. A pack of a golden image spares computing it anew, and changes nothing else.
+            health: Limits whose breach is noted; the numbers are part of every inspection.
 
         Raises:
             BundleError: The bundle is missing, damaged, or of another format.
@@ -97,7 +102,8 @@ class Inspector:
         states = VerdictStates(bundle, provider, state) if calibrated else None
         engine = open_engine(bundle, provider=provider, num_threads=num_threads)
         beside = GoldenPacks.beside(bundle)
-        return cls(engine, states, beside if packs is None else GoldenPacks(Path(packs)))
+        folder = beside if packs is None else GoldenPacks(Path(packs))
+        return cls(engine, states, folder, health)
 
     def golden(self, image: ImageSource, *, cache: bool = True) -> GoldenReference:
         """Read a golden image: all that its inspections share.
@@ -177,7 +183,10 @@ class Inspector:
                 picture = open_image(test)
             golden_picture = self._golden_picture(golden, clock)
             check_same_aspect(golden_picture.shape, picture.shape)
-            state, rule, notes = self._find_rule(golden, golden_picture, tile=tile)
+            sha256 = _sha256(golden, golden_picture)
+            with clock.stage("health"):
+                health, warnings = self._health.check(golden_picture, sha256, picture)
+            state, rule, notes = self._find_rule(sha256, tile=tile)
             if tile:
                 tiled = TiledInspection(
                     engine=self.engine,
@@ -203,7 +212,8 @@ class Inspector:
                 provider=self.engine.provider,
                 precision=self.engine.bundle.manifest.precision,
                 calibration=None if state is None else state.id,
-                notes=(*findings.notes, *notes, *self._goldens.take_notes()),
+                notes=(*findings.notes, *notes, *self._goldens.take_notes(), *warnings),
+                health=health,
                 anomaly_map=findings.anomaly_map,
             )
 
@@ -241,14 +251,13 @@ class Inspector:
         return golden.image
 
     def _find_rule(
-        self, golden: GoldenReference | ImageSource, picture: ImageArray, *, tile: bool
+        self, golden_sha256: str, *, tile: bool
     ) -> tuple[VerdictState | None, VerdictRule, tuple[str, ...]]:
         """The verdict state of a golden image, what verdicts go by, and what to note."""
         bundles_own = VerdictRule.from_threshold(self.engine.bundle.manifest.decision.threshold)
         if self._states is None or self._states.is_empty:
             return None, bundles_own, ()
-        pixels = golden.image_sha256 if isinstance(golden, GoldenReference) else pixel_hash(picture)
-        state = self._states.find(pixels, tile=tile)
+        state = self._states.find(golden_sha256, tile=tile)
         if state is None:
             return None, bundles_own, ("golden_uncalibrated",)
         return state, state.rule, ()
@@ -284,3 +293,8 @@ def _open_golden(image: ImageSource) -> ImageArray:
     """Decode a golden image; an array is copied, since its owner may reuse it as a frame buffer."""
     picture = open_image(image)
     return picture.copy() if isinstance(image, np.ndarray) else picture
+
+
+def _sha256(golden: GoldenReference | ImageSource, picture: ImageArray) -> str:
+    """The identity of a golden's pixels."""
+    return golden.image_sha256 if isinstance(golden, GoldenReference) else pixel_hash(picture)

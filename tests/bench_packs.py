@@ -19,6 +19,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -131,13 +132,13 @@ def time_shape(shape: str, dtype: str, trials: int) -> Times:
     rows: Times = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "golden.safetensors"
+        load = partial(read_pack, path, key=None, bundle="bench")
         for _ in range(trials):
-            timed(rows, "write", lambda: write_pack(path, reference, origin))
+            timed(rows, "write", partial(write_pack, path, reference, origin))
             drop_pages(path)
-            timed(rows, "load, cold", lambda: read_pack(path, key=None, bundle="bench"))
-            timed(rows, "load", lambda: read_pack(path, key=None, bundle="bench"))
-            _, mapped = read_pack(path, key=None, bundle="bench")
-            timed(rows, "into the cache", lambda it=mapped: cache.load(it.prefix.state))
+            timed(rows, "load, cold", load)
+            _, mapped = timed(rows, "load", load)
+            timed(rows, "into the cache", partial(cache.load, mapped.prefix.state))
         print(f"{path.stat().st_size / 1e6:.1f} MB, {reference.prefix.state.length} tokens\n")
     return rows
 
@@ -157,17 +158,14 @@ def time_product_change(bundle: Path, trials: int) -> Times:
         inspector.inspect(goldens[0], goldens[0])
         for trial in range(2 * trials):
             name = "ba"[trial % 2]
-            (kept,) = timed(rows, "switch, in memory", lambda it=name: inspector.product(it))
-            timed(rows, "inspection, in memory", lambda it=kept: inspector.inspect(it, it.image))
+            (kept,) = timed(rows, "switch, in memory", partial(inspector.product, name))
+            timed(rows, "inspection, in memory", partial(inspector.inspect, kept, kept.image))
             fresh = Inspector(inspector.engine, packs=inspector.packs)
-            (found,) = timed(rows, "switch, from disk", lambda it=name, by=fresh: by.product(it))
-            timed(
-                rows,
-                "inspection, from disk",
-                lambda it=found, by=fresh: by.inspect(it, it.image),
-            )
+            (found,) = timed(rows, "switch, from disk", partial(fresh.product, name))
+            timed(rows, "inspection, from disk", partial(fresh.inspect, found, found.image))
             image = goldens["ab".index(name)]
-            timed(rows, "switch, without pack", lambda it=image: inspector.golden(it, cache=False))
+            anew = partial(inspector.golden, image, cache=False)
+            timed(rows, "switch, without pack", anew)
         shutil.rmtree(copy)
     return rows
 
