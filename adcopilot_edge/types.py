@@ -150,7 +150,7 @@ class Inspection:
     ``resized:4000x3000->224x224`` or ``golden_uncalibrated`` (other golden images of the bundle
     have a verdict state, this one has none). ``golden_pack_damaged`` and ``golden_pack_outdated``
     tell of a golden pack that was not used, ``health:...`` of a number of ``health`` out of the
-    limits that were set.
+    limits that were set; ``golden_nearest:...`` and ``golden_votes:...`` of a golden set.
     """
 
     verdict: Verdict

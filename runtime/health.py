@@ -7,6 +7,7 @@ seen.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -184,12 +185,13 @@ def _window(shape: tuple[int, ...]) -> NDArray[np.float64]:
 def _halved(grey: FloatArray) -> FloatArray:
     """Means of two by two pixels; an odd last row or column is left out."""
     height, width = (side // 2 * 2 for side in grey.shape)
-    return grey[:height, :width].reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
+    cells = grey[:height, :width].reshape(height // 2, 2, width // 2, 2)
+    return np.asarray(cells.mean(axis=(1, 3)), np.float32)
 
 
 def _factor(image: ImageArray) -> int:
     """How many pixels of an image become one of its small picture, along each side."""
-    return -(-max(image.shape[:2]) // _LONG_SIDE)
+    return math.ceil(max(image.shape[:2]) / _LONG_SIDE)
 
 
 def _reduced(image: ImageArray) -> ImageArray:

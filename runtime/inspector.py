@@ -7,17 +7,18 @@ import threading
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from adcopilot_edge.bundle import open_bundle
 from adcopilot_edge.errors import ConfigError, InputError
 from adcopilot_edge.runtime.engine import Engine, open_engine
-from adcopilot_edge.runtime.examine import Request, examine
+from adcopilot_edge.runtime.examine import Request, encode, examine, make_request
 from adcopilot_edge.runtime.findings import Findings, interpret
 from adcopilot_edge.runtime.golden import GoldenReference, pixel_hash
 from adcopilot_edge.runtime.golden_packs import GoldenPacks, StoredPack
+from adcopilot_edge.runtime.golden_set import GoldenSet, vote
 from adcopilot_edge.runtime.golden_source import GoldenSource
 from adcopilot_edge.runtime.health import HealthCheck, HealthLimits
 from adcopilot_edge.runtime.images import ImageSource, check_same_aspect, open_image
@@ -26,7 +27,8 @@ from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.runtime.verdict_rule import VerdictRule
 from adcopilot_edge.runtime.verdict_state import VerdictState
 from adcopilot_edge.runtime.verdict_store import VerdictStates
-from adcopilot_edge.types import TASKS, ImageArray, Inspection, Task
+from adcopilot_edge.runtime.vision import EncodedImage
+from adcopilot_edge.types import ImageArray, Inspection, Task
 
 TaskChoice = Task | Literal["all"] | Sequence[Task]
 
@@ -146,7 +148,7 @@ class Inspector:
 
     def inspect(
         self,
-        golden: GoldenReference | ImageSource,
+        golden: GoldenReference | GoldenSet | ImageSource,
         test: ImageSource,
         *,
         task: TaskChoice = "verdict",
@@ -160,7 +162,7 @@ class Inspector:
         the verdict costs no decoding. Boxes from the text need the task ``locate``.
 
         Args:
-            golden: What ``golden`` returned, or the image itself.
+            golden: What ``golden`` returned, several of them as a set, or the image itself.
             test: The image of the part, of the golden's proportions.
             task: One task, several, or ``all``.
             ask: A question in free words; the answer is ``text["ask"]``.
@@ -175,12 +177,22 @@ class Inspector:
             SessionError: A graph fails.
             StateError: The golden's verdict state can't be used for this inspection.
         """
-        request = self._request(task, ask, max_new_tokens)
+        request = make_request(self.engine, task, ask, max_new_tokens)
+        if isinstance(golden, GoldenSet) and golden.choose == "vote":
+            settings: dict[str, Any] = {"task": task, "ask": ask, "tile": tile}
+            settings["max_new_tokens"] = max_new_tokens
+            return vote([self.inspect(one, test, **settings) for one in golden.references])
         with self._lock:
             clock, num_made = StageClock(), self._goldens.num_made
             self._goldens.take_notes()  # those of calls before
             with clock.stage("decode_image"):
                 picture = open_image(test)
+            encoded: EncodedImage | None = None
+            chosen: tuple[str, ...] = ()
+            if isinstance(golden, GoldenSet):
+                encoded = encode(self.engine, self._resized(picture, clock), clock)
+                golden = golden.nearest(np.asarray(encoded.features))
+                chosen = (f"golden_nearest:{golden.image_sha256[:16]}",)
             golden_picture = self._golden_picture(golden, clock)
             check_same_aspect(golden_picture.shape, picture.shape)
             sha256 = _sha256(golden, golden_picture)
@@ -200,7 +212,7 @@ class Inspector:
                 if not isinstance(golden, GoldenReference):
                     with clock.stage("golden"):
                         golden = self._goldens.read(golden_picture)
-                findings = self._inspect_whole(golden, picture, request, rule, clock)
+                findings = self._inspect_whole(golden, picture, request, rule, clock, encoded)
             return Inspection(
                 verdict=findings.verdict,
                 anomaly_score=rule.calibrate(findings.score),
@@ -212,30 +224,10 @@ class Inspector:
                 provider=self.engine.provider,
                 precision=self.engine.bundle.manifest.precision,
                 calibration=None if state is None else state.id,
-                notes=(*findings.notes, *notes, *self._goldens.take_notes(), *warnings),
+                notes=(*findings.notes, *notes, *self._goldens.take_notes(), *warnings, *chosen),
                 health=health,
                 anomaly_map=findings.anomaly_map,
             )
-
-    def _request(self, task: TaskChoice, ask: str | None, max_new_tokens: int) -> Request:
-        """Check what is asked for, before any work."""
-        tasks: Sequence[str] = (task,) if isinstance(task, str) else task
-        if unknown := [name for name in tasks if name not in (*TASKS, "all")]:
-            raise ConfigError(
-                f"task must be of {', '.join(TASKS)} or all, got {', '.join(map(repr, unknown))}"
-            )
-        words = self.engine.bundle.manifest.prompt.tasks
-        questions: dict[str, str] = {
-            name: words[name]
-            for name in TASKS
-            if name != "verdict" and (name in tasks or "all" in tasks)
-        }
-        if ask is not None:
-            if not ask.strip():
-                raise ConfigError("the question is empty; ask something or leave it out")
-            self.engine.tokenizer.check_plain(ask)
-            questions["ask"] = ask.strip()
-        return Request(questions=questions, max_new_tokens=max_new_tokens)
 
     def _golden_picture(
         self, golden: GoldenReference | ImageSource, clock: StageClock
@@ -262,6 +254,10 @@ class Inspector:
             return None, bundles_own, ("golden_uncalibrated",)
         return state, state.rule, ()
 
+    def _resized(self, picture: ImageArray, clock: StageClock) -> ImageArray:
+        with clock.stage("preprocess"):
+            return self.engine.preprocessor.resize(picture)
+
     def _inspect_whole(
         self,
         golden: GoldenReference,
@@ -269,12 +265,14 @@ class Inspector:
         request: Request,
         rule: VerdictRule,
         clock: StageClock,
+        encoded: EncodedImage | None,
     ) -> Findings:
         """The findings in a picture that is scaled to the bundle's size."""
         engine = self.engine
-        with clock.stage("preprocess"):
-            pixels = engine.preprocessor.resize(picture)
-        examination = examine(engine, golden, pixels, request, rule=rule, clock=clock)
+        pixels = self._resized(picture, clock)
+        examination = examine(
+            engine, golden, pixels, request, rule=rule, clock=clock, encoded=encoded
+        )
         height, width = picture.shape[:2]
         findings = interpret(examination, engine.bundle.manifest, height=height, width=width)
         if pixels.shape == picture.shape:

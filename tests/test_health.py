@@ -120,7 +120,7 @@ def test_blur_lowers_sharpness_step_by_step(scene):
     assert sharpness == sorted(sharpness, reverse=True)
     assert sharpness[0] < 0.95
     assert sharpness[2] < 0.1
-    assert all(it.offset_px < 0.1 for it in found)
+    assert all(it.offset_px < 0.3 for it in found)
     assert measure_health(blurred(golden, 2), golden).sharpness == pytest.approx(
         1 / sharpness[2], rel=1e-6
     )
@@ -128,7 +128,7 @@ def test_blur_lowers_sharpness_step_by_step(scene):
 
 def test_a_turned_camera_and_another_product_are_not_similar(scene, rng):
     golden = view(scene)
-    turned = np.asarray(Image.fromarray(scene).rotate(10, 2))
+    turned = np.asarray(Image.fromarray(scene).rotate(10, Image.Resampling.BILINEAR))
     similar = measure_health(golden, view(turned)).similarity
     assert similar < 0.8
     noise = rng.integers(0, 256, golden.shape, dtype=np.uint8)
