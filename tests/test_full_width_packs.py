@@ -21,13 +21,9 @@ def test_from_disk_as_computed(tmp_path: Path) -> None:
     config.vision_config.depth = 2
     config.vision_config.fullatt_block_indexes = [1]
     checkpoint = write_checkpoint(tmp_path / "checkpoint", config)
-    recipe = ExportRecipe(
-        image_height=224, image_width=224, llm="int4", num_parity_pairs=1, max_new_tokens=2
-    )
+    recipe = ExportRecipe(image_height=224, image_width=224, llm="int4", is_proven=False)
     pairs = synthetic_pairs(224, 224)
-    bundle = export_bundle(
-        checkpoint, tmp_path / "bundle", recipe, pairs=pairs, max_ram=3 << 30, prove=False
-    )
+    bundle = export_bundle(checkpoint, tmp_path / "bundle", recipe, pairs=pairs, max_ram=3 << 30)
     pair = next(pairs)
     adding, reading = Inspector.open(bundle.path), Inspector.open(bundle.path)
     expected = adding.inspect(pair.golden, pair.test, task="describe", max_new_tokens=8)
@@ -41,9 +37,10 @@ def test_from_disk_as_computed(tmp_path: Path) -> None:
         expected.text,
     )
     logits = []
+    engine = reading.engine
+    patches = engine.preprocessor.patches(engine.preprocessor.resize(pair.test))
     for reference in (adding.golden(pair.golden, cache=False), reading.golden(pair.golden)):
-        engine = reading.engine
-        encoded = engine.encoder.encode(engine.preprocessor.patches(pair.test))
+        encoded = engine.encoder.encode(patches)
         comparison = engine.encoder.compare(reference.features, encoded.features)
         engine.dialogue.show(reference.prefix, encoded.tokens, comparison.tokens)
         logits.append(engine.verdict_logits())
