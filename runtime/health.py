@@ -7,7 +7,6 @@ seen.
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -191,7 +190,7 @@ def _halved(grey: FloatArray) -> FloatArray:
 
 def _factor(image: ImageArray) -> int:
     """How many pixels of an image become one of its small picture, along each side."""
-    return math.ceil(max(image.shape[:2]) / _LONG_SIDE)
+    return int(np.ceil(max(image.shape[:2]) / _LONG_SIDE))
 
 
 def _reduced(image: ImageArray) -> ImageArray:
