@@ -6,6 +6,7 @@ mean in pixels of a picture is the job of :mod:`adcopilot_edge.runtime.findings`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adcopilot_edge.errors import ConfigError
@@ -15,7 +16,8 @@ from adcopilot_edge.runtime.engine import Engine
 from adcopilot_edge.runtime.golden import GoldenReference
 from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.runtime.verdict_rule import VerdictRule
-from adcopilot_edge.types import FloatArray, ImageArray, Verdict
+from adcopilot_edge.runtime.vision import EncodedImage
+from adcopilot_edge.types import TASKS, FloatArray, ImageArray, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,51 @@ class Examination:
     answers: dict[str, Answer]
 
 
+def encode(engine: Engine, test: ImageArray, clock: StageClock) -> EncodedImage:
+    """The test image as the vision graph sees it; valid until the engine's next image.
+
+    Args:
+        engine: The bundle.
+        test: (image_height, image_width, 3) uint8 RGB, the bundle's size.
+        clock: Gets the times.
+
+    Raises:
+        SessionError: A graph fails.
+    """
+    with clock.stage("preprocess"):
+        patches = engine.preprocessor.patches(test)
+    with clock.stage("vision"):
+        return engine.encoder.encode(patches)
+
+
+def make_request(
+    engine: Engine, task: str | Sequence[str], ask: str | None, max_new_tokens: int
+) -> Request:
+    """Check what is asked for, before any work.
+
+    Raises:
+        ConfigError: There is no such task, or the question is empty.
+        InputError: The question holds reserved tokens.
+    """
+    tasks: Sequence[str] = (task,) if isinstance(task, str) else task
+    if unknown := [name for name in tasks if name not in (*TASKS, "all")]:
+        raise ConfigError(
+            f"task must be of {', '.join(TASKS)} or all, got {', '.join(map(repr, unknown))}"
+        )
+    words = engine.bundle.manifest.prompt.tasks
+    questions: dict[str, str] = {
+        name: words[name]
+        for name in TASKS
+        if name != "verdict" and (name in tasks or "all" in tasks)
+    }
+    if ask is not None:
+        if not ask.strip():
+            raise ConfigError("the question is empty; ask something or leave it out")
+        engine.tokenizer.check_plain(ask)
+        questions["ask"] = ask.strip()
+    return Request(questions=questions, max_new_tokens=max_new_tokens)
+
+
 def examine(
     engine: Engine,
     golden: GoldenReference,
@@ -65,6 +112,7 @@ def examine(
     rule: VerdictRule,
     clock: StageClock,
     only_suspects: bool = False,
+    encoded: EncodedImage | None = None,
 ) -> Examination:
     """Examine a test image against a golden.
 
@@ -76,15 +124,14 @@ def examine(
         rule: What the verdict goes by.
         clock: Gets the times.
         only_suspects: Ask the questions only if the verdict is not normal.
+        encoded: What ``encode`` made of the test image, if that was done.
 
     Raises:
         InputError: A question is too long for the bundle.
         SessionError: A graph fails.
     """
-    with clock.stage("preprocess"):
-        patches = engine.preprocessor.patches(test)
-    with clock.stage("vision"):
-        encoded = engine.encoder.encode(patches)
+    if encoded is None:
+        encoded = encode(engine, test, clock)
     with clock.stage("comparison"):
         comparison = engine.encoder.compare(golden.features, encoded.features)
     with clock.stage("prefill"):

@@ -7,16 +7,20 @@ import threading
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from adcopilot_edge.bundle import open_bundle
 from adcopilot_edge.errors import ConfigError, InputError
 from adcopilot_edge.runtime.engine import Engine, open_engine
-from adcopilot_edge.runtime.examine import Request, examine
+from adcopilot_edge.runtime.examine import Request, encode, examine, make_request
 from adcopilot_edge.runtime.findings import Findings, interpret
-from adcopilot_edge.runtime.golden import GoldenReference, GoldenStore, pixel_hash
+from adcopilot_edge.runtime.golden import GoldenReference, pixel_hash
+from adcopilot_edge.runtime.golden_packs import GoldenPacks, StoredPack
+from adcopilot_edge.runtime.golden_set import GoldenSet, vote
+from adcopilot_edge.runtime.golden_source import GoldenSource
+from adcopilot_edge.runtime.health import HealthCheck, HealthLimits
 from adcopilot_edge.runtime.images import ImageSource, check_same_aspect, open_image
 from adcopilot_edge.runtime.ranges_store import read_ranges
 from adcopilot_edge.runtime.tiled import TiledInspection
@@ -24,7 +28,8 @@ from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.runtime.verdict_rule import VerdictRule
 from adcopilot_edge.runtime.verdict_state import VerdictState
 from adcopilot_edge.runtime.verdict_store import VerdictStates
-from adcopilot_edge.types import TASKS, ImageArray, Inspection, Task
+from adcopilot_edge.runtime.vision import EncodedImage
+from adcopilot_edge.types import ImageArray, Inspection, Task
 
 TaskChoice = Task | Literal["all"] | Sequence[Task]
 
@@ -41,10 +46,18 @@ class Inspector:
     May be shared by threads; they take turns.
     """
 
-    def __init__(self, engine: Engine, states: VerdictStates | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        states: VerdictStates | None = None,
+        packs: GoldenPacks | None = None,
+        health: HealthLimits | None = None,
+    ) -> None:
         self.engine = engine
+        self.packs = packs
         self._states = states
-        self._goldens = GoldenStore()
+        self._goldens = GoldenSource(engine, packs)
+        self._health = HealthCheck(health or HealthLimits())
         self._lock = threading.Lock()
 
     @classmethod
@@ -57,6 +70,8 @@ class Inspector:
         verify: bool = True,
         state: str | os.PathLike[str] | None = None,
         calibrated: bool = True,
+        packs: str | os.PathLike[str] | None = None,
+        health: HealthLimits | None = None,
     ) -> Inspector:
         """Open a bundle.
 
@@ -72,6 +87,9 @@ class Inspector:
                 once; open the inspector again after a calibration.
             calibrated: False leaves all of that alone, and ranges that ``calibrate --ranges``
                 measured too: the bundle's own threshold and scores.
+            packs: Folder of golden packs; None is ``goldens/`` beside the bundle. It need not
+                exist. A pack of a golden image spares computing it anew, and changes nothing else.
+            health: Limits whose breach is noted; the numbers are part of every inspection.
 
         Raises:
             BundleError: The bundle is missing, damaged, or of another format.
@@ -88,25 +106,52 @@ class Inspector:
         ranges = read_ranges(bundle) if calibrated else None
         states = VerdictStates(bundle, provider, state, ranges=ranges) if calibrated else None
         engine = open_engine(bundle, provider=provider, num_threads=num_threads, ranges=ranges)
-        return cls(engine, states)
+        beside = GoldenPacks.beside(bundle)
+        folder = beside if packs is None else GoldenPacks(Path(packs))
+        return cls(engine, states, folder, health)
 
     def golden(self, image: ImageSource, *, cache: bool = True) -> GoldenReference:
         """Read a golden image: all that its inspections share.
 
         Args:
             image: A path, the bytes of a file, a Pillow image, or an (H, W, 3) uint8 RGB array.
-            cache: Use what was kept for the same pixels, and keep what is computed.
+            cache: Use what was kept for the same pixels, in memory or as a pack, and keep in memory
+                what is computed.
 
         Raises:
             InputError: The image can't be used.
             SessionError: A graph fails.
         """
         with self._lock:
-            return self._read_golden(_open_golden(image), cache=cache)
+            return self._goldens.read(_open_golden(image), cache=cache)
+
+    def add_golden(self, image: ImageSource, name: str | None = None) -> StoredPack:
+        """Compute what is constant for a golden image and store it as a pack, for other processes.
+
+        Args:
+            image: As for ``golden``.
+            name: The product's; its other packs stay.
+
+        Raises:
+            InputError: The image can't be used.
+            PackError: The pack can't be written.
+            SessionError: A graph fails.
+        """
+        with self._lock:
+            return self._goldens.add(_open_golden(image), name)[1]
+
+    def product(self, name: str) -> tuple[GoldenReference, ...]:
+        """The golden references of a product, from its packs; no golden file is read.
+
+        Raises:
+            PackError: It has no pack that fits this bundle and provider, or one is damaged.
+        """
+        with self._lock:
+            return self._goldens.product(name)
 
     def inspect(
         self,
-        golden: GoldenReference | ImageSource,
+        golden: GoldenReference | GoldenSet | ImageSource,
         test: ImageSource,
         *,
         task: TaskChoice = "verdict",
@@ -120,7 +165,7 @@ class Inspector:
         the verdict costs no decoding. Boxes from the text need the task ``locate``.
 
         Args:
-            golden: What ``golden`` returned, or the image itself.
+            golden: What ``golden`` returned, several of them as a set, or the image itself.
             test: The image of the part, of the golden's proportions.
             task: One task, several, or ``all``.
             ask: A question in free words; the answer is ``text["ask"]``.
@@ -135,18 +180,32 @@ class Inspector:
             SessionError: A graph fails.
             StateError: The golden's verdict state can't be used for this inspection.
         """
-        request = self._request(task, ask, max_new_tokens)
+        request = make_request(self.engine, task, ask, max_new_tokens)
+        if isinstance(golden, GoldenSet) and golden.choose == "vote":
+            settings: dict[str, Any] = {"task": task, "ask": ask, "tile": tile}
+            settings["max_new_tokens"] = max_new_tokens
+            return vote([self.inspect(one, test, **settings) for one in golden.references])
         with self._lock:
             clock, num_made = StageClock(), self._goldens.num_made
+            self._goldens.take_notes()  # those of calls before
             with clock.stage("decode_image"):
                 picture = open_image(test)
+            encoded: EncodedImage | None = None
+            chosen: tuple[str, ...] = ()
+            if isinstance(golden, GoldenSet):
+                encoded = encode(self.engine, self._resized(picture, clock), clock)
+                golden = golden.nearest(np.asarray(encoded.features))
+                chosen = (f"golden_nearest:{golden.image_sha256[:16]}",)
             golden_picture = self._golden_picture(golden, clock)
             check_same_aspect(golden_picture.shape, picture.shape)
-            state, rule, notes = self._find_rule(golden, golden_picture, tile=tile)
+            sha256 = _sha256(golden, golden_picture)
+            with clock.stage("health"):
+                health, warnings = self._health.check(golden_picture, sha256, picture)
+            state, rule, notes = self._find_rule(sha256, tile=tile)
             if tile:
                 tiled = TiledInspection(
                     engine=self.engine,
-                    read_golden=self._read_golden,
+                    read_golden=self._goldens.read,
                     request=request,
                     rule=rule,
                     clock=clock,
@@ -155,8 +214,8 @@ class Inspector:
             else:
                 if not isinstance(golden, GoldenReference):
                     with clock.stage("golden"):
-                        golden = self._read_golden(golden_picture)
-                findings = self._inspect_whole(golden, picture, request, rule, clock)
+                        golden = self._goldens.read(golden_picture)
+                findings = self._inspect_whole(golden, picture, request, rule, clock, encoded)
             return Inspection(
                 verdict=findings.verdict,
                 anomaly_score=rule.calibrate(findings.score),
@@ -168,29 +227,13 @@ class Inspector:
                 provider=self.engine.provider,
                 precision=self.engine.bundle.manifest.precision,
                 calibration=None if state is None else state.id,
-                notes=(*findings.notes, *notes, *self._ranges_note()),
+                notes=(
+                    *(*findings.notes, *notes, *self.engine.notes),
+                    *(*self._goldens.take_notes(), *warnings, *chosen),
+                ),
+                health=health,
                 anomaly_map=findings.anomaly_map,
             )
-
-    def _request(self, task: TaskChoice, ask: str | None, max_new_tokens: int) -> Request:
-        """Check what is asked for, before any work."""
-        tasks: Sequence[str] = (task,) if isinstance(task, str) else task
-        if unknown := [name for name in tasks if name not in (*TASKS, "all")]:
-            raise ConfigError(
-                f"task must be of {', '.join(TASKS)} or all, got {', '.join(map(repr, unknown))}"
-            )
-        words = self.engine.bundle.manifest.prompt.tasks
-        questions: dict[str, str] = {
-            name: words[name]
-            for name in TASKS
-            if name != "verdict" and (name in tasks or "all" in tasks)
-        }
-        if ask is not None:
-            if not ask.strip():
-                raise ConfigError("the question is empty; ask something or leave it out")
-            self.engine.tokenizer.check_plain(ask)
-            questions["ask"] = ask.strip()
-        return Request(questions=questions, max_new_tokens=max_new_tokens)
 
     def _golden_picture(
         self, golden: GoldenReference | ImageSource, clock: StageClock
@@ -206,27 +249,20 @@ class Inspector:
         return golden.image
 
     def _find_rule(
-        self, golden: GoldenReference | ImageSource, picture: ImageArray, *, tile: bool
+        self, golden_sha256: str, *, tile: bool
     ) -> tuple[VerdictState | None, VerdictRule, tuple[str, ...]]:
         """The verdict state of a golden image, what verdicts go by, and what to note."""
         bundles_own = VerdictRule.from_threshold(self.engine.bundle.manifest.decision.threshold)
         if self._states is None or self._states.is_empty:
             return None, bundles_own, ()
-        pixels = golden.image_sha256 if isinstance(golden, GoldenReference) else pixel_hash(picture)
-        state = self._states.find(pixels, tile=tile)
+        state = self._states.find(golden_sha256, tile=tile)
         if state is None:
             return None, bundles_own, ("golden_uncalibrated",)
         return state, state.rule, ()
 
-    def _ranges_note(self) -> tuple[str, ...]:
-        """By which ranges its INT8 layers went, where not by the bundle's own."""
-        ranges = self.engine.ranges
-        return () if ranges is None else (f"ranges:{ranges.id}",)
-
-    def _read_golden(self, image: ImageArray, *, cache: bool = True) -> GoldenReference:
-        return self._goldens.get_or_make(
-            image, self.engine.id, self.engine.read_golden, cache=cache
-        )
+    def _resized(self, picture: ImageArray, clock: StageClock) -> ImageArray:
+        with clock.stage("preprocess"):
+            return self.engine.preprocessor.resize(picture)
 
     def _inspect_whole(
         self,
@@ -235,12 +271,14 @@ class Inspector:
         request: Request,
         rule: VerdictRule,
         clock: StageClock,
+        encoded: EncodedImage | None,
     ) -> Findings:
         """The findings in a picture that is scaled to the bundle's size."""
         engine = self.engine
-        with clock.stage("preprocess"):
-            pixels = engine.preprocessor.resize(picture)
-        examination = examine(engine, golden, pixels, request, rule=rule, clock=clock)
+        pixels = self._resized(picture, clock)
+        examination = examine(
+            engine, golden, pixels, request, rule=rule, clock=clock, encoded=encoded
+        )
         height, width = picture.shape[:2]
         findings = interpret(examination, engine.bundle.manifest, height=height, width=width)
         if pixels.shape == picture.shape:
@@ -259,3 +297,8 @@ def _open_golden(image: ImageSource) -> ImageArray:
     """Decode a golden image; an array is copied, since its owner may reuse it as a frame buffer."""
     picture = open_image(image)
     return picture.copy() if isinstance(image, np.ndarray) else picture
+
+
+def _sha256(golden: GoldenReference | ImageSource, picture: ImageArray) -> str:
+    """The identity of a golden's pixels."""
+    return golden.image_sha256 if isinstance(golden, GoldenReference) else pixel_hash(picture)
