@@ -161,10 +161,10 @@ def test_progress_names_every_step(checkpoint: Path, tmp_path: Path) -> None:
     steps = list(dict.fromkeys(step for step, _, _ in seen))
     assert steps == [
         "read",
-        "vision",
-        "comparison",
         "decoder",
         "embedding",
+        "vision",
+        "comparison",
         "torch",
         "onnxruntime",
         "package",
@@ -205,7 +205,7 @@ def test_a_full_disk_leaves_the_older_bundle_and_the_next_run_goes_on(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"{PIPELINE}.write_embedding", fail)
+        patch.setattr(f"{PIPELINE}.write_manifest", fail)
         # As in a process of its own, which is gone by the time of the next run.
         patch.setattr("os.getpid", lambda: 2**22 + 1)
         with pytest.raises(ExportError, match=r"No space left on device\. Make room"):
