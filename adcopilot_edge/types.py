@@ -113,7 +113,8 @@ class Inspection:
     (rows, columns) float32 in 0..1 over the test image, one value a patch, or None where the
     bundle has no map. notes: facts a caller must not miss, such as ``answer_unparsed:locate``,
     ``resized:4000x3000->224x224`` or ``golden_uncalibrated`` (other golden images of the bundle
-    have a verdict state, this one has none).
+    have a verdict state, this one has none). takt_overrun_ms: by how much the inspection exceeded
+    its takt, 0 if it did not, None without a takt.
     """
 
     verdict: Verdict
@@ -127,6 +128,7 @@ class Inspection:
     precision: str
     calibration: str | None = None
     notes: tuple[str, ...] = ()
+    takt_overrun_ms: float | None = None
     anomaly_map: FloatArray | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -143,4 +145,7 @@ class Inspection:
             "precision": self.precision,
             "calibration": self.calibration,
             "notes": list(self.notes),
+            "takt_overrun_ms": None
+            if self.takt_overrun_ms is None
+            else round(self.takt_overrun_ms, 3),
         }

@@ -6,40 +6,21 @@ mean in pixels of a picture is the job of :mod:`adcopilot_edge.runtime.findings`
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
-from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.runtime.anomaly_map import map_probabilities
+from adcopilot_edge.runtime.asking import asking
 from adcopilot_edge.runtime.dialogue import Answer
+from adcopilot_edge.runtime.drain import drain
 from adcopilot_edge.runtime.engine import Engine
 from adcopilot_edge.runtime.golden import GoldenReference
+from adcopilot_edge.runtime.request import Request
+from adcopilot_edge.runtime.stream import AnswerEvent, TextEvent, VerdictEvent
+from adcopilot_edge.runtime.takt import Pace, Takt
 from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.runtime.verdict_rule import VerdictRule
 from adcopilot_edge.types import FloatArray, ImageArray, Verdict
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What to ask beside the verdict: questions by name, and how long an answer may get.
-
-    The names are those of the tasks, and ``ask`` for the user's own question.
-    """
-
-    questions: dict[str, str]
-    max_new_tokens: int = 128
-
-    def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise ConfigError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
-
-    def only(self, *names: str) -> Request:
-        """The same request with these questions alone, as far as it has them."""
-        kept = {name: text for name, text in self.questions.items() if name in names}
-        return Request(questions=kept, max_new_tokens=self.max_new_tokens)
-
-    def without(self, *names: str) -> Request:
-        """The same request without these questions."""
-        return self.only(*(name for name in self.questions if name not in names))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +29,14 @@ class Examination:
 
     score: 0..1, the softmax over the two answer letters, not calibrated. anomaly_map: (rows,
     columns) float32 in 0..1, or None where the bundle has no map. answers: by name of the question.
+    notes: what there is to say about the answers.
     """
 
     score: float
     verdict: Verdict
     anomaly_map: FloatArray | None
     answers: dict[str, Answer]
+    notes: tuple[str, ...] = ()
 
 
 def examine(
@@ -66,7 +49,35 @@ def examine(
     clock: StageClock,
     only_suspects: bool = False,
 ) -> Examination:
-    """Examine a test image against a golden.
+    """Examine a test image against a golden, all steps of ``examining`` without a limit of time."""
+    return drain(
+        examining(
+            engine,
+            golden,
+            test,
+            request,
+            rule=rule,
+            clock=clock,
+            takt=Takt(None, Pace()),
+            only_suspects=only_suspects,
+        )
+    )
+
+
+def examining(
+    engine: Engine,
+    golden: GoldenReference,
+    test: ImageArray,
+    request: Request,
+    *,
+    rule: VerdictRule,
+    clock: StageClock,
+    takt: Takt,
+    only_suspects: bool = False,
+) -> Generator[VerdictEvent | TextEvent | AnswerEvent, None, Examination]:
+    """Examine a test image against a golden, step by step.
+
+    The test image is read once: the verdict and each question are asked behind it.
 
     Args:
         engine: The bundle.
@@ -75,6 +86,7 @@ def examine(
         request: The questions.
         rule: What the verdict goes by.
         clock: Gets the times.
+        takt: The time for the questions; the verdict is never left out.
         only_suspects: Ask the questions only if the verdict is not normal.
 
     Raises:
@@ -91,11 +103,16 @@ def examine(
         engine.dialogue.show(golden.prefix, encoded.tokens, comparison.tokens)
         score = engine.score(engine.verdict_logits())
     verdict = rule.decide(score)
-    questions = {} if only_suspects and verdict == "normal" else request.questions
-    answers = {
-        name: engine.dialogue.answer(text, max_new_tokens=request.max_new_tokens, clock=clock)
-        for name, text in questions.items()
-    }
+    yield VerdictEvent(verdict=verdict, anomaly_score=rule.calibrate(score))
+    if only_suspects and verdict == "normal":
+        request = request.only()
+    answers = yield from asking(engine, request, takt=takt, clock=clock)
     logits = comparison.anomaly_logits
     anomaly_map = None if logits is None else map_probabilities(logits)
-    return Examination(score=score, verdict=verdict, anomaly_map=anomaly_map, answers=answers)
+    return Examination(
+        score=score,
+        verdict=verdict,
+        anomaly_map=anomaly_map,
+        answers=answers.by_name,
+        notes=answers.notes,
+    )

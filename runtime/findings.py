@@ -46,15 +46,17 @@ def interpret(examination: Examination, manifest: Manifest, *, height: int, widt
         width: Columns of that picture.
 
     Returns:
-        The findings with these notes, where they apply: ``answer_truncated:NAME``,
-        ``answer_unparsed:locate``, ``boxes_dropped`` (some in the text had no area inside the
-        image), ``map_disagrees`` (the verdict is normal but the map has a region).
+        The findings with the examination's notes and these, where they apply:
+        ``answer_truncated:NAME``, ``answer_unparsed:locate``, ``boxes_dropped`` (some in the text
+        had no area inside the image), ``map_disagrees`` (the verdict is normal but the map has a
+        region).
     """
     notes = [
         f"answer_truncated:{name}"
         for name, answer in examination.answers.items()
         if not answer.is_complete
     ]
+    notes += examination.notes
     from_map = _map_defects(examination, manifest)
     from_text: list[Defect] = []
     if "locate" in examination.answers:

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Sequence
+from collections.abc import Generator
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from adcopilot_edge.bundle import open_bundle
 from adcopilot_edge.errors import ConfigError, InputError
+from adcopilot_edge.runtime.drain import drain
 from adcopilot_edge.runtime.engine import Engine, open_engine
-from adcopilot_edge.runtime.examine import Request, examine
-from adcopilot_edge.runtime.findings import Findings, interpret
-from adcopilot_edge.runtime.golden import GoldenReference, GoldenStore, pixel_hash
+from adcopilot_edge.runtime.golden import GoldenReference, GoldenStore
 from adcopilot_edge.runtime.images import ImageSource, check_same_aspect, open_image
+from adcopilot_edge.runtime.request import Request, read_questions
+from adcopilot_edge.runtime.request import TaskChoice as TaskChoice
+from adcopilot_edge.runtime.rule_choice import choose_rule
+from adcopilot_edge.runtime.stream import Event, with_result
+from adcopilot_edge.runtime.takt import Pace, Takt, overrun_notes
 from adcopilot_edge.runtime.tiled import TiledInspection
 from adcopilot_edge.runtime.timing import StageClock
-from adcopilot_edge.runtime.verdict_rule import VerdictRule
-from adcopilot_edge.runtime.verdict_state import VerdictState
+from adcopilot_edge.runtime.turns import Turns
 from adcopilot_edge.runtime.verdict_store import VerdictStates
-from adcopilot_edge.types import TASKS, ImageArray, Inspection, Task
-
-TaskChoice = Task | Literal["all"] | Sequence[Task]
+from adcopilot_edge.runtime.whole import inspecting_whole
+from adcopilot_edge.types import ImageArray, Inspection
 
 
 class Inspector:
@@ -44,7 +44,8 @@ class Inspector:
         self.engine = engine
         self._states = states
         self._goldens = GoldenStore()
-        self._lock = threading.Lock()
+        self._pace = Pace()
+        self._lock = Turns()
 
     @classmethod
     def open(
@@ -110,6 +111,8 @@ class Inspector:
         ask: str | None = None,
         tile: bool = False,
         max_new_tokens: int = 128,
+        constrained: bool = True,
+        takt_ms: float | None = None,
     ) -> Inspection:
         """Inspect a test image against a golden image.
 
@@ -124,22 +127,75 @@ class Inspector:
             tile: Cut both images into overlapping tiles of the bundle's size instead of scaling
                 them down. Questions are then asked of anomalous tiles only.
             max_new_tokens: Limit of each answer.
+            constrained: Decode boxes under their grammar, so that they parse and lie in the image;
+                the note ``constrained:locate`` says when the model would have said something else.
+            takt_ms: Time for all of it, from the call on. Questions that do not fit are left out,
+                an answer is cut, the verdict never; notes say so. Not for tiles.
 
         Raises:
-            ConfigError: An argument is out of range.
+            ConfigError: An argument is out of range, or ``takt_ms`` is given for tiles.
             InputError: An image can't be used, the proportions differ, or the question is too
                 long or holds reserved tokens.
             SessionError: A graph fails.
             StateError: The golden's verdict state can't be used for this inspection.
         """
-        request = self._request(task, ask, max_new_tokens)
+        if tile and takt_ms is not None:
+            raise ConfigError("takt_ms can't be kept with tiles: each of them needs its verdict")
+        takt = Takt(takt_ms, self._pace)
+        request = self._request(task, ask, max_new_tokens, is_constrained=constrained)
+        return drain(self._inspecting(golden, test, request, takt, tile=tile))
+
+    def stream(
+        self,
+        golden: GoldenReference | ImageSource,
+        test: ImageSource,
+        *,
+        task: TaskChoice = "all",
+        ask: str | None = None,
+        max_new_tokens: int = 128,
+        constrained: bool = True,
+        takt_ms: float | None = None,
+    ) -> Generator[Event, None, None]:
+        """Inspect as ``inspect`` does, and tell what is known as soon as it is known.
+
+        Other calls wait until the stream is read to its end or closed; the time of its reader
+        counts for the takt. Arguments and errors are those of ``inspect``.
+
+        Yields:
+            A ``VerdictEvent``; for each answer ``TextEvent``s and an ``AnswerEvent``; an
+            ``InspectionEvent`` at last.
+
+        Raises:
+            InferenceError: This thread has another stream open.
+        """
+        takt = Takt(takt_ms, self._pace)
+        request = self._request(
+            task, ask, max_new_tokens, is_constrained=constrained, has_pieces=True
+        )
+        return with_result(self._inspecting(golden, test, request, takt))
+
+    def _inspecting(
+        self,
+        golden: GoldenReference | ImageSource,
+        test: ImageSource,
+        request: Request,
+        takt: Takt,
+        *,
+        tile: bool = False,
+    ) -> Generator[Event, None, Inspection]:
+        """The steps of an inspection; the lock is held from the first to the last of them."""
         with self._lock:
             clock, num_made = StageClock(), self._goldens.num_made
             with clock.stage("decode_image"):
                 picture = open_image(test)
             golden_picture = self._golden_picture(golden, clock)
             check_same_aspect(golden_picture.shape, picture.shape)
-            state, rule, notes = self._find_rule(golden, golden_picture, tile=tile)
+            state, rule, notes = choose_rule(
+                self._states,
+                self.engine.bundle.manifest.decision.threshold,
+                golden if isinstance(golden, GoldenReference) else golden_picture,
+                tile=tile,
+            )
             if tile:
                 tiled = TiledInspection(
                     engine=self.engine,
@@ -153,7 +209,10 @@ class Inspector:
                 if not isinstance(golden, GoldenReference):
                     with clock.stage("golden"):
                         golden = self._read_golden(golden_picture)
-                findings = self._inspect_whole(golden, picture, request, rule, clock)
+                findings = yield from inspecting_whole(
+                    self.engine, golden, picture, request, rule=rule, clock=clock, takt=takt
+                )
+            overrun_ms = takt.overrun_ms()
             return Inspection(
                 verdict=findings.verdict,
                 anomaly_score=rule.calibrate(findings.score),
@@ -165,29 +224,28 @@ class Inspector:
                 provider=self.engine.provider,
                 precision=self.engine.bundle.manifest.precision,
                 calibration=None if state is None else state.id,
-                notes=(*findings.notes, *notes),
+                notes=(*findings.notes, *notes, *overrun_notes(overrun_ms)),
+                takt_overrun_ms=overrun_ms,
                 anomaly_map=findings.anomaly_map,
             )
 
-    def _request(self, task: TaskChoice, ask: str | None, max_new_tokens: int) -> Request:
+    def _request(
+        self,
+        task: TaskChoice,
+        ask: str | None,
+        max_new_tokens: int,
+        *,
+        is_constrained: bool,
+        has_pieces: bool = False,
+    ) -> Request:
         """Check what is asked for, before any work."""
-        tasks: Sequence[str] = (task,) if isinstance(task, str) else task
-        if unknown := [name for name in tasks if name not in (*TASKS, "all")]:
-            raise ConfigError(
-                f"task must be of {', '.join(TASKS)} or all, got {', '.join(map(repr, unknown))}"
-            )
-        words = self.engine.bundle.manifest.prompt.tasks
-        questions: dict[str, str] = {
-            name: words[name]
-            for name in TASKS
-            if name != "verdict" and (name in tasks or "all" in tasks)
-        }
-        if ask is not None:
-            if not ask.strip():
-                raise ConfigError("the question is empty; ask something or leave it out")
-            self.engine.tokenizer.check_plain(ask)
-            questions["ask"] = ask.strip()
-        return Request(questions=questions, max_new_tokens=max_new_tokens)
+        prompt = self.engine.bundle.manifest.prompt
+        return Request(
+            questions=read_questions(task, ask, prompt=prompt, tokenizer=self.engine.tokenizer),
+            max_new_tokens=max_new_tokens,
+            is_constrained=is_constrained,
+            has_pieces=has_pieces,
+        )
 
     def _golden_picture(
         self, golden: GoldenReference | ImageSource, clock: StageClock
@@ -202,44 +260,10 @@ class Inspector:
             )
         return golden.image
 
-    def _find_rule(
-        self, golden: GoldenReference | ImageSource, picture: ImageArray, *, tile: bool
-    ) -> tuple[VerdictState | None, VerdictRule, tuple[str, ...]]:
-        """The verdict state of a golden image, what verdicts go by, and what to note."""
-        bundles_own = VerdictRule.from_threshold(self.engine.bundle.manifest.decision.threshold)
-        if self._states is None or self._states.is_empty:
-            return None, bundles_own, ()
-        pixels = golden.image_sha256 if isinstance(golden, GoldenReference) else pixel_hash(picture)
-        state = self._states.find(pixels, tile=tile)
-        if state is None:
-            return None, bundles_own, ("golden_uncalibrated",)
-        return state, state.rule, ()
-
     def _read_golden(self, image: ImageArray, *, cache: bool = True) -> GoldenReference:
         return self._goldens.get_or_make(
             image, self.engine.bundle.id, self.engine.read_golden, cache=cache
         )
-
-    def _inspect_whole(
-        self,
-        golden: GoldenReference,
-        picture: ImageArray,
-        request: Request,
-        rule: VerdictRule,
-        clock: StageClock,
-    ) -> Findings:
-        """The findings in a picture that is scaled to the bundle's size."""
-        engine = self.engine
-        with clock.stage("preprocess"):
-            pixels = engine.preprocessor.resize(picture)
-        examination = examine(engine, golden, pixels, request, rule=rule, clock=clock)
-        height, width = picture.shape[:2]
-        findings = interpret(examination, engine.bundle.manifest, height=height, width=width)
-        if pixels.shape == picture.shape:
-            return findings
-        model = engine.bundle.manifest.model
-        note = f"resized:{width}x{height}->{model.image_width}x{model.image_height}"
-        return findings.with_note(note)
 
 
 def embedded_bundle() -> Path:
