@@ -78,10 +78,10 @@ def say(choices, rng, *, tempt=None):
 
 def test_the_tokens_of_a_place_are_those_that_fit(small):
     vocabulary, grammar = small.vocabulary, small.grammar
-    texts = [b"", b"[", b'[{"bb', b'[{"bbox_2d": [', b'[{"bbox_2d": [4', b'[{"bbox_2d": [44, 1, 4',
-             b'[{"bbox_2d": [1, 2, 3, 4]', b'[{"bbox_2d": [1, 2, 3, 4], "label": "',
-             b'[{"bbox_2d": [1, 2, 3, 4], "label": "\\', b'[{"bbox_2d": [1, 2, 3, 4], "label": "\\u0',
-             b'[{"bbox_2d": [1, 2, 3, 4], "label": "a"', b'[{"bbox_2d": [1, 2, 3, 4]}', b"```"]  # fmt: skip
+    box = b'[{"bbox_2d": [1, 2, 3, 4]'
+    texts = [b"", b"[", b'[{"bb', b'[{"bbox_2d": [', b'[{"bbox_2d": [4', box, b"```"]
+    texts += [b'[{"bbox_2d": [44, 1, 4', box + b"}", box + b', "label": "a"']
+    texts += [box + b', "label": "' + more for more in (b"", b"\\", b"\\u0")]
     for text in texts:
         place = grammar.follow(START, text)
         expected = {
