@@ -25,6 +25,7 @@ BBox = tuple[float, float, float, float]
 
 Verdict = Literal["normal", "anomaly", "uncertain"]
 BoxSource = Literal["text", "map"]
+DecisionPath = Literal["model", "map", "audit"]
 Task = Literal["verdict", "classify", "locate", "describe"]
 
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -114,7 +115,9 @@ class Inspection:
     bundle has no map. notes: facts a caller must not miss, such as ``answer_unparsed:locate``,
     ``resized:4000x3000->224x224`` or ``golden_uncalibrated`` (other golden images of the bundle
     have a verdict state, this one has none). takt_overrun_ms: by how much the inspection exceeded
-    its takt, 0 if it did not, None without a takt.
+    its takt, 0 if it did not, None without a takt. path: who decided; ``map`` where a cascade let
+    the part pass without the language model, and anomaly_score is the cascade's suspicion then;
+    ``audit`` where the model was asked although the part would have passed.
     """
 
     verdict: Verdict
@@ -129,6 +132,7 @@ class Inspection:
     calibration: str | None = None
     notes: tuple[str, ...] = ()
     takt_overrun_ms: float | None = None
+    path: DecisionPath = "model"
     anomaly_map: FloatArray | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -145,6 +149,7 @@ class Inspection:
             "precision": self.precision,
             "calibration": self.calibration,
             "notes": list(self.notes),
+            "path": self.path,
             "takt_overrun_ms": None
             if self.takt_overrun_ms is None
             else round(self.takt_overrun_ms, 3),

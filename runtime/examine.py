@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from adcopilot_edge.runtime.anomaly_map import map_probabilities
 from adcopilot_edge.runtime.asking import asking
+from adcopilot_edge.runtime.cascade import suspicion
 from adcopilot_edge.runtime.dialogue import Answer
 from adcopilot_edge.runtime.drain import drain
 from adcopilot_edge.runtime.engine import Engine
@@ -20,7 +21,7 @@ from adcopilot_edge.runtime.stream import AnswerEvent, TextEvent, VerdictEvent
 from adcopilot_edge.runtime.takt import Pace, Takt
 from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.runtime.verdict_rule import VerdictRule
-from adcopilot_edge.types import FloatArray, ImageArray, Verdict
+from adcopilot_edge.types import DecisionPath, FloatArray, ImageArray, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,8 @@ class Examination:
 
     score: 0..1, the softmax over the two answer letters, not calibrated. anomaly_map: (rows,
     columns) float32 in 0..1, or None where the bundle has no map. answers: by name of the question.
-    notes: what there is to say about the answers.
+    notes: what there is to say about the answers and the path. path: who decided; ``score`` is the
+    cascade's suspicion where that was the map.
     """
 
     score: float
@@ -37,6 +39,7 @@ class Examination:
     anomaly_map: FloatArray | None
     answers: dict[str, Answer]
     notes: tuple[str, ...] = ()
+    path: DecisionPath = "model"
 
 
 def examine(
@@ -77,7 +80,9 @@ def examining(
 ) -> Generator[VerdictEvent | TextEvent | AnswerEvent, None, Examination]:
     """Examine a test image against a golden, step by step.
 
-    The test image is read once: the verdict and each question are asked behind it.
+    The test image is read once: the verdict and each question are asked behind it. A cascade may
+    let the part pass before that; notes are then ``cascade_unasked:NAME``, and ``cascade_missed``
+    where an audit finds that it should not have.
 
     Args:
         engine: The bundle.
@@ -99,6 +104,22 @@ def examining(
         encoded = engine.encoder.encode(patches)
     with clock.stage("comparison"):
         comparison = engine.encoder.compare(golden.features, encoded.features)
+    logits = comparison.anomaly_logits
+    anomaly_map = None if logits is None else map_probabilities(logits)
+    path: DecisionPath = "model"
+    if request.cascade is not None:
+        suspected = suspicion(golden.features, encoded.features, comparison)
+        path = request.cascade.choose(suspected, test)
+        if path == "map":
+            yield VerdictEvent(verdict="normal", anomaly_score=suspected)
+            return Examination(
+                score=suspected,
+                verdict="normal",
+                anomaly_map=anomaly_map,
+                answers={},
+                notes=tuple(f"cascade_unasked:{name}" for name in request.questions),
+                path=path,
+            )
     with clock.stage("prefill"):
         engine.dialogue.show(golden.prefix, encoded.tokens, comparison.tokens)
         score = engine.score(engine.verdict_logits())
@@ -107,12 +128,12 @@ def examining(
     if only_suspects and verdict == "normal":
         request = request.only()
     answers = yield from asking(engine, request, takt=takt, clock=clock)
-    logits = comparison.anomaly_logits
-    anomaly_map = None if logits is None else map_probabilities(logits)
+    missed = ("cascade_missed",) if path == "audit" and verdict != "normal" else ()
     return Examination(
         score=score,
         verdict=verdict,
         anomaly_map=anomaly_map,
         answers=answers.by_name,
-        notes=answers.notes,
+        notes=(*answers.notes, *missed),
+        path=path,
     )

@@ -11,11 +11,12 @@ import numpy as np
 
 from adcopilot_edge.bundle import open_bundle
 from adcopilot_edge.errors import ConfigError, InputError
+from adcopilot_edge.runtime.cascade import Cascade
 from adcopilot_edge.runtime.drain import drain
 from adcopilot_edge.runtime.engine import Engine, open_engine
 from adcopilot_edge.runtime.golden import GoldenReference, GoldenStore
 from adcopilot_edge.runtime.images import ImageSource, check_same_aspect, open_image
-from adcopilot_edge.runtime.request import Request, read_questions
+from adcopilot_edge.runtime.request import Request, read_request
 from adcopilot_edge.runtime.request import TaskChoice as TaskChoice
 from adcopilot_edge.runtime.rule_choice import choose_rule
 from adcopilot_edge.runtime.stream import Event, with_result
@@ -113,6 +114,7 @@ class Inspector:
         max_new_tokens: int = 128,
         constrained: bool = True,
         takt_ms: float | None = None,
+        cascade: Cascade | None = None,
     ) -> Inspection:
         """Inspect a test image against a golden image.
 
@@ -131,18 +133,27 @@ class Inspector:
                 the note ``constrained:locate`` says when the model would have said something else.
             takt_ms: Time for all of it, from the call on. Questions that do not fit are left out,
                 an answer is cut, the verdict never; notes say so. Not for tiles.
+            cascade: Let parts that look like the golden pass without the language model, and miss
+                defects that leave the anomaly map quiet. Not for tiles.
 
         Raises:
-            ConfigError: An argument is out of range, or ``takt_ms`` is given for tiles.
+            ConfigError: An argument is out of range, or not for tiles.
             InputError: An image can't be used, the proportions differ, or the question is too
                 long or holds reserved tokens.
             SessionError: A graph fails.
             StateError: The golden's verdict state can't be used for this inspection.
         """
-        if tile and takt_ms is not None:
-            raise ConfigError("takt_ms can't be kept with tiles: each of them needs its verdict")
+        if tile and (takt_ms is not None or cascade is not None):
+            raise ConfigError("tiles have no takt and no cascade: each of them needs its verdict")
+        request = read_request(
+            self.engine,
+            task,
+            ask,
+            max_new_tokens=max_new_tokens,
+            is_constrained=constrained,
+            cascade=cascade,
+        )
         takt = Takt(takt_ms, self._pace)
-        request = self._request(task, ask, max_new_tokens, is_constrained=constrained)
         return drain(self._inspecting(golden, test, request, takt, tile=tile))
 
     def stream(
@@ -155,6 +166,7 @@ class Inspector:
         max_new_tokens: int = 128,
         constrained: bool = True,
         takt_ms: float | None = None,
+        cascade: Cascade | None = None,
     ) -> Generator[Event, None, None]:
         """Inspect as ``inspect`` does, and tell what is known as soon as it is known.
 
@@ -168,10 +180,16 @@ class Inspector:
         Raises:
             InferenceError: This thread has another stream open.
         """
-        takt = Takt(takt_ms, self._pace)
-        request = self._request(
-            task, ask, max_new_tokens, is_constrained=constrained, has_pieces=True
+        request = read_request(
+            self.engine,
+            task,
+            ask,
+            max_new_tokens=max_new_tokens,
+            is_constrained=constrained,
+            has_pieces=True,
+            cascade=cascade,
         )
+        takt = Takt(takt_ms, self._pace)
         return with_result(self._inspecting(golden, test, request, takt))
 
     def _inspecting(
@@ -215,7 +233,7 @@ class Inspector:
             overrun_ms = takt.overrun_ms()
             return Inspection(
                 verdict=findings.verdict,
-                anomaly_score=rule.calibrate(findings.score),
+                anomaly_score=findings.shown_score(rule),
                 defects=findings.defects,
                 text=findings.text,
                 timings_ms=clock.timings_ms(),
@@ -226,26 +244,9 @@ class Inspector:
                 calibration=None if state is None else state.id,
                 notes=(*findings.notes, *notes, *overrun_notes(overrun_ms)),
                 takt_overrun_ms=overrun_ms,
+                path=findings.path,
                 anomaly_map=findings.anomaly_map,
             )
-
-    def _request(
-        self,
-        task: TaskChoice,
-        ask: str | None,
-        max_new_tokens: int,
-        *,
-        is_constrained: bool,
-        has_pieces: bool = False,
-    ) -> Request:
-        """Check what is asked for, before any work."""
-        prompt = self.engine.bundle.manifest.prompt
-        return Request(
-            questions=read_questions(task, ask, prompt=prompt, tokenizer=self.engine.tokenizer),
-            max_new_tokens=max_new_tokens,
-            is_constrained=is_constrained,
-            has_pieces=has_pieces,
-        )
 
     def _golden_picture(
         self, golden: GoldenReference | ImageSource, clock: StageClock

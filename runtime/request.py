@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from adcopilot_edge.errors import ConfigError
-from adcopilot_edge.prompt import PromptTemplate
-from adcopilot_edge.runtime.tokenizer import TextTokenizer
+from adcopilot_edge.runtime.cascade import Cascade
+from adcopilot_edge.runtime.engine import Engine
 from adcopilot_edge.types import TASKS, Task
 
 TaskChoice = Task | Literal["all"] | Sequence[Task]
@@ -20,13 +20,15 @@ class Request:
 
     questions: their names are those of the tasks, and ``ask`` for the user's own question.
     max_new_tokens: limit of each answer. is_constrained: boxes are decoded under a grammar.
-    has_pieces: tell the words of an answer while they come.
+    has_pieces: tell the words of an answer while they come. cascade: when nothing is asked at all,
+    not even for the verdict.
     """
 
     questions: dict[str, str]
     max_new_tokens: int = 128
     is_constrained: bool = True
     has_pieces: bool = False
+    cascade: Cascade | None = None
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -42,19 +44,31 @@ class Request:
         return self.only(*(name for name in self.questions if name not in names))
 
 
-def read_questions(
-    task: TaskChoice, ask: str | None, *, prompt: PromptTemplate, tokenizer: TextTokenizer
-) -> dict[str, str]:
-    """Return the words of the questions by name, those of the tasks in their order, then ``ask``.
+def read_request(
+    engine: Engine,
+    task: TaskChoice,
+    ask: str | None,
+    *,
+    max_new_tokens: int,
+    is_constrained: bool,
+    cascade: Cascade | None,
+    has_pieces: bool = False,
+) -> Request:
+    """Return the request of a caller, checked.
+
+    The first one that has boxes under their grammar sorts the engine's vocabulary.
 
     Args:
+        engine: Has the words of the tasks, and knows what a user's words may not hold.
         task: One task, several, or ``all``; the verdict is no question.
         ask: The user's own question.
-        prompt: Has the words of the tasks.
-        tokenizer: Knows what a user's words may not hold.
+        max_new_tokens: As in ``Request``, and so are the others.
+        is_constrained: See there.
+        cascade: See there.
+        has_pieces: See there.
 
     Raises:
-        ConfigError: There is no such task, or ``ask`` is empty.
+        ConfigError: There is no such task, ``ask`` is empty, or a limit is out of range.
         InputError: ``ask`` holds reserved tokens.
     """
     tasks: Sequence[str] = (task,) if isinstance(task, str) else task
@@ -62,14 +76,23 @@ def read_questions(
         raise ConfigError(
             f"task must be of {', '.join(TASKS)} or all, got {', '.join(map(repr, unknown))}"
         )
+    words = engine.bundle.manifest.prompt.tasks
     questions: dict[str, str] = {
-        name: prompt.tasks[name]
+        name: words[name]
         for name in TASKS
         if name != "verdict" and (name in tasks or "all" in tasks)
     }
     if ask is not None:
         if not ask.strip():
             raise ConfigError("the question is empty; ask something or leave it out")
-        tokenizer.check_plain(ask)
+        engine.tokenizer.check_plain(ask)
         questions["ask"] = ask.strip()
-    return questions
+    if is_constrained and "locate" in questions:
+        engine.dialogue.box_guide()
+    return Request(
+        questions=questions,
+        max_new_tokens=max_new_tokens,
+        is_constrained=is_constrained,
+        has_pieces=has_pieces,
+        cascade=cascade,
+    )
