@@ -129,7 +129,7 @@ class StateError(CalibrationError):
 
 
 class GateError(EdgeError):
-    """A quantized bundle loses more of the task than its gates allow."""
+    """A quantized bundle, or ranges measured for one, lose more of the task than gates allow."""
 
     exit_code = 8
 

@@ -102,7 +102,8 @@ class Graph(Record):
     INT8 graph that stay in the float of its target. ``quantizer`` says how the levels of
     weight-only blocks were chosen. ``form`` is that of layers whose input is INT8 too; bundles
     older than the field have none. ``probes`` names the file of the graph's twin, which
-    shares its weights and also gives what ``verify`` compares block by block.
+    shares its weights and also gives what ``verify`` compares block by block; ``ranges`` that of
+    another, which tells how far the inputs of static INT8 layers reach.
     """
 
     file: str
@@ -112,6 +113,7 @@ class Graph(Record):
     quantizer: str | None = None
     form: Int8Form | None = None
     probes: str | None = None
+    ranges: str | None = None
 
 
 class Embedding(Record):
@@ -284,7 +286,8 @@ class Manifest(Record):
     def _check_files(self) -> Manifest:
         """Every file that the manifest names is in ``files``, and no name leaves the folder."""
         named = [graph.file for graph in self.graphs.values()]
-        named += [graph.probes for graph in self.graphs.values() if graph.probes is not None]
+        twins = [twin for graph in self.graphs.values() for twin in (graph.probes, graph.ranges)]
+        named += [twin for twin in twins if twin is not None]
         named += [self.embedding.file, self.tokenizer]
         if self.parity is not None:
             named.append(self.parity.inputs)

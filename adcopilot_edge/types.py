@@ -113,11 +113,12 @@ class Inspection:
     the bundle's own threshold. text: the model's words for each task that was asked. anomaly_map:
     (rows, columns) float32 in 0..1 over the test image, one value a patch, or None where the
     bundle has no map. notes: facts a caller must not miss, such as ``answer_unparsed:locate``,
-    ``resized:4000x3000->224x224`` or ``golden_uncalibrated`` (other golden images of the bundle
-    have a verdict state, this one has none). takt_overrun_ms: by how much the inspection exceeded
-    its takt, 0 if it did not, None without a takt. path: who decided; ``map`` where a cascade let
-    the part pass without the language model, and anomaly_score is the cascade's suspicion then;
-    ``audit`` where the model was asked although the part would have passed.
+    ``resized:4000x3000->224x224``, ``golden_uncalibrated`` (other golden images of the bundle have
+    a verdict state, this one has none) or ``ranges:ID`` (measured by ``calibrate --ranges``).
+    takt_overrun_ms: by how much the inspection exceeded its takt, 0 if it did not, None without a
+    takt. path: who decided; ``map`` where a cascade let the part pass without the language model,
+    and anomaly_score is the cascade's suspicion then; ``audit`` where the model was asked although
+    the part would have passed.
     """
 
     verdict: Verdict

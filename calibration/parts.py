@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adcopilot_edge.errors import DatasetError, InputError
@@ -26,7 +26,7 @@ class Parts:
 
     good_sha256, bad_sha256: over the pixels of each kind, whatever the order and the names.
     num_repeated: files left out, since their pixels are those of another file or of the golden
-    image: a copy is no further part.
+    image: a copy is no further part. good_pixels: the hash of each good part's pixels.
     """
 
     good: tuple[Path, ...]
@@ -34,6 +34,16 @@ class Parts:
     good_sha256: str
     bad_sha256: str
     num_repeated: int
+    good_pixels: tuple[str, ...] = ()
+
+    def halves(self) -> tuple[Parts, Parts]:
+        """The good parts in two halves that no name or order decides; bad ones in the second."""
+        by_pixels = sorted(zip(self.good_pixels, self.good, strict=True))
+        first, second = dict(by_pixels[::2]), dict(by_pixels[1::2])
+        return (
+            _choose(replace(self, bad=(), bad_sha256=_hash_all(())), first),
+            _choose(self, second),
+        )
 
 
 def read_parts(golden: ImageArray, good: Path, bad: Path | None, *, on_step: OnStep) -> Parts:
@@ -66,6 +76,7 @@ def read_parts(golden: ImageArray, good: Path, bad: Path | None, *, on_step: OnS
         good_sha256=_hash_all(review.kept["good"]),
         bad_sha256=_hash_all(review.kept["bad"]),
         num_repeated=total - sum(map(len, review.kept.values())),
+        good_pixels=tuple(review.kept["good"]),
     )
 
 
@@ -111,6 +122,13 @@ class _Review:
             f"{len(self.findings)} pictures can't be used; repair or remove them:\n"
             + "\n".join(shown)
         )
+
+
+def _choose(parts: Parts, good: Mapping[str, Path]) -> Parts:
+    """``parts`` with these good ones alone, by pixels."""
+    return replace(
+        parts, good=tuple(good.values()), good_sha256=_hash_all(good), good_pixels=tuple(good)
+    )
 
 
 def _list(folder: Path) -> Sequence[Path]:

@@ -114,20 +114,55 @@ def calibrate(
     if bad is not None and not parts.bad:
         raise CalibrationError(f"{bad} holds nothing but the golden image; bad parts are needed")
 
-    def measure(step: str, files: Sequence[Path]) -> Scores:
-        scores = np.empty(len(files))
-        for index, file in enumerate(files):
-            inspection = inspector.inspect(golden, file, tile=recipe.tile)
-            if inspection.calibration is not None:
-                raise ConfigError(
-                    "limits are set on the model's own scores: open the inspector with "
-                    "calibrated=False"
-                )
-            scores[index] = inspection.anomaly_score
-            on_step(step, index + 1, len(files))
-        return scores
+    good_scores, bad_scores = (
+        measure_scores(inspector, golden, files, tile=recipe.tile, step=step, on_step=on_step)
+        for step, files in (("good", parts.good), ("bad", parts.bad))
+    )
+    return derive(inspector, golden, parts, good_scores, bad_scores, recipe)
 
-    good_scores, bad_scores = measure("good", parts.good), measure("bad", parts.bad)
+
+def measure_scores(
+    inspector: Inspector,
+    golden: GoldenReference,
+    files: Sequence[Path],
+    *,
+    tile: bool,
+    step: str,
+    on_step: OnStep,
+) -> Scores:
+    """The model's own scores of the parts in ``files``, in their order.
+
+    Raises:
+        ConfigError: The inspector goes by a verdict state.
+        InferenceError: An inspection fails.
+    """
+    scores = np.empty(len(files))
+    for index, file in enumerate(files):
+        inspection = inspector.inspect(golden, file, tile=tile)
+        if inspection.calibration is not None:
+            raise ConfigError(
+                "limits are set on the model's own scores: open the inspector with calibrated=False"
+            )
+        scores[index] = inspection.anomaly_score
+        on_step(step, index + 1, len(files))
+    return scores
+
+
+def derive(
+    inspector: Inspector,
+    golden: GoldenReference,
+    parts: Parts,
+    good_scores: Scores,
+    bad_scores: Scores,
+    recipe: VerdictRecipe,
+) -> Calibration:
+    """The limits from the scores of ``parts``, which ``inspector`` gave.
+
+    Raises:
+        TooFewSamplesError: There are too few good parts for the bounds.
+        CalibrationError: The scores are of no use.
+    """
+    ranges = inspector.engine.ranges
     limits = _limit(good_scores, parts, recipe)
     fit = _fit(good_scores, bad_scores) if bad_scores.size else None
     state = VerdictState(
@@ -141,6 +176,7 @@ def calibrate(
         good=limits,
         bad=None if fit is None else _count(bad_scores, parts, limits, recipe, fit),
         temperature=None if fit is None else fit.temperature,
+        ranges=None if ranges is None else ranges.id,
     )
     return Calibration(state=state, num_repeated=parts.num_repeated, fit=fit)
 

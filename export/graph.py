@@ -42,6 +42,7 @@ class GraphBuilder:
         self._inputs: list[ir.Value] = []
         self._outputs: list[ir.Value] = []
         self._probes: list[tuple[str, ir.Value, NDArray[np.int64]]] = []
+        self._watched: list[tuple[str, ir.Value]] = []
 
     def input(self, name: str, shape: Shape, dtype: ir.DataType = ir.DataType.FLOAT) -> ir.Value:
         """A new input of the graph; a string in ``shape`` names a free dimension."""
@@ -137,8 +138,17 @@ class GraphBuilder:
 
     @property
     def has_probes(self) -> bool:
-        """Whether the graph has a twin."""
+        """Whether the graph has a twin with probes."""
         return bool(self._probes)
+
+    def watch(self, value: ir.Value, name: str) -> None:
+        """Make the edges of ``value``, as of ``observe``, outputs of the graph's twin of ranges."""
+        self._watched.append((name, value))
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether the graph has a twin of ranges."""
+        return bool(self._watched)
 
     def end_block(self) -> None:
         """All weights so far are on disk: a later run need not convert them again."""
@@ -179,6 +189,16 @@ class GraphBuilder:
             picked.name, picked.dtype, picked.shape = name, value.dtype, ir.Shape((len(rows), "C"))
             model.graph.outputs.append(picked)
 
+    def add_edges(self, model: ir.Model) -> None:
+        """Make the edges of every watched value outputs of ``model``, which is this builder's."""
+        tape = ir.tape.Tape(model.graph)
+        for name, value in self._watched:
+            for end, op_type in (("min", "ReduceMin"), ("max", "ReduceMax")):
+                edge = tape.op(op_type, [value], {"keepdims": 0}, name=f"{name}.{end}")
+                assert value.dtype is not None
+                edge.name, edge.dtype, edge.shape = f"{name}.{end}", value.dtype, ir.Shape(())
+                model.graph.outputs.append(edge)
+
     def model(self) -> ir.Model:
         """The graph recorded so far; its large tensors refer to the data file."""
         graph = ir.Graph(
@@ -197,7 +217,8 @@ def new_graph(path: Path) -> Iterator[GraphBuilder]:
     """A builder whose graph goes to ``path``, its large tensors to ``path`` plus ``.data``.
 
     A graph with probes gets a twin at ``probes_path(path)``: the same nodes and the same data file,
-    with the probes as further outputs.
+    with the probes as further outputs. One whose values are watched has a second twin likewise, at
+    ``ranges_path(path)``.
 
     In the folder of a bundle whose export was killed, the data file goes on behind its last whole
     block.
@@ -209,6 +230,12 @@ def new_graph(path: Path) -> Iterator[GraphBuilder]:
         builder.end_block()
     model = builder.model()
     ir.save(model, path)
+    if builder.is_watched:
+        num_outputs, num_nodes = len(model.graph.outputs), len(model.graph)
+        builder.add_edges(model)
+        ir.save(model, ranges_path(path))
+        del model.graph.outputs[num_outputs:]
+        model.graph.remove(list(model.graph)[num_nodes:], safe=True)
     if builder.has_probes:
         builder.add_probes(model)
         ir.save(model, probes_path(path))
@@ -217,3 +244,8 @@ def new_graph(path: Path) -> Iterator[GraphBuilder]:
 def probes_path(path: Path) -> Path:
     """Where the twin of the graph at ``path`` lies: ``vision.probes.onnx`` of ``vision.onnx``."""
     return path.with_suffix(".probes.onnx")
+
+
+def ranges_path(path: Path) -> Path:
+    """Where the twin that tells ranges of the graph at ``path`` lies: ``vision.ranges.onnx``."""
+    return path.with_suffix(".ranges.onnx")

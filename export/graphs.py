@@ -8,7 +8,7 @@ from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.comparison import write_comparison_graph
 from adcopilot_edge.export.decoder import write_decoder_graph
 from adcopilot_edge.export.gptq import Grams
-from adcopilot_edge.export.graph import probes_path
+from adcopilot_edge.export.graph import probes_path, ranges_path
 from adcopilot_edge.export.precision import VisionStyle
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.tensorrt import lint_graph
@@ -53,7 +53,7 @@ def write_vision_side(
         dialect=style.dialect,
         on_block=lambda done: on_step("vision", done, depth),
     )
-    graphs["vision"] = _describe("vision", _VISION, recipe, style, probes_path(folder / _VISION))
+    graphs["vision"] = _describe("vision", folder / _VISION, recipe, style)
     if model.compare_token_size:
         on_step("comparison", 0, 1)
         write_comparison_graph(
@@ -63,7 +63,7 @@ def write_vision_side(
             form=style.form,
             dialect=style.dialect,
         )
-        graphs["comparison"] = _describe("comparison", _COMPARISON, recipe, style)
+        graphs["comparison"] = _describe("comparison", folder / _COMPARISON, recipe, style)
     if recipe.target == "tensorrt":
         for graph in graphs.values():
             lint_graph(folder / graph.file)
@@ -100,18 +100,15 @@ def write_language_model(
     return {"decoder": Graph(file=_DECODER, precision=recipe.llm, quantizer=quantizer)}
 
 
-def _describe(
-    name: GraphName,
-    file: str,
-    recipe: ExportRecipe,
-    style: VisionStyle,
-    probes: Path | None = None,
-) -> Graph:
+def _describe(name: GraphName, path: Path, recipe: ExportRecipe, style: VisionStyle) -> Graph:
+    """What the manifest says of the graph at ``path``, and the twins that its writer made."""
+    probes, ranges = probes_path(path), ranges_path(path)
     return Graph(
-        file=file,
+        file=path.name,
         precision=recipe.vision,
         form=recipe.vision_form,
         exact=style.exact_of(name),
         kept=style.kept_of(name),
-        probes=None if probes is None else probes.name,
+        probes=probes.name if probes.is_file() else None,
+        ranges=ranges.name if ranges.is_file() else None,
     )

@@ -92,6 +92,9 @@ def plan_export(
         files[f"{graph}.onnx"] = blocks[graph] * _BLOCK_BYTES
         files[f"{graph}.onnx.data"] = size
     files["vision.probes.onnx"] = files["vision.onnx"]
+    if isinstance(vision_style(recipe).form, StaticInt8Form):
+        for graph in {"vision", "comparison"} & data.keys():
+            files[f"{graph}.ranges.onnx"] = files[f"{graph}.onnx"]
     files["embedding.npy"] = (4 if recipe.llm == "fp32" else 2) * vocab * width
     files["parity.safetensors"] = _parity_bytes(model)
     files[TOKENIZER_FILE] = (checkpoint.path / TOKENIZER_FILE).stat().st_size

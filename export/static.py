@@ -30,7 +30,8 @@ class StaticInt8Form:
     """INT8 weights, one scale an output; one scale and one zero point for what goes in.
 
     ``L.input_scale`` and ``L.input_zero`` of a layer ``L`` lie in the data file, where onnxruntime
-    can put others in their place when a session opens.
+    can put others in their place when a session opens. The graph's twin tells the ranges of what
+    goes in, from which a device makes them.
     """
 
     ranges: Ranges
@@ -43,6 +44,7 @@ class StaticInt8Form:
         name = layer.name
         outputs, inputs = layer.shape
         levels = input_levels(self.ranges, f"{name}.input")
+        graph.watch(value, f"{name}.input")
         scale = graph.stream(
             f"{name}.input_scale", np.float32, (), lambda: [np.array(levels.scale, np.float32)]
         )

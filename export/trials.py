@@ -77,7 +77,7 @@ class Trials:
             manifest = self.draft(
                 {
                     name: graph.model_copy(
-                        update={"file": f"{path.name}/{graph.file}", "probes": None}
+                        update={"file": f"{path.name}/{graph.file}", "probes": None, "ranges": None}
                     )
                     for name, graph in written.items()
                 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from adcopilot_edge.runtime.engines.api import BACKENDS
 from adcopilot_edge.runtime.engines.open import engine_opener
 from adcopilot_edge.runtime.golden import GoldenReference, pixel_hash
 from adcopilot_edge.runtime.preprocess import Preprocessor
+from adcopilot_edge.runtime.ranges_state import RangesState, require_static
+from adcopilot_edge.runtime.relevel import Edges, releveling_opener, watching_opener
 from adcopilot_edge.runtime.session import (
     PROVIDER_CLASSES,
     GraphSession,
@@ -29,7 +31,10 @@ from adcopilot_edge.types import FloatArray, ImageArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """The parts of one bundle, ready to run; it examines one pair at a time."""
+    """The parts of one bundle, ready to run; it examines one pair at a time.
+
+    ranges: those that its INT8 layers go by, None for the bundle's own.
+    """
 
     bundle: Bundle
     provider: str
@@ -37,6 +42,12 @@ class Engine:
     tokenizer: TextTokenizer
     encoder: ImageEncoder
     dialogue: Dialogue
+    ranges: RangesState | None = None
+
+    @property
+    def id(self) -> str:
+        """What all that it computes depends on: the bundle, and its ranges where not its own."""
+        return self.bundle.id if self.ranges is None else f"{self.bundle.id}+{self.ranges.id}"
 
     def read_golden(self, image: ImageArray) -> GoldenReference:
         """Compute all that is constant for a golden image.
@@ -55,7 +66,7 @@ class Engine:
         features = np.array(encoded.features)
         features.setflags(write=False)
         return GoldenReference(
-            bundle=self.bundle.id,
+            bundle=self.id,
             image=image,
             image_sha256=pixel_hash(image),
             features=features,
@@ -79,6 +90,7 @@ def open_engine(
     provider: str,
     num_threads: int | None,
     open_graph: OpenGraph = GraphSession,
+    ranges: RangesState | None = None,
 ) -> Engine:
     """Open every file of a bundle.
 
@@ -88,6 +100,7 @@ def open_engine(
             engines, which ``build`` makes, and the decoder on ``cuda``.
         num_threads: As for ``GraphSession``.
         open_graph: How its graphs are opened; the exporter has a way for little memory.
+        ranges: What its static INT8 layers go by instead of their own.
 
     Raises:
         ConfigError: There is no such provider.
@@ -106,6 +119,10 @@ def open_engine(
             # The decoder's int4 products are onnxruntime's: beside engines it runs on CUDA.
             graph_provider, open_vision = "cuda", engine_opener(bundle, backend)
     check_provider(graph_provider)
+    open_probes = open_graph
+    if ranges is not None:
+        require_static(bundle.manifest)
+        open_vision = open_probes = releveling_opener(bundle, ranges)
     manifest = bundle.manifest
     if missing := [name for name in manifest.files if not bundle.file(name).is_file()]:
         raise BundleNotFoundError(
@@ -134,10 +151,40 @@ def open_engine(
             provider=graph_provider,
             num_threads=num_threads,
             open_graph=open_vision,
-            open_probes=open_graph,
+            open_probes=open_probes,
         ),
         dialogue=Dialogue(manifest, decoder, embedding, tokenizer),
+        ranges=ranges,
     )
+
+
+def relevel(
+    engine: Engine,
+    ranges: RangesState | None,
+    *,
+    num_threads: int | None,
+    edges: Edges | None = None,
+) -> Engine:
+    """``engine`` with its vision side under other ranges; both share the rest and take turns.
+
+    Args:
+        engine: Of a bundle with static INT8 on onnxruntime.
+        ranges: None for the bundle's own.
+        num_threads: As for ``GraphSession``.
+        edges: Widened by how far the inputs of the layers reach in every run.
+
+    Raises:
+        SessionError: A graph can't be used.
+    """
+    opener = releveling_opener(engine.bundle, ranges)
+    encoder = ImageEncoder(
+        engine.bundle,
+        provider=engine.provider,
+        num_threads=num_threads,
+        open_graph=opener if edges is None else watching_opener(engine.bundle, ranges, edges),
+        open_probes=opener,
+    )
+    return replace(engine, encoder=encoder, ranges=ranges)
 
 
 def _preprocessor(manifest: Manifest) -> Preprocessor:

@@ -7,15 +7,15 @@ from collections.abc import Generator
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
-
 from adcopilot_edge.bundle import open_bundle
-from adcopilot_edge.errors import ConfigError, InputError
+from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.runtime.cascade import Cascade
 from adcopilot_edge.runtime.drain import drain
 from adcopilot_edge.runtime.engine import Engine, open_engine
 from adcopilot_edge.runtime.golden import GoldenReference, GoldenStore
+from adcopilot_edge.runtime.golden_picture import golden_picture, open_golden
 from adcopilot_edge.runtime.images import ImageSource, check_same_aspect, open_image
+from adcopilot_edge.runtime.ranges_store import read_ranges
 from adcopilot_edge.runtime.request import Request, read_request
 from adcopilot_edge.runtime.request import TaskChoice as TaskChoice
 from adcopilot_edge.runtime.rule_choice import choose_rule
@@ -71,7 +71,8 @@ class Inspector:
             state: A file of ``adcopilot-edge calibrate --state``, for all inspections; None takes
                 what lies beside the bundle for a golden image, if anything does. A file is read
                 once; open the inspector again after a calibration.
-            calibrated: False leaves all of that alone: the bundle's own threshold and scores.
+            calibrated: False leaves all of that alone, and ranges that ``calibrate --ranges``
+                measured too: the bundle's own threshold and scores.
 
         Raises:
             BundleError: The bundle is missing, damaged, or of another format.
@@ -79,14 +80,15 @@ class Inspector:
             SessionError: A graph can't be used.
             EngineError: There is no engine for this machine, or it can't be used.
             MissingExtraError: A package of the provider is not installed.
-            StateError: ``state`` is missing or damaged.
+            StateError: ``state`` is missing or damaged, or measured ranges are.
             ConfigError: ``state`` is given and ``calibrated`` is false.
         """
         if state is not None and not calibrated:
             raise ConfigError("a verdict state can't be used in an uncalibrated inspection")
         bundle = open_bundle(embedded_bundle() if path is None else path, verify=verify)
-        states = VerdictStates(bundle, provider, state) if calibrated else None
-        engine = open_engine(bundle, provider=provider, num_threads=num_threads)
+        ranges = read_ranges(bundle) if calibrated else None
+        states = VerdictStates(bundle, provider, state, ranges=ranges) if calibrated else None
+        engine = open_engine(bundle, provider=provider, num_threads=num_threads, ranges=ranges)
         return cls(engine, states)
 
     def golden(self, image: ImageSource, *, cache: bool = True) -> GoldenReference:
@@ -101,7 +103,7 @@ class Inspector:
             SessionError: A graph fails.
         """
         with self._lock:
-            return self._read_golden(_open_golden(image), cache=cache)
+            return self._read_golden(open_golden(image), cache=cache)
 
     def inspect(
         self,
@@ -170,8 +172,8 @@ class Inspector:
     ) -> Generator[Event, None, None]:
         """Inspect as ``inspect`` does, and tell what is known as soon as it is known.
 
-        Other calls wait until the stream is read to its end or closed; the time of its reader
-        counts for the takt. Arguments and errors are those of ``inspect``.
+        Other calls wait until the stream is read to its end or closed. The time of its reader counts
+        in the takt and the timings. Arguments and errors are those of ``inspect``.
 
         Yields:
             A ``VerdictEvent``; for each answer ``TextEvent``s and an ``AnswerEvent``; an
@@ -206,12 +208,12 @@ class Inspector:
             clock, num_made = StageClock(), self._goldens.num_made
             with clock.stage("decode_image"):
                 picture = open_image(test)
-            golden_picture = self._golden_picture(golden, clock)
-            check_same_aspect(golden_picture.shape, picture.shape)
+            reference = golden_picture(golden, self.engine, clock)
+            check_same_aspect(reference.shape, picture.shape)
             state, rule, notes = choose_rule(
                 self._states,
                 self.engine.bundle.manifest.decision.threshold,
-                golden if isinstance(golden, GoldenReference) else golden_picture,
+                golden if isinstance(golden, GoldenReference) else reference,
                 tile=tile,
             )
             if tile:
@@ -222,11 +224,11 @@ class Inspector:
                     rule=rule,
                     clock=clock,
                 )
-                findings = tiled.run(golden_picture, picture)
+                findings = tiled.run(reference, picture)
             else:
                 if not isinstance(golden, GoldenReference):
                     with clock.stage("golden"):
-                        golden = self._read_golden(golden_picture)
+                        golden = self._read_golden(reference)
                 findings = yield from inspecting_whole(
                     self.engine, golden, picture, request, rule=rule, clock=clock, takt=takt
                 )
@@ -242,37 +244,23 @@ class Inspector:
                 provider=self.engine.provider,
                 precision=self.engine.bundle.manifest.precision,
                 calibration=None if state is None else state.id,
-                notes=(*findings.notes, *notes, *overrun_notes(overrun_ms)),
+                notes=(*findings.notes, *notes, *self._ranges_note(), *overrun_notes(overrun_ms)),
                 takt_overrun_ms=overrun_ms,
                 path=findings.path,
                 anomaly_map=findings.anomaly_map,
             )
 
-    def _golden_picture(
-        self, golden: GoldenReference | ImageSource, clock: StageClock
-    ) -> ImageArray:
-        if not isinstance(golden, GoldenReference):
-            with clock.stage("golden"):
-                return _open_golden(golden)
-        if golden.bundle != self.engine.bundle.id:
-            raise InputError(
-                f"the golden was read by the bundle {golden.bundle}, this is "
-                f"{self.engine.bundle.id}. Read it again with this inspector's golden()"
-            )
-        return golden.image
+    def _ranges_note(self) -> tuple[str, ...]:
+        """By which ranges its INT8 layers went, where not by the bundle's own."""
+        ranges = self.engine.ranges
+        return () if ranges is None else (f"ranges:{ranges.id}",)
 
     def _read_golden(self, image: ImageArray, *, cache: bool = True) -> GoldenReference:
         return self._goldens.get_or_make(
-            image, self.engine.bundle.id, self.engine.read_golden, cache=cache
+            image, self.engine.id, self.engine.read_golden, cache=cache
         )
 
 
 def embedded_bundle() -> Path:
     """The folder of the small bundle that this package brings."""
     return Path(str(files("adcopilot_edge"))) / "assets" / "nano"
-
-
-def _open_golden(image: ImageSource) -> ImageArray:
-    """Decode a golden image; an array is copied, since its owner may reuse it as a frame buffer."""
-    picture = open_image(image)
-    return picture.copy() if isinstance(image, np.ndarray) else picture

@@ -169,6 +169,7 @@ class GraphSession:
         keeps_order: Whether nodes run in the order of the file. onnxruntime's own order starts with
             what the last output needs and leaves all others, with all that they read, to the end:
             much memory where a graph tells of every layer.
+        initializers: Tensors to take instead of those of these names in the graph's data file.
 
     Raises:
         ConfigError: ``provider`` is unknown, or ``num_threads`` below 1.
@@ -185,6 +186,7 @@ class GraphSession:
         num_threads: int | None = None,
         has_fixed_shapes: bool = True,
         keeps_order: bool = False,
+        initializers: Mapping[str, AnyArray] | None = None,
     ) -> None:
         ort = load_onnxruntime()
         check_provider(provider)
@@ -194,7 +196,11 @@ class GraphSession:
         options = _session_options(ort, num_threads, has_fixed_shapes=has_fixed_shapes)
         if keeps_order:
             options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
+        # They must live until the session is open, which copies what it needs.
+        values = [ort.OrtValue.ortvalue_from_numpy(one) for one in (initializers or {}).values()]
         with _translated_errors(f"can't open {path}"):
+            if initializers:
+                options.add_external_initializers(list(initializers), values)
             self._session: Any = ort.InferenceSession(
                 str(path),
                 options,

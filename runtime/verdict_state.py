@@ -60,7 +60,8 @@ class VerdictState(Record):
     """The verdicts of one bundle on parts compared with one golden image.
 
     golden_sha256: of the golden's decoded pixels. provider, tile: how the parts were inspected;
-    scores of another way are other scores. temperature: None where nothing was fitted.
+    scores of another way are other scores. temperature: None where nothing was fitted. ranges: the
+    id of the ranges state that the INT8 layers went by, None for the bundle's own.
     """
 
     format: Literal["adcopilot-edge-verdicts"] = "adcopilot-edge-verdicts"
@@ -75,6 +76,7 @@ class VerdictState(Record):
     good: GoodParts
     bad: BadParts | None = None
     temperature: float | None = Field(default=None, gt=0)
+    ranges: str | None = None
 
     @model_validator(mode="after")
     def _check_limits(self) -> VerdictState:
@@ -85,7 +87,10 @@ class VerdictState(Record):
     @property
     def id(self) -> str:
         """A hash over all of the state, which its inspections name."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        values = self.model_dump(mode="json")
+        if self.ranges is None:
+            del values["ranges"]  # states older than the field keep their id
+        content = json.dumps(values, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @property
@@ -101,9 +106,23 @@ class VerdictState(Record):
         """The state as a JSON object, its id in front."""
         return {"id": self.id, **self.model_dump(mode="json")}
 
-    def check_fits(self, *, bundle: str, golden_sha256: str, provider: str, tile: bool) -> None:
+    def check_fits(
+        self,
+        *,
+        bundle: str,
+        golden_sha256: str,
+        provider: str,
+        tile: bool,
+        ranges: str | None = None,
+    ) -> None:
         """Raise StateError with every way in which an inspection is not one of this state's."""
         misfits = list(self._misfits(bundle, golden_sha256, provider, tile))
+        if self.ranges != ranges:
+            misfits.append(
+                f"it was measured under {_tell_ranges(self.ranges)}, in use are "
+                f"{_tell_ranges(ranges)} (both go back with: adcopilot-edge calibrate --ranges "
+                "--roll-back)"
+            )
         if misfits:
             raise StateError(
                 f"the verdict state {self.id} does not fit this inspection: {'; '.join(misfits)}. "
@@ -124,3 +143,7 @@ class VerdictState(Record):
         if self.tile != tile:
             ways = {True: "in tiles", False: "as a whole"}
             yield f"it was measured on pictures inspected {ways[self.tile]}, this is {ways[tile]}"
+
+
+def _tell_ranges(ranges: str | None) -> str:
+    return "the bundle's own ranges" if ranges is None else f"the ranges {ranges}"

@@ -27,13 +27,17 @@ _PAIR_KEY = re.compile(r"pair(\d+)/(\w+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """How the stages of a bundle came out; nothing but hashes where a bundle holds no pairs."""
+    """How the stages of a bundle came out; nothing but hashes where a bundle holds no pairs.
+
+    ranges: the id of the measured ranges that it went by, None for the bundle's own.
+    """
 
     bundle: str
     provider: str
     num_files: int
     num_pairs: int
     stages: tuple[StageParity, ...]
+    ranges: str | None = None
 
     @property
     def first_failure(self) -> StageParity | None:
@@ -49,6 +53,7 @@ class VerifyReport:
         return {
             "bundle": self.bundle,
             "provider": self.provider,
+            "ranges": self.ranges,
             "passed": failure is None,
             "first_failure": failure.stage if failure else None,
             "num_files": self.num_files,
@@ -73,6 +78,26 @@ def verify_bundle(
     """
     bundle = open_bundle(path, verify=True)
     inspector = Inspector.open(path, provider=provider, num_threads=num_threads, verify=False)
+    ranges = inspector.engine.ranges
+    num_pairs, stages = run_stored_pairs(inspector)
+    return VerifyReport(
+        bundle=bundle.id,
+        provider=inspector.engine.provider,
+        num_files=len(bundle.manifest.files),
+        num_pairs=num_pairs,
+        stages=stages,
+        ranges=None if ranges is None else ranges.id,
+    )
+
+
+def run_stored_pairs(inspector: Inspector) -> tuple[int, tuple[StageParity, ...]]:
+    """How many pairs the bundle holds, and the worst error of every stage over them.
+
+    Raises:
+        ManifestError: The file of the pairs is damaged.
+        InferenceError: A graph fails.
+    """
+    bundle = inspector.engine.bundle
     parity = bundle.manifest.parity
     pairs = [] if parity is None else _stored_pairs(bundle.file(parity.inputs), parity)
     tolerances = {
@@ -93,13 +118,7 @@ def verify_bundle(
         )
         for pair in pairs
     ]
-    return VerifyReport(
-        bundle=bundle.id,
-        provider=inspector.engine.provider,
-        num_files=len(bundle.manifest.files),
-        num_pairs=len(pairs),
-        stages=worst(compared) if compared else (),
-    )
+    return len(pairs), worst(compared) if compared else ()
 
 
 def _stage_json(stage: StageParity) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from line import assert_fails, inspect, save
 from PIL import Image
 
 from adcopilot_edge.bundle import open_bundle
@@ -14,7 +15,7 @@ from adcopilot_edge.calibration.verdicts import VerdictRecipe, calibrate
 from adcopilot_edge.errors import ConfigError, StateError
 from adcopilot_edge.runtime.golden import pixel_hash
 from adcopilot_edge.runtime.inspector import Inspector
-from adcopilot_edge.runtime.verdict_store import read_state, state_path
+from adcopilot_edge.runtime.verdict_store import VERDICTS, state_path
 
 NUM_GOOD = 19  # the least for a share of 0.05
 OPTIONS = ("--max-overkill", "0.05", "--max-review", "0.3", "--threads", "1")
@@ -23,11 +24,6 @@ OPTIONS = ("--max-overkill", "0.05", "--max-review", "0.3", "--threads", "1")
 @pytest.fixture
 def call(cli):
     return cli
-
-
-def save(image, path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
 
 
 @pytest.fixture
@@ -54,21 +50,6 @@ def words(damaged_bundle, line):
     return ["calibrate", damaged_bundle, *folders, *OPTIONS]
 
 
-def assert_fails(call, words, *, code, kind, message):
-    got, out, err = call(*words, "--json")
-    error = json.loads(out)["error"]
-    assert (got, error["kind"]) == (code, kind)
-    assert message in error["message"]
-    assert err.endswith(f"error: {error['message']}\n")
-
-
-def inspect(call, bundle, golden, part, *options):
-    words = ["inspect", golden, part, "--bundle", bundle, "--threads", 1, "--json", *options]
-    code, out, _ = call(*words)
-    record = json.loads(out)
-    return code, record.get("error", record)
-
-
 def test_from_parts_to_verdicts(call, words, line, damaged_bundle):
     code, out, err = call(*words, "--bad", line / "bad", "--json")
     assert code == 0
@@ -76,7 +57,7 @@ def test_from_parts_to_verdicts(call, words, line, damaged_bundle):
     bundle = open_bundle(damaged_bundle)
     golden = pixel_hash(np.asarray(Image.open(line / "golden.png")))
     path = state_path(bundle, golden)
-    state = read_state(path)
+    state = VERDICTS.read(path)
     assert (record["id"], record["stored"]) == (state.id, str(path))
     assert err == f"check 1/23\ngood 1/19\nbad 1/4\nwrote {path}\n"
     assert state.bad is not None
@@ -159,7 +140,7 @@ def test_a_state_in_a_file_of_its_own(call, words, damaged_bundle, line, tmp_pat
     pair = line / "golden.png", line / "bad" / "0.png"
     assert inspect(call, damaged_bundle, *pair)[1]["calibration"] is None
     found = inspect(call, damaged_bundle, *pair, "--state", state)[1]
-    assert found["calibration"] == read_state(state).id
+    assert found["calibration"] == VERDICTS.read(state).id
     code, error = inspect(call, damaged_bundle, pair[1], pair[1], "--state", state)
     assert (code, error["kind"]) == (5, "StateError")
     code, error = inspect(call, damaged_bundle, *pair, "--state", state, "--uncalibrated")

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 from layers import draw_rows, exact, ours, write_layer
-from tiny import tiny_checkpoint
+from tiny import open_session, tiny_checkpoint
 
 from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.calibration.clipping import Clip
@@ -223,3 +223,29 @@ def test_dynamic_and_static_share_their_weights(
     static = ours(tmp_path / "static.onnx", StaticInt8Form(seen(rows)), layer, rows)
     # One call's range is that of the calibration here.
     np.testing.assert_allclose(dynamic, static, atol=1e-4)
+
+
+def test_twins_tell_the_ranges_of_what_goes_in(checkpoint: Path, tmp_path: Path) -> None:
+    bundle = export(checkpoint, tmp_path / "bundle", replace(RECIPE, is_proven=False))
+    graphs = bundle.manifest.graphs
+    assert (graphs["vision"].ranges, graphs["comparison"].ranges) == (
+        "vision.ranges.onnx",
+        "comparison.ranges.onnx",
+    )
+    plain = open_session(bundle.file("vision.onnx"))
+    twin = open_session(bundle.file("vision.ranges.onnx"))
+    patches = np.random.default_rng(0).standard_normal((24, 1176)).astype(np.float32)
+    outputs = dict(
+        zip(
+            (one.name for one in twin.get_outputs()),
+            twin.run(None, {"patches": patches}),
+            strict=True,
+        )
+    )
+    expected = plain.run(None, {"patches": patches})
+    np.testing.assert_array_equal(outputs.pop("features"), expected[0])
+    np.testing.assert_array_equal(outputs.pop("tokens"), expected[1])
+    assert len(outputs) == 2 * 3 * 4
+    assert outputs[f"{NAME}.input.min"] < 0 < outputs[f"{NAME}.input.max"]
+    probes = [one.name for one in open_session(bundle.file("vision.probes.onnx")).get_outputs()]
+    assert probes == ["features", "tokens", "patch_embed", "block_0", "block_1", "block_2"]

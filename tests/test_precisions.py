@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image
+from pair_files import write_pairs
 from tiny import tiny_checkpoint
 
 from adcopilot_edge.bundle import open_bundle
-from adcopilot_edge.training.synthetic import generate_pair
 
 pytestmark = pytest.mark.torch
 
@@ -23,22 +21,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "checkpoint")
 
 
-def write_pairs(folder: Path, first: int, count: int) -> Path:
-    """Generated pairs as a list with boxes."""
-    folder.mkdir()
-    lines = []
-    for seed in range(first, first + count):
-        pair = generate_pair(seed, size=SIZE).to_labelled()
-        for name in ("golden", "test"):
-            Image.fromarray(getattr(pair, name)).save(folder / f"{seed}-{name}.png")
-        line: dict[str, Any] = {"golden": f"{seed}-golden.png", "test": f"{seed}-test.png"}
-        if pair.boxes:
-            line |= {"boxes": pair.boxes, "label": list(pair.labels)}
-        lines.append(json.dumps(line))
-    (folder / "pairs.jsonl").write_text("\n".join(lines))
-    return folder
-
-
 @pytest.fixture(scope="module")
 def arguments(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     root = tmp_path_factory.mktemp("data")
@@ -48,8 +30,13 @@ def arguments(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> lis
     )
     return [
         *("precisions", str(checkpoint), "--image-size", str(SIZE)),
-        *("--calib", str(write_pairs(root / "learn", 0, 4)), "--calib-pairs", "2"),
-        *("--gate", str(write_pairs(root / "held", 50, 10)), "--gate-limits", str(limits)),
+        *("--calib", str(write_pairs(root / "learn", 0, 4, size=SIZE)), "--calib-pairs", "2"),
+        *(
+            "--gate",
+            str(write_pairs(root / "held", 50, 10, size=SIZE)),
+            "--gate-limits",
+            str(limits),
+        ),
     ]
 
 
@@ -81,6 +68,6 @@ def test_a_row_for_float_and_one_for_each_way(cli, arguments: list[str], tmp_pat
 
 
 def test_a_way_that_is_none(cli, arguments: list[str], tmp_path: Path) -> None:
-    code, out, err = cli(*arguments, "--out", str(tmp_path / "out"), "--only", "vision-int3")
+    code, _, err = cli(*arguments, "--out", str(tmp_path / "out"), "--only", "vision-int3")
     assert code == 2
     assert "vision-int8-dynamic" in err

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from outliers import inject_outliers
+from pair_files import write_pairs
 from PIL import Image
-from test_precisions import SIZE, write_pairs
 from tiny import tiny_checkpoint
 
 pytestmark = pytest.mark.torch
+
+SIZE = 112
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +22,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     root = tmp_path_factory.mktemp("hard")
     checkpoint = tiny_checkpoint(root / "checkpoint")
     inject_outliers(checkpoint, [2])
-    pairs = write_pairs(root / "pairs", 0, 4)
+    pairs = write_pairs(root / "pairs", 0, 4, size=SIZE)
     return [
         *("sensitivity", str(checkpoint), "--image-size", str(SIZE)),
         *("--calib", str(pairs), "--calib-pairs", "2"),
@@ -52,6 +54,6 @@ def test_outliers_lead_the_ranking(cli, run: list[str], tmp_path: Path) -> None:
 
 def test_a_folder_of_another_run(cli, run: list[str], tmp_path: Path) -> None:
     (tmp_path / "sensitivity.jsonl").write_text('{"origin": {"pairs": "others"}}\n')
-    code, out, err = cli(*run, "--out", str(tmp_path))
+    code, _, err = cli(*run, "--out", str(tmp_path))
     assert code == 2
     assert "holds answers of another run" in err

@@ -10,16 +10,14 @@ import pytest
 
 from adcopilot_edge.errors import StateError
 from adcopilot_edge.runtime.golden import pixel_hash
+from adcopilot_edge.runtime.state_file import previous_path
 from adcopilot_edge.runtime.verdict_rule import VerdictRule
 from adcopilot_edge.runtime.verdict_state import GoodParts, VerdictState
 from adcopilot_edge.runtime.verdict_store import (
+    VERDICTS,
     VerdictStates,
-    check_writable,
-    previous_path,
-    read_state,
     roll_back,
     state_path,
-    write_state,
 )
 
 GOLDEN = "ab" * 32
@@ -83,9 +81,9 @@ def test_a_temperature_keeps_the_order_and_the_middle():
 
 def test_a_state_comes_back_as_it_was(path):
     state = make_state()
-    write_state(path, state)
-    assert read_state(path) == state
-    assert read_state(path).id == state.id
+    VERDICTS.write(path, state)
+    assert VERDICTS.read(path) == state
+    assert VERDICTS.read(path).id == state.id
     assert make_state(temperature=2.1).id != state.id
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
@@ -93,32 +91,32 @@ def test_a_state_comes_back_as_it_was(path):
 def test_the_state_before_comes_back_once(path):
     first, second, third = (make_state(temperature=value) for value in (1.0, 2.0, 3.0))
     for state in (first, second, third):
-        write_state(path, state)
+        VERDICTS.write(path, state)
     assert roll_back(path, bundle="b" * 16, golden_sha256=GOLDEN) == second
-    assert read_state(path) == second
+    assert VERDICTS.read(path) == second
     with pytest.raises(StateError, match=r"no state before .* remove that file"):
         roll_back(path, bundle="b" * 16, golden_sha256=GOLDEN)
-    assert read_state(path) == second
+    assert VERDICTS.read(path) == second
 
 
 def test_a_damaged_state_is_replaced_but_never_kept(path):
     first, second = make_state(), make_state(temperature=3.0)
-    write_state(path, first)
-    write_state(path, second)
+    VERDICTS.write(path, first)
+    VERDICTS.write(path, second)
     path.write_text("{")
-    write_state(path, make_state(temperature=4.0))
-    assert read_state(previous_path(path)) == first
+    VERDICTS.write(path, make_state(temperature=4.0))
+    assert VERDICTS.read(previous_path(path)) == first
     path.write_text("")
     assert roll_back(path, bundle="b" * 16, golden_sha256=GOLDEN) == first
 
 
 def test_a_damaged_state_before_changes_nothing(path):
     for temperature in (1.0, 2.0):
-        write_state(path, make_state(temperature=temperature))
+        VERDICTS.write(path, make_state(temperature=temperature))
     previous_path(path).write_text("[]")
     with pytest.raises(StateError, match="previous is no verdict state"):
         roll_back(path, bundle="b" * 16, golden_sha256=GOLDEN)
-    assert read_state(path).temperature == 2.0
+    assert VERDICTS.read(path).temperature == 2.0
 
 
 DAMAGES = {
@@ -137,12 +135,12 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_state_is_an_error(path, damage):
-    write_state(path, make_state())
+    VERDICTS.write(path, make_state())
     content = path.read_text()
     assert DAMAGES[damage](content) != content
     path.write_text(DAMAGES[damage](content))
     with pytest.raises(StateError, match=r"verdict state.*[Cc]alibrate again"):
-        read_state(path)
+        VERDICTS.read(path)
 
 
 def test_no_state_at_a_path(path, toy_bundle):
@@ -155,37 +153,37 @@ def test_no_state_at_a_path(path, toy_bundle):
 def test_a_folder_that_can_not_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match=r"can't write .* name another file with --state"):
-        write_state(tmp_path / "file" / "state.json", make_state())
+        VERDICTS.write(tmp_path / "file" / "state.json", make_state())
 
 
 def test_a_folder_is_tried_before_the_work(tmp_path):
     path = tmp_path / "not" / "yet" / "state.json"
-    check_writable(path)
+    VERDICTS.check_writable(path)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match=r"can't write .*Not a directory"):
-        check_writable(tmp_path / "file" / "state.json")
+        VERDICTS.check_writable(tmp_path / "file" / "state.json")
 
 
 def test_a_state_before_of_something_else_stays_where_it_is(path):
     for temperature in (1.0, 2.0):
-        write_state(path, make_state(temperature=temperature))
+        VERDICTS.write(path, make_state(temperature=temperature))
     with pytest.raises(StateError, match="was measured with the bundle bbbb"):
         roll_back(path, bundle="c" * 16, golden_sha256=GOLDEN)
-    assert read_state(path).temperature == 2.0
+    assert VERDICTS.read(path).temperature == 2.0
     assert previous_path(path).exists()
 
 
 def test_a_crash_leaves_the_state_as_it_was(path, monkeypatch):
-    write_state(path, make_state())
+    VERDICTS.write(path, make_state())
 
     def fail(_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(StateError, match="No space left"):
-        write_state(path, make_state(temperature=9.0))
-    assert read_state(path) == make_state()
+        VERDICTS.write(path, make_state(temperature=9.0))
+    assert VERDICTS.read(path) == make_state()
 
 
 def test_every_misfit_is_told():
@@ -205,7 +203,7 @@ def test_states_beside_a_bundle(damaged_bundle, image_pair):
     golden, other = map(pixel_hash, image_pair)
     assert VerdictStates(bundle, "cpu").is_empty
     state = make_state(bundle=bundle.id, golden_sha256=golden)
-    write_state(state_path(bundle, golden), state)
+    VERDICTS.write(state_path(bundle, golden), state)
     states = VerdictStates(bundle, "cpu")
     assert not states.is_empty
     assert states.find(golden, tile=False) == state

@@ -11,10 +11,12 @@ import typer
 from adcopilot_edge.commands.options import Json, Provider, Threads
 from adcopilot_edge.commands.printing import print_fact, print_json
 from adcopilot_edge.commands.progress import StepProgress
+from adcopilot_edge.commands.ranges import print_ranges, roll_back_both
 from adcopilot_edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from adcopilot_edge.calibration.verdicts import Calibration
+    from adcopilot_edge.runtime.inspector import Inspector
     from adcopilot_edge.runtime.verdict_state import VerdictState
 
 
@@ -47,11 +49,21 @@ def calibrate(
         Path | None,
         typer.Option(help="With --bad: draw how reliable the scores are into this picture."),
     ] = None,
+    ranges: Annotated[
+        bool,
+        typer.Option(
+            "--ranges",
+            help="Measure the ranges of static INT8 layers anew too, on half of the good parts.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Measure and print, but store nothing.")
     ] = False,
     roll_back: Annotated[
-        bool, typer.Option("--roll-back", help="Bring the stored state before back, and stop.")
+        bool,
+        typer.Option(
+            "--roll-back", help="Bring the stored state before back, with --ranges both, and stop."
+        ),
     ] = False,
     as_json: Json = False,
     provider: Provider = "cpu",
@@ -65,26 +77,40 @@ def calibrate(
     ones: same product, camera, light. The state is stored beside the bundle, and every inspection
     with this golden image goes by it; the state before is kept for --roll-back.
 
+    With --ranges, a bundle of static INT8 on a CPU gets the ranges of its layers from half of the
+    good parts, at least 16. The other half, and bad parts, show what that does to verdicts: if they
+    get worse, or the stored pair of the export leaves its tolerances, nothing is stored and the
+    exit code is 8. The ranges hold for every golden image of the bundle: states of other ones are
+    void, and have to be made again.
+
     Examples: adcopilot-edge calibrate bundle --golden golden.png --good parts/good --bad parts/bad;
+    adcopilot-edge calibrate bundle --golden golden.png --good parts/good --ranges;
     adcopilot-edge calibrate bundle --golden golden.png --roll-back
     """
     if state is not None and state.suffix.lower() != ".json":
         raise ConfigError(f"a verdict state is a .json file, and --state names {state}")
+    if ranges and state is not None:
+        raise ConfigError("--ranges stores beside the bundle alone: leave --state out")
     if roll_back:
         if good is not None or bad is not None or dry_run or diagram is not None:
             raise ConfigError("--roll-back goes with --golden and --state alone")
-        _roll_back(bundle, golden, state, as_json=as_json)
+        if ranges:
+            roll_back_both(bundle, golden, as_json=as_json)
+        else:
+            _roll_back(bundle, golden, state, as_json=as_json)
         return
     if good is None:
         what = "--bad alone sets no limit: " if bad is not None else ""
         raise ConfigError(f"{what}name a folder of good parts with --good")
     if diagram is not None and bad is None:
         raise ConfigError("--diagram needs bad parts too: name their folder with --bad")
+    from adcopilot_edge.calibration.recalibration import recalibrate
     from adcopilot_edge.calibration.verdicts import MAX_REVIEW, VerdictRecipe
     from adcopilot_edge.calibration.verdicts import calibrate as calibrate_verdicts
     from adcopilot_edge.runtime.images import open_image
-    from adcopilot_edge.runtime.inspector import Inspector
-    from adcopilot_edge.runtime.verdict_store import check_writable, state_path, write_state
+    from adcopilot_edge.runtime.ranges_state import require_static
+    from adcopilot_edge.runtime.ranges_store import RANGES, state_file, write_ranges
+    from adcopilot_edge.runtime.verdict_store import VERDICTS, state_path
 
     recipe = VerdictRecipe(
         max_overkill=max_overkill,
@@ -92,15 +118,37 @@ def calibrate(
         confidence=confidence,
         tile=tile,
     )
-    inspector = Inspector.open(bundle, provider=provider, num_threads=threads, calibrated=False)
+    inspector = _open(bundle, provider, threads)
+    opened = inspector.engine.bundle
+    if ranges:
+        require_static(opened.manifest)
     reference = inspector.golden(open_image(golden))
-    path = state or state_path(inspector.engine.bundle, reference.image_sha256)
+    path = state or state_path(opened, reference.image_sha256)
     if not dry_run:
-        check_writable(path)  # before an hour of inspections
+        VERDICTS.check_writable(path)  # before an hour of inspections
+        if ranges:
+            RANGES.check_writable(state_file(opened))
+    measured = None
     with StepProgress() as progress:
-        done = calibrate_verdicts(inspector, reference, good, bad, recipe, on_step=progress)
+        if ranges:
+            measured = recalibrate(
+                inspector,
+                reference.image,
+                good,
+                bad,
+                recipe,
+                num_threads=threads,
+                on_step=progress,
+            )
+            done = measured.verdicts
+        else:
+            done = calibrate_verdicts(inspector, reference, good, bad, recipe, on_step=progress)
     if not dry_run:
-        write_state(path, done.state)
+        # The ranges first: after a crash between the two, the verdicts that were there are void,
+        # which every inspection says, and --ranges --roll-back goes back to them.
+        if measured is not None:
+            print(f"wrote {write_ranges(opened, measured.ranges)}", file=sys.stderr)
+        VERDICTS.write(path, done.state)
         print(f"wrote {path}", file=sys.stderr)
     if diagram is not None:
         _draw(done, diagram)
@@ -109,22 +157,45 @@ def calibrate(
         "repeated_pictures": done.num_repeated,
         "stored": None if dry_run else str(path),
     }
+    if measured is not None:
+        record["ranges_state"] = measured.ranges.to_json() | {"gate": measured.report.to_json()}
     if as_json:
         print_json(record)
     else:
+        if measured is not None:
+            print_ranges(measured)
         _print_state(done.state, num_repeated=done.num_repeated)
+
+
+def _open(bundle: Path, provider: str, threads: int | None) -> Inspector:
+    """An inspector by the ranges in use, and by no verdict state."""
+    from adcopilot_edge.bundle import open_bundle
+    from adcopilot_edge.runtime.engine import open_engine
+    from adcopilot_edge.runtime.inspector import Inspector
+    from adcopilot_edge.runtime.ranges_store import read_ranges
+
+    opened = open_bundle(bundle)
+    in_use = read_ranges(opened)
+    return Inspector(open_engine(opened, provider=provider, num_threads=threads, ranges=in_use))
 
 
 def _roll_back(bundle: Path, golden: Path, state: Path | None, *, as_json: bool) -> None:
     from adcopilot_edge.bundle import open_bundle
     from adcopilot_edge.runtime.golden import pixel_hash
     from adcopilot_edge.runtime.images import open_image
+    from adcopilot_edge.runtime.ranges_store import read_ranges
     from adcopilot_edge.runtime.verdict_store import roll_back, state_path
 
     opened = open_bundle(bundle, verify=False)
     pixels = pixel_hash(open_image(golden))
     path = state or state_path(opened, pixels)
-    back = roll_back(path, bundle=opened.id, golden_sha256=pixels)
+    ranges = read_ranges(opened)
+    back = roll_back(
+        path,
+        bundle=opened.id,
+        golden_sha256=pixels,
+        ranges=None if ranges is None else ranges.id,
+    )
     print(f"wrote {path}", file=sys.stderr)
     if as_json:
         print_json({**back.to_json(), "stored": str(path)})

@@ -38,7 +38,8 @@ def inspect(
         typer.Option(help="Verdict state to go by; by default what lies beside the bundle."),
     ] = None,
     uncalibrated: Annotated[
-        bool, typer.Option("--uncalibrated", help="Go by the bundle's own threshold instead.")
+        bool,
+        typer.Option("--uncalibrated", help="Go by the bundle's own threshold and ranges instead."),
     ] = False,
     as_json: Json = False,
     fail_on_anomaly: Annotated[

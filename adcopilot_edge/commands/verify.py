@@ -100,6 +100,8 @@ def _ask_checkpoint(
 def _print_report(report: VerifyReport) -> None:
     print_fact("bundle", report.bundle)
     print_fact("provider", report.provider)
+    if report.ranges is not None:
+        print_fact("ranges", f"{report.ranges}, measured here")
     print_fact("files", f"{report.num_files}, all hashes match")
     print_fact("pairs", str(report.num_pairs) if report.num_pairs else "none stored")
     print_rows(
