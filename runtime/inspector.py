@@ -172,8 +172,8 @@ class Inspector:
     ) -> Generator[Event, None, None]:
         """Inspect as ``inspect`` does, and tell what is known as soon as it is known.
 
-        Other calls wait until the stream is read to its end or closed. The time of its reader counts
-        in the takt and the timings. Arguments and errors are those of ``inspect``.
+        Other calls wait until the stream is read to its end or closed. Its reader's time counts in
+        the takt and the timings. Arguments and errors are those of ``inspect``.
 
         Yields:
             A ``VerdictEvent``; for each answer ``TextEvent``s and an ``AnswerEvent``; an

@@ -129,6 +129,8 @@ def test_inspect_as_json(call, pair, toy_bundle):
         "precision",
         "calibration",
         "notes",
+        "path",
+        "takt_overrun_ms",
     }
     assert set(record["defects"][0]) == {"label", "bbox_2d", "source"}
     assert set(record["text"]) == {"ask"}
