@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, NoReturn
 
 import typer
@@ -21,8 +21,10 @@ from adcopilot_edge.commands.doctor import doctor
 from adcopilot_edge.commands.evaluate import evaluate
 from adcopilot_edge.commands.export import export
 from adcopilot_edge.commands.gate import gate
+from adcopilot_edge.commands.golden import add, list_packs, prune, remove
 from adcopilot_edge.commands.inspect import inspect
 from adcopilot_edge.commands.precisions import precisions
+from adcopilot_edge.commands.profile import profile
 from adcopilot_edge.commands.sensitivity import sensitivity
 from adcopilot_edge.commands.train import train
 from adcopilot_edge.commands.verify import verify
@@ -40,8 +42,15 @@ COMMANDS = (
     gate,
     train,
     evaluate,
+    profile,
     doctor,
 )
+GOLDEN_COMMANDS: dict[str, Callable[..., None]] = {
+    "add": add,
+    "list": list_packs,
+    "remove": remove,
+    "prune": prune,
+}
 
 
 def new_app(name: str) -> typer.Typer:
@@ -58,6 +67,10 @@ def new_app(name: str) -> typer.Typer:
 app = new_app("adcopilot-edge")
 for command in COMMANDS:
     app.command()(command)
+golden = new_app("golden")
+for word, golden_command in GOLDEN_COMMANDS.items():
+    golden.command(word)(golden_command)
+app.add_typer(golden, help="Golden packs: what is constant for a golden image, kept on disk.")
 
 
 def _show_version(wanted: bool) -> None:

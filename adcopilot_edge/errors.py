@@ -24,6 +24,7 @@ The tree::
         ├── ProviderUnavailableError
         ├── SessionError
         ├── EngineError
+        ├── PackError
         ├── InputError (ValueError)
         │   ├── ImageNotFoundError (FileNotFoundError)
         │   ├── ImageDecodeError
@@ -150,6 +151,10 @@ class SessionError(InferenceError):
 
 class EngineError(InferenceError):
     """There is no engine for a graph here, or it was built for another graph, release or GPU."""
+
+
+class PackError(InferenceError):
+    """A golden pack is damaged, is of something else, is not there, or can't be stored."""
 
 
 class InputError(InferenceError, ValueError):

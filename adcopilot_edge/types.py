@@ -105,6 +105,41 @@ class LabelledPair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How far a test image is from the view of its golden image, whatever the model says.
+
+    offset_x, offset_y: how many pixels of the test image its content lies to the right and below.
+    brightness: ratio of the mean grey levels, test to golden. colour_shift: largest change of a
+    channel's share of red, green and blue, 0..1. sharpness: ratio of the variance of the Laplacian,
+    each relative to the variance of the grey; below 1 is blurred. similarity: correlation of the
+    greys behind the offset, -1..1; low for another view, a turned part or another product.
+    """
+
+    offset_x: float
+    offset_y: float
+    brightness: float
+    colour_shift: float
+    sharpness: float
+    similarity: float
+
+    @property
+    def offset_px(self) -> float:
+        """The length of the offset, in pixels of the test image."""
+        return math.hypot(self.offset_x, self.offset_y)
+
+    def to_json(self) -> dict[str, float]:
+        """The numbers as ``inspect --json`` prints them."""
+        return {
+            "offset_x": round(self.offset_x, 2),
+            "offset_y": round(self.offset_y, 2),
+            "brightness": round(self.brightness, 4),
+            "colour_shift": round(self.colour_shift, 4),
+            "sharpness": round(self.sharpness, 4),
+            "similarity": round(self.similarity, 4),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """The result of one inspection.
 
@@ -115,6 +150,9 @@ class Inspection:
     bundle has no map. notes: facts a caller must not miss, such as ``answer_unparsed:locate``,
     ``resized:4000x3000->224x224``, ``golden_uncalibrated`` (other golden images of the bundle have
     a verdict state, this one has none) or ``ranges:ID`` (measured by ``calibrate --ranges``).
+    ``golden_pack_damaged`` and ``golden_pack_outdated`` tell of a golden pack that was not used,
+    ``health:...`` of a number of ``health`` out of the limits that were set;
+    ``golden_nearest:...`` and ``golden_votes:...`` of a golden set.
     takt_overrun_ms: by how much the inspection exceeded its takt, 0 if it did not, None without a
     takt. path: who decided; ``map`` where a cascade let the part pass without the language model,
     and anomaly_score is the cascade's suspicion then; ``audit`` where the model was asked although
@@ -132,6 +170,7 @@ class Inspection:
     precision: str
     calibration: str | None = None
     notes: tuple[str, ...] = ()
+    health: Health | None = None
     takt_overrun_ms: float | None = None
     path: DecisionPath = "model"
     anomaly_map: FloatArray | None = field(default=None, repr=False, compare=False)
@@ -149,6 +188,7 @@ class Inspection:
             "provider": self.provider,
             "precision": self.precision,
             "calibration": self.calibration,
+            "health": None if self.health is None else self.health.to_json(),
             "notes": list(self.notes),
             "path": self.path,
             "takt_overrun_ms": None

@@ -69,6 +69,14 @@ class Stream:
         """Wait for all that was begun. Raises SessionError where it failed."""
         self._run("cuStreamSynchronize")
 
+    def used_memory(self) -> int:
+        """Bytes of the device's memory in use, by whatever process. Raises SessionError."""
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        _call(self._driver, "cuCtxSetCurrent", self._context, error=SessionError)
+        sizes = ctypes.byref(free), ctypes.byref(total)
+        _call(self._driver, "cuMemGetInfo_v2", *sizes, error=SessionError)
+        return total.value - free.value
+
     def _run(self, name: str, *arguments: Any) -> None:
         # Current for a thread, and this may be another one than last time.
         _call(self._driver, "cuCtxSetCurrent", self._context, error=SessionError)
@@ -79,6 +87,16 @@ class Stream:
 def open_stream() -> Stream:
     """The one stream of this process: what runs on it runs one behind the other anyway."""
     return Stream()
+
+
+def used_memory() -> int:
+    """Bytes of the GPU's memory in use, by whatever process.
+
+    Raises:
+        ProviderUnavailableError: There is no GPU.
+        SessionError: The GPU fails.
+    """
+    return open_stream().used_memory()
 
 
 def _open_driver() -> tuple[Any, Any]:

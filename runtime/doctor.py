@@ -22,6 +22,7 @@ import adcopilot_edge
 from adcopilot_edge.bundle import Bundle, open_bundle
 from adcopilot_edge.errors import BundleError, EdgeError, MissingExtraError
 from adcopilot_edge.runtime.inspector import embedded_bundle
+from adcopilot_edge.runtime.machine import cpu_model, read_text
 from adcopilot_edge.runtime.session import PROVIDER_CLASSES, GraphSession, load_onnxruntime
 
 PACKAGES = (
@@ -89,15 +90,15 @@ def examine_machine(root: Path = Path("/"), bundle_path: Path | None = None) -> 
         problems.append(str(err))
     providers = _try_providers(bundle, problems)
     return DoctorReport(
-        machine=dict(_machine_facts(root)),
-        packages=_package_versions(),
+        machine=dict(machine_facts(root)),
+        packages=package_versions(),
         bundle=bundle.id if bundle else None,
         providers=providers,
         problems=tuple(problems),
     )
 
 
-def _package_versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """The versions of the device side's packages, of those that are installed."""
     found = {name: list(metadata.distributions(name=name)) for name in PACKAGES}
     installed = {name: copies[0].version for name, copies in found.items() if copies}
@@ -138,27 +139,21 @@ def _try_provider(name: str, bundle: Bundle | None, problems: list[str]) -> Prov
     return "works"
 
 
-def _machine_facts(root: Path) -> Iterator[tuple[str, str]]:
+def machine_facts(root: Path) -> Iterator[tuple[str, str]]:
     """Names and values of what can be said about the machine."""
     yield "python", platform.python_version()
     yield "system", f"{platform.system()} {platform.release()} {platform.machine()}"
-    yield "cpu", _cpu_model(root)
+    yield "cpu", cpu_model(root)
     yield "cores", str(_num_cores())
     if memory := re.search(
-        r"^MemAvailable:\s+(\d+) kB", _read(root / "proc/meminfo"), re.MULTILINE
+        r"^MemAvailable:\s+(\d+) kB", read_text(root / "proc/meminfo"), re.MULTILINE
     ):
         yield "memory", f"{int(memory[1]) // 1024} MiB available"
-    if board := _read(root / "proc/device-tree/model").strip("\0\n "):
+    if board := read_text(root / "proc/device-tree/model").strip("\0\n "):
         yield "board", board
-    if release := _read(root / "etc/nv_tegra_release").partition("\n")[0].strip("# "):
+    if release := read_text(root / "etc/nv_tegra_release").partition("\n")[0].strip("# "):
         yield "jetson", release
         yield "power", _power_mode()
-
-
-def _cpu_model(root: Path) -> str:
-    """The processor's name; an ARM kernel may give none, then the architecture."""
-    found = re.search(r"^model name\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
-    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def _num_cores() -> int:
@@ -183,10 +178,3 @@ def _power_mode() -> str:
     except (OSError, subprocess.SubprocessError) as err:
         return f"unknown: {err}"
     return ", ".join(done.stdout.split("\n")).strip(", ")
-
-
-def _read(path: Path) -> str:
-    """The text of a system file, empty where there is none."""
-    if not path.is_file():
-        return ""
-    return path.read_text(encoding="utf-8", errors="replace")

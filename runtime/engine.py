@@ -46,8 +46,13 @@ class Engine:
 
     @property
     def id(self) -> str:
-        """What all that it computes depends on: the bundle, and its ranges where not its own."""
-        return self.bundle.id if self.ranges is None else f"{self.bundle.id}+{self.ranges.id}"
+        """What all that it computes depends on; see ``engine_id``."""
+        return engine_id(self.bundle, self.ranges)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What every inspection tells of it: by which ranges, where not by the bundle's own."""
+        return () if self.ranges is None else (f"ranges:{self.ranges.id}",)
 
     def read_golden(self, image: ImageArray) -> GoldenReference:
         """Compute all that is constant for a golden image.
@@ -61,8 +66,8 @@ class Engine:
         patches = self.preprocessor.patches(self.preprocessor.resize(image))
         encoded = self.encoder.encode(patches)
         itself = self.encoder.compare(encoded.features, encoded.features)
-        # A copy: an engine's own lie on the device, and the next image overwrites them. It never
-        # changes, so that an engine need not be given it twice.
+        # Copies: an engine's own lie on the device, and the next image overwrites them. Features
+        # never change, so that an engine need not be given them twice.
         features = np.array(encoded.features)
         features.setflags(write=False)
         return GoldenReference(
@@ -70,6 +75,8 @@ class Engine:
             image=image,
             image_sha256=pixel_hash(image),
             features=features,
+            tokens=np.array(encoded.tokens),
+            comparison_tokens=np.array(itself.tokens),
             prefix=self.dialogue.read_golden(encoded.tokens, itself.tokens),
         )
 
@@ -82,6 +89,11 @@ class Engine:
         tokens = self.bundle.manifest.tokens
         margin = float(logits[tokens.yes]) - float(logits[tokens.no])
         return float(0.5 * (1.0 + np.tanh(0.5 * margin)))  # the sigmoid, safe from overflow
+
+
+def engine_id(bundle: Bundle, ranges: RangesState | None) -> str:
+    """What all that is computed depends on: the bundle, and its ranges where not its own."""
+    return bundle.id if ranges is None else f"{bundle.id}+{ranges.id}"
 
 
 def open_engine(

@@ -21,6 +21,7 @@ from adcopilot_edge.runtime.stream import AnswerEvent, TextEvent, VerdictEvent
 from adcopilot_edge.runtime.takt import Pace, Takt
 from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.runtime.verdict_rule import VerdictRule
+from adcopilot_edge.runtime.vision import EncodedImage
 from adcopilot_edge.types import DecisionPath, FloatArray, ImageArray, Verdict
 
 
@@ -42,6 +43,23 @@ class Examination:
     path: DecisionPath = "model"
 
 
+def encode(engine: Engine, test: ImageArray, clock: StageClock) -> EncodedImage:
+    """The test image as the vision graph sees it; valid until the engine's next image.
+
+    Args:
+        engine: The bundle.
+        test: (image_height, image_width, 3) uint8 RGB, the bundle's size.
+        clock: Gets the times.
+
+    Raises:
+        SessionError: A graph fails.
+    """
+    with clock.stage("preprocess"):
+        patches = engine.preprocessor.patches(test)
+    with clock.stage("vision"):
+        return engine.encoder.encode(patches)
+
+
 def examine(
     engine: Engine,
     golden: GoldenReference,
@@ -51,6 +69,7 @@ def examine(
     rule: VerdictRule,
     clock: StageClock,
     only_suspects: bool = False,
+    encoded: EncodedImage | None = None,
 ) -> Examination:
     """Examine a test image against a golden, all steps of ``examining`` without a limit of time."""
     return drain(
@@ -63,6 +82,7 @@ def examine(
             clock=clock,
             takt=Takt(None, Pace()),
             only_suspects=only_suspects,
+            encoded=encoded,
         )
     )
 
@@ -77,6 +97,7 @@ def examining(
     clock: StageClock,
     takt: Takt,
     only_suspects: bool = False,
+    encoded: EncodedImage | None = None,
 ) -> Generator[VerdictEvent | TextEvent | AnswerEvent, None, Examination]:
     """Examine a test image against a golden, step by step.
 
@@ -93,15 +114,14 @@ def examining(
         clock: Gets the times.
         takt: The time for the questions; the verdict is never left out.
         only_suspects: Ask the questions only if the verdict is not normal.
+        encoded: What ``encode`` made of the test image, if that was done.
 
     Raises:
         InputError: A question is too long for the bundle.
         SessionError: A graph fails.
     """
-    with clock.stage("preprocess"):
-        patches = engine.preprocessor.patches(test)
-    with clock.stage("vision"):
-        encoded = engine.encoder.encode(patches)
+    if encoded is None:
+        encoded = encode(engine, test, clock)
     with clock.stage("comparison"):
         comparison = engine.encoder.compare(golden.features, encoded.features)
     logits = comparison.anomaly_logits

@@ -17,21 +17,26 @@ from adcopilot_edge.types import FloatArray, ImageArray
 class GoldenReference:
     """A golden image that a bundle has read; good for any number of inspections.
 
-    image: (H, W, 3) uint8 RGB as it was given. image_sha256: its ``pixel_hash``. features: (N, C)
-    float32 before the merger. prefix: the decoder's state at the reuse boundary. Nothing of it
-    depends on a test image or a question.
+    bundle: the id of the engine that read it. image: (H, W, 3) uint8 RGB as it was given.
+    image_sha256: its ``pixel_hash``. features: (N, C) float32 before the merger. tokens,
+    comparison_tokens: (N / 4, D) and (L, D) float32, of the golden compared with itself. prefix:
+    the decoder's state behind them, at the reuse boundary. Nothing of it depends on a test image
+    or a question.
     """
 
     bundle: str
     image: ImageArray = field(repr=False)
     image_sha256: str
     features: FloatArray = field(repr=False)
+    tokens: FloatArray = field(repr=False)
+    comparison_tokens: FloatArray = field(repr=False)
     prefix: GoldenPrefix = field(repr=False)
 
     @property
     def num_bytes(self) -> int:
         """Memory that the arrays take."""
-        return self.image.nbytes + self.features.nbytes + self.prefix.state.num_bytes
+        seen = (self.image, self.features, self.tokens, self.comparison_tokens)
+        return sum(array.nbytes for array in seen) + self.prefix.state.num_bytes
 
 
 def pixel_hash(image: ImageArray) -> str:
@@ -59,26 +64,44 @@ class GoldenStore:
         bundle_id: str,
         make: Callable[[ImageArray], GoldenReference],
         *,
+        find: Callable[[ImageArray, str], GoldenReference | None] | None = None,
         cache: bool = True,
     ) -> GoldenReference:
         """Return the reference of a golden image.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            bundle_id: The bundle that reads it.
+            bundle_id: The engine that reads it.
             make: Computes the reference; ``num_made`` counts the calls.
+            find: Looks elsewhere before, by the image and its ``pixel_hash``.
             cache: Look for a kept one first, and keep a new one.
         """
-        key = f"{bundle_id} {pixel_hash(image)}"
-        if cache and key in self._references:
+        if not cache:
+            self.num_made += 1
+            return make(image)
+        image_sha256 = pixel_hash(image)
+        if (kept := self.get(bundle_id, image_sha256)) is not None:
+            return kept
+        found = None if find is None else find(image, image_sha256)
+        if found is None:
+            found = make(image)
+            self.num_made += 1
+        self.keep(found)
+        return found
+
+    def get(self, bundle_id: str, image_sha256: str) -> GoldenReference | None:
+        """The reference that is kept of an image, which is then the one used last."""
+        key = f"{bundle_id} {image_sha256}"
+        if key in self._references:
             self._references.move_to_end(key)
-            return self._references[key]
-        reference = make(image)
-        self.num_made += 1
-        if cache:
-            self._references[key] = reference
-            self._drop_oldest()
-        return reference
+        return self._references.get(key)
+
+    def keep(self, reference: GoldenReference) -> None:
+        """Keep a reference, as the one used last."""
+        key = f"{reference.bundle} {reference.image_sha256}"
+        self._references[key] = reference
+        self._references.move_to_end(key)
+        self._drop_oldest()
 
     def _drop_oldest(self) -> None:
         """Drop those unused for longest while the limit is exceeded."""

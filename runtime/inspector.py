@@ -12,21 +12,22 @@ from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.runtime.cascade import Cascade
 from adcopilot_edge.runtime.drain import drain
 from adcopilot_edge.runtime.engine import Engine, open_engine
-from adcopilot_edge.runtime.golden import GoldenReference, GoldenStore
-from adcopilot_edge.runtime.golden_picture import golden_picture, open_golden
-from adcopilot_edge.runtime.images import ImageSource, check_same_aspect, open_image
+from adcopilot_edge.runtime.golden import GoldenReference
+from adcopilot_edge.runtime.golden_packs import GoldenPacks, StoredPack
+from adcopilot_edge.runtime.golden_picture import open_golden
+from adcopilot_edge.runtime.golden_set import GoldenSet, vote
+from adcopilot_edge.runtime.golden_source import GoldenSource
+from adcopilot_edge.runtime.health import HealthCheck, HealthLimits
+from adcopilot_edge.runtime.images import ImageSource
 from adcopilot_edge.runtime.ranges_store import read_ranges
 from adcopilot_edge.runtime.request import Request, read_request
 from adcopilot_edge.runtime.request import TaskChoice as TaskChoice
-from adcopilot_edge.runtime.rule_choice import choose_rule
+from adcopilot_edge.runtime.steps import InspectionSteps
 from adcopilot_edge.runtime.stream import Event, with_result
-from adcopilot_edge.runtime.takt import Pace, Takt, overrun_notes
-from adcopilot_edge.runtime.tiled import TiledInspection
-from adcopilot_edge.runtime.timing import StageClock
+from adcopilot_edge.runtime.takt import Pace, Takt
 from adcopilot_edge.runtime.turns import Turns
 from adcopilot_edge.runtime.verdict_store import VerdictStates
-from adcopilot_edge.runtime.whole import inspecting_whole
-from adcopilot_edge.types import ImageArray, Inspection
+from adcopilot_edge.types import Inspection
 
 
 class Inspector:
@@ -41,10 +42,22 @@ class Inspector:
     May be shared by threads; they take turns.
     """
 
-    def __init__(self, engine: Engine, states: VerdictStates | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        states: VerdictStates | None = None,
+        packs: GoldenPacks | None = None,
+        health: HealthLimits | None = None,
+    ) -> None:
         self.engine = engine
-        self._states = states
-        self._goldens = GoldenStore()
+        self.packs = packs
+        self._goldens = GoldenSource(engine, packs)
+        self._steps = InspectionSteps(
+            engine=engine,
+            goldens=self._goldens,
+            states=states,
+            health=HealthCheck(health or HealthLimits()),
+        )
         self._pace = Pace()
         self._lock = Turns()
 
@@ -58,6 +71,8 @@ class Inspector:
         verify: bool = True,
         state: str | os.PathLike[str] | None = None,
         calibrated: bool = True,
+        packs: str | os.PathLike[str] | None = None,
+        health: HealthLimits | None = None,
     ) -> Inspector:
         """Open a bundle.
 
@@ -73,6 +88,9 @@ class Inspector:
                 once; open the inspector again after a calibration.
             calibrated: False leaves all of that alone, and ranges that ``calibrate --ranges``
                 measured too: the bundle's own threshold and scores.
+            packs: Folder of golden packs; None is ``goldens/`` beside the bundle. It need not
+                exist. A pack of a golden image spares computing it anew, and changes nothing else.
+            health: Limits whose breach is noted; the numbers are part of every inspection.
 
         Raises:
             BundleError: The bundle is missing, damaged, or of another format.
@@ -89,25 +107,52 @@ class Inspector:
         ranges = read_ranges(bundle) if calibrated else None
         states = VerdictStates(bundle, provider, state, ranges=ranges) if calibrated else None
         engine = open_engine(bundle, provider=provider, num_threads=num_threads, ranges=ranges)
-        return cls(engine, states)
+        beside = GoldenPacks.beside(bundle)
+        folder = beside if packs is None else GoldenPacks(Path(packs))
+        return cls(engine, states, folder, health)
 
     def golden(self, image: ImageSource, *, cache: bool = True) -> GoldenReference:
         """Read a golden image: all that its inspections share.
 
         Args:
             image: A path, the bytes of a file, a Pillow image, or an (H, W, 3) uint8 RGB array.
-            cache: Use what was kept for the same pixels, and keep what is computed.
+            cache: Use what was kept for the same pixels, in memory or as a pack, and keep in memory
+                what is computed.
 
         Raises:
             InputError: The image can't be used.
             SessionError: A graph fails.
         """
         with self._lock:
-            return self._read_golden(open_golden(image), cache=cache)
+            return self._goldens.read(open_golden(image), cache=cache)
+
+    def add_golden(self, image: ImageSource, name: str | None = None) -> StoredPack:
+        """Compute what is constant for a golden image and store it as a pack, for other processes.
+
+        Args:
+            image: As for ``golden``.
+            name: The product's; its other packs stay.
+
+        Raises:
+            InputError: The image can't be used.
+            PackError: The pack can't be written.
+            SessionError: A graph fails.
+        """
+        with self._lock:
+            return self._goldens.add(open_golden(image), name)[1]
+
+    def product(self, name: str) -> tuple[GoldenReference, ...]:
+        """The golden references of a product, from its packs; no golden file is read.
+
+        Raises:
+            PackError: It has no pack that fits this bundle and provider, or one is damaged.
+        """
+        with self._lock:
+            return self._goldens.product(name)
 
     def inspect(
         self,
-        golden: GoldenReference | ImageSource,
+        golden: GoldenReference | GoldenSet | ImageSource,
         test: ImageSource,
         *,
         task: TaskChoice = "verdict",
@@ -124,7 +169,7 @@ class Inspector:
         the verdict costs no decoding. Boxes from the text need the task ``locate``.
 
         Args:
-            golden: What ``golden`` returned, or the image itself.
+            golden: What ``golden`` returned, several of them as a set, or the image itself.
             test: The image of the part, of the golden's proportions.
             task: One task, several, or ``all``.
             ask: A question in free words; the answer is ``text["ask"]``.
@@ -134,19 +179,21 @@ class Inspector:
             constrained: Decode boxes under their grammar, so that they parse and lie in the image;
                 the note ``constrained:locate`` says when the model would have said something else.
             takt_ms: Time for all of it, from the call on. Questions that do not fit are left out,
-                an answer is cut, the verdict never; notes say so. Not for tiles.
+                an answer is cut, the verdict never; notes say so. Not for tiles or votes.
             cascade: Let parts that look like the golden pass without the language model, and miss
-                defects that leave the anomaly map quiet. Not for tiles.
+                defects that leave the anomaly map quiet. Not for tiles or votes.
 
         Raises:
-            ConfigError: An argument is out of range, or not for tiles.
+            ConfigError: An argument is out of range, or not for tiles or votes.
             InputError: An image can't be used, the proportions differ, or the question is too
                 long or holds reserved tokens.
             SessionError: A graph fails.
             StateError: The golden's verdict state can't be used for this inspection.
         """
-        if tile and (takt_ms is not None or cascade is not None):
-            raise ConfigError("tiles have no takt and no cascade: each of them needs its verdict")
+        if (tile or _votes(golden)) and (takt_ms is not None or cascade is not None):
+            raise ConfigError(
+                "tiles and votes have no takt and no cascade: all verdicts are needed"
+            )
         request = read_request(
             self.engine,
             task,
@@ -156,11 +203,16 @@ class Inspector:
             cascade=cascade,
         )
         takt = Takt(takt_ms, self._pace)
-        return drain(self._inspecting(golden, test, request, takt, tile=tile))
+        if isinstance(golden, GoldenSet) and golden.choose == "vote":
+            votes = [
+                self._taking_turns(one, test, request, takt, tile=tile) for one in golden.references
+            ]
+            return vote([drain(steps) for steps in votes])
+        return drain(self._taking_turns(golden, test, request, takt, tile=tile))
 
     def stream(
         self,
-        golden: GoldenReference | ImageSource,
+        golden: GoldenReference | GoldenSet | ImageSource,
         test: ImageSource,
         *,
         task: TaskChoice = "all",
@@ -173,7 +225,7 @@ class Inspector:
         """Inspect as ``inspect`` does, and tell what is known as soon as it is known.
 
         Other calls wait until the stream is read to its end or closed. Its reader's time counts in
-        the takt and the timings. Arguments and errors are those of ``inspect``.
+        the takt and the timings. Arguments and errors are those of ``inspect``; no set votes.
 
         Yields:
             A ``VerdictEvent``; for each answer ``TextEvent``s and an ``AnswerEvent``; an
@@ -182,6 +234,8 @@ class Inspector:
         Raises:
             InferenceError: This thread has another stream open.
         """
+        if _votes(golden):
+            raise ConfigError("votes can't be streamed. Choose the nearest golden, or inspect")
         request = read_request(
             self.engine,
             task,
@@ -192,11 +246,11 @@ class Inspector:
             cascade=cascade,
         )
         takt = Takt(takt_ms, self._pace)
-        return with_result(self._inspecting(golden, test, request, takt))
+        return with_result(self._taking_turns(golden, test, request, takt))
 
-    def _inspecting(
+    def _taking_turns(
         self,
-        golden: GoldenReference | ImageSource,
+        golden: GoldenReference | GoldenSet | ImageSource,
         test: ImageSource,
         request: Request,
         takt: Takt,
@@ -205,62 +259,13 @@ class Inspector:
     ) -> Generator[Event, None, Inspection]:
         """The steps of an inspection; the lock is held from the first to the last of them."""
         with self._lock:
-            clock, num_made = StageClock(), self._goldens.num_made
-            with clock.stage("decode_image"):
-                picture = open_image(test)
-            reference = golden_picture(golden, self.engine, clock)
-            check_same_aspect(reference.shape, picture.shape)
-            state, rule, notes = choose_rule(
-                self._states,
-                self.engine.bundle.manifest.decision.threshold,
-                golden if isinstance(golden, GoldenReference) else reference,
-                tile=tile,
-            )
-            if tile:
-                tiled = TiledInspection(
-                    engine=self.engine,
-                    read_golden=self._read_golden,
-                    request=request,
-                    rule=rule,
-                    clock=clock,
-                )
-                findings = tiled.run(reference, picture)
-            else:
-                if not isinstance(golden, GoldenReference):
-                    with clock.stage("golden"):
-                        golden = self._read_golden(reference)
-                findings = yield from inspecting_whole(
-                    self.engine, golden, picture, request, rule=rule, clock=clock, takt=takt
-                )
-            overrun_ms = takt.overrun_ms()
-            return Inspection(
-                verdict=findings.verdict,
-                anomaly_score=findings.shown_score(rule),
-                defects=findings.defects,
-                text=findings.text,
-                timings_ms=clock.timings_ms(),
-                golden_cached=self._goldens.num_made == num_made,
-                bundle=self.engine.bundle.id,
-                provider=self.engine.provider,
-                precision=self.engine.bundle.manifest.precision,
-                calibration=None if state is None else state.id,
-                notes=(*findings.notes, *notes, *self._ranges_note(), *overrun_notes(overrun_ms)),
-                takt_overrun_ms=overrun_ms,
-                path=findings.path,
-                anomaly_map=findings.anomaly_map,
-            )
-
-    def _ranges_note(self) -> tuple[str, ...]:
-        """By which ranges its INT8 layers went, where not by the bundle's own."""
-        ranges = self.engine.ranges
-        return () if ranges is None else (f"ranges:{ranges.id}",)
-
-    def _read_golden(self, image: ImageArray, *, cache: bool = True) -> GoldenReference:
-        return self._goldens.get_or_make(
-            image, self.engine.id, self.engine.read_golden, cache=cache
-        )
+            return (yield from self._steps.run(golden, test, request, takt, tile=tile))
 
 
 def embedded_bundle() -> Path:
     """The folder of the small bundle that this package brings."""
     return Path(str(files("adcopilot_edge"))) / "assets" / "nano"
+
+
+def _votes(golden: object) -> bool:
+    return isinstance(golden, GoldenSet) and golden.choose == "vote"

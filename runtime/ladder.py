@@ -29,10 +29,13 @@ from typing import Literal
 import numpy as np
 
 from adcopilot_edge.manifest import StageParity
+from adcopilot_edge.runtime.engine import Engine
+from adcopilot_edge.runtime.golden import GoldenReference
 from adcopilot_edge.runtime.images import ImageSource, open_image
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.tensors import AnyArray
 from adcopilot_edge.runtime.timing import StageClock
+from adcopilot_edge.runtime.vision import EncodedImage
 
 Metric = Literal["max_abs", "max_rel", "mismatches"]
 Stages = Mapping[str, AnyArray]
@@ -51,25 +54,35 @@ def run_ladder(
 ) -> dict[str, AnyArray]:
     """The output of every stage that the bundle has, in the order of the table above."""
     engine = inspector.engine
-    manifest = engine.bundle.manifest
     reference = inspector.golden(golden, cache=False)
     resized = engine.preprocessor.resize(open_image(test))
     patches = engine.preprocessor.patches(resized)
     probes = engine.encoder.probe(patches)
     encoded = engine.encoder.encode(patches)
-    comparison = engine.encoder.compare(reference.features, encoded.features)
-    engine.dialogue.show(reference.prefix, encoded.tokens, comparison.tokens)
-    logits = engine.verdict_logits()
-    answer = engine.dialogue.answer(
-        manifest.prompt.tasks["describe"], max_new_tokens=max_new_tokens, clock=StageClock()
-    )
     stages: dict[str, AnyArray] = {
         "resize": resized,
         "patches": patches,
         **probes,
         "features": encoded.features,
         "tokens": encoded.tokens,
+        **run_from_golden(engine, reference, encoded, max_new_tokens=max_new_tokens),
     }
+    # Of an engine they lie on the device, where the next pair overwrites them.
+    return {stage: np.array(array) for stage, array in stages.items()}
+
+
+def run_from_golden(
+    engine: Engine, golden: GoldenReference, test: EncodedImage, *, max_new_tokens: int
+) -> dict[str, AnyArray]:
+    """The output of every stage that the golden has a part in, from the comparison on."""
+    manifest = engine.bundle.manifest
+    comparison = engine.encoder.compare(golden.features, test.features)
+    engine.dialogue.show(golden.prefix, test.tokens, comparison.tokens)
+    logits = engine.verdict_logits()
+    answer = engine.dialogue.answer(
+        manifest.prompt.tasks["describe"], max_new_tokens=max_new_tokens, clock=StageClock()
+    )
+    stages: dict[str, AnyArray] = {}
     if manifest.model.compare_token_size:
         stages["comparison_tokens"] = comparison.tokens
     if comparison.anomaly_logits is not None:
@@ -78,8 +91,7 @@ def run_ladder(
     stages["greedy_ids"] = np.array(answer.ids, dtype=np.int64)
     is_anomaly = engine.score(logits) >= manifest.decision.threshold
     stages["verdict"] = np.array(is_anomaly, dtype=np.int64)
-    # Of an engine they lie on the device, where the next pair overwrites them.
-    return {stage: np.array(array) for stage, array in stages.items()}
+    return stages
 
 
 def compare(

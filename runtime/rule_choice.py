@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from adcopilot_edge.runtime.golden import GoldenReference, pixel_hash
 from adcopilot_edge.runtime.verdict_rule import VerdictRule
 from adcopilot_edge.runtime.verdict_state import VerdictState
 from adcopilot_edge.runtime.verdict_store import VerdictStates
-from adcopilot_edge.types import ImageArray
 
 
 def choose_rule(
     states: VerdictStates | None,
     threshold: float,
-    golden: GoldenReference | ImageArray,
+    golden_sha256: str,
     *,
     tile: bool,
 ) -> tuple[VerdictState | None, VerdictRule, tuple[str, ...]]:
@@ -21,7 +19,7 @@ def choose_rule(
     Args:
         states: Those of the bundle, or None where they are left alone.
         threshold: The bundle's own.
-        golden: The golden image, or what was read of it.
+        golden_sha256: The ``pixel_hash`` of the golden image.
         tile: Parts are inspected in tiles.
 
     Raises:
@@ -30,8 +28,7 @@ def choose_rule(
     bundles_own = VerdictRule.from_threshold(threshold)
     if states is None or states.is_empty:
         return None, bundles_own, ()
-    pixels = golden.image_sha256 if isinstance(golden, GoldenReference) else pixel_hash(golden)
-    state = states.find(pixels, tile=tile)
+    state = states.find(golden_sha256, tile=tile)
     if state is None:
         return None, bundles_own, ("golden_uncalibrated",)
     return state, state.rule, ()

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-Stage = Literal["golden", "decode_image", "preprocess", "vision", "comparison", "prefill", "decode"]
+Stage = Literal[
+    "golden", "decode_image", "health", "preprocess", "vision", "comparison", "prefill", "decode"
+]
 
 
 class StageClock:

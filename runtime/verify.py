@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 from adcopilot_edge.bundle import open_bundle
 from adcopilot_edge.errors import ManifestError
 from adcopilot_edge.manifest import Parity, StageParity
+from adcopilot_edge.runtime.cached_rungs import compare_cached
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.ladder import Tolerance, compare, run_ladder, worst
 from adcopilot_edge.runtime.tensors import AnyArray
@@ -67,6 +68,9 @@ def verify_bundle(
 ) -> VerifyReport:
     """Check the hash of every file, then run the stored pairs and compare every stage.
 
+    At the end the pairs run once more, with the golden from a pack on disk: the stages
+    ``cached_logits`` and so on.
+
     Args:
         path: The bundle.
         provider: Where to run, as for ``Inspector.open``.
@@ -85,7 +89,7 @@ def verify_bundle(
         provider=inspector.engine.provider,
         num_files=len(bundle.manifest.files),
         num_pairs=num_pairs,
-        stages=stages,
+        stages=(*stages, *run_cached_pairs(inspector)),
         ranges=None if ranges is None else ranges.id,
     )
 
@@ -119,6 +123,26 @@ def run_stored_pairs(inspector: Inspector) -> tuple[int, tuple[StageParity, ...]
         for pair in pairs
     ]
     return len(pairs), worst(compared) if compared else ()
+
+
+def run_cached_pairs(inspector: Inspector) -> tuple[StageParity, ...]:
+    """The stored pairs with the golden from a pack on disk, against the same without one.
+
+    Raises as ``run_stored_pairs``.
+    """
+    bundle = inspector.engine.bundle
+    parity = bundle.manifest.parity
+    pairs = [] if parity is None else _stored_pairs(bundle.file(parity.inputs), parity)
+    compared = [
+        compare_cached(
+            inspector,
+            pair["golden"],
+            pair["test"],
+            max_new_tokens=max(1, len(pair["greedy_ids"])),
+        )
+        for pair in pairs
+    ]
+    return worst(compared) if compared else ()
 
 
 def _stage_json(stage: StageParity) -> dict[str, Any]:

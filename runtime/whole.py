@@ -13,6 +13,7 @@ from adcopilot_edge.runtime.stream import AnswerEvent, TextEvent, VerdictEvent
 from adcopilot_edge.runtime.takt import Takt
 from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.runtime.verdict_rule import VerdictRule
+from adcopilot_edge.runtime.vision import EncodedImage
 from adcopilot_edge.types import ImageArray
 
 
@@ -25,6 +26,7 @@ def inspecting_whole(
     rule: VerdictRule,
     clock: StageClock,
     takt: Takt,
+    encoded: EncodedImage | None = None,
 ) -> Generator[VerdictEvent | TextEvent | AnswerEvent, None, Findings]:
     """Inspect ``picture`` (H, W, 3) uint8 RGB, as ``examining`` does; boxes are in its pixels.
 
@@ -38,7 +40,7 @@ def inspecting_whole(
     with clock.stage("preprocess"):
         pixels = engine.preprocessor.resize(picture)
     examination = yield from examining(
-        engine, golden, pixels, request, rule=rule, clock=clock, takt=takt
+        engine, golden, pixels, request, rule=rule, clock=clock, takt=takt, encoded=encoded
     )
     height, width = picture.shape[:2]
     findings = interpret(examination, engine.bundle.manifest, height=height, width=width)

@@ -153,7 +153,7 @@ def test_settings_that_are_none(change):
 
 
 def test_tiles_have_no_cascade(inspector, image_pair):
-    with pytest.raises(ConfigError, match="tiles have no takt and no cascade"):
+    with pytest.raises(ConfigError, match="tiles and votes have no takt and no cascade"):
         inspector.inspect(*image_pair, tile=True, cascade=Cascade(threshold=0.5))
 
 

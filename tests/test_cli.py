@@ -108,7 +108,7 @@ def test_inspect_for_people(call, pair, toy_bundle):
     label, *corners, source = lines[2].split()
     assert (label, len(corners), source) == ("defect", 4, "map")
     names = {line.split()[0] for line in lines if not line.startswith(" ")}
-    assert names == {"verdict", "boxes", "describe", "notes", "times,", "bundle"}
+    assert names == {"verdict", "boxes", "describe", "health", "notes", "times,", "bundle"}
 
 
 def test_inspect_as_json(call, pair, toy_bundle):
@@ -128,6 +128,7 @@ def test_inspect_as_json(call, pair, toy_bundle):
         "provider",
         "precision",
         "calibration",
+        "health",
         "notes",
         "path",
         "takt_overrun_ms",

@@ -10,7 +10,7 @@ import pytest
 
 from adcopilot_edge.errors import ProviderUnavailableError, SessionError
 from adcopilot_edge.runtime import cuda
-from adcopilot_edge.runtime.cuda import Gpu, Stream, find_gpu, open_stream
+from adcopilot_edge.runtime.cuda import Gpu, Stream, find_gpu, open_stream, used_memory
 
 CONTEXT, STREAM = 0x7F00_0000_1000, 0x7F00_0000_2000  # beyond 32 bits, as real ones are
 NAMES = {3: b"CUDA_ERROR_NOT_INITIALIZED", 100: b"CUDA_ERROR_NO_DEVICE", 700: b"CUDA_ERROR_ILLEGAL"}
@@ -38,6 +38,10 @@ class Driver:
     def cuStreamCreate(self, stream: Any, flags: int) -> int:  # noqa: N802
         stream._obj.value = STREAM
         return self._answer("cuStreamCreate", flags)
+
+    def cuMemGetInfo_v2(self, free: Any, total: Any) -> int:  # noqa: N802
+        free._obj.value, total._obj.value = 3 << 30, 8 << 30
+        return self._answer("cuMemGetInfo_v2")
 
     def cuGetErrorName(self, code: int, word: Any) -> int:  # noqa: N802
         word._obj.value = NAMES.get(code)
@@ -97,6 +101,18 @@ def test_a_stream_of_the_primary_context(open_driver) -> None:
         ("cuCtxSetCurrent", str(CONTEXT)),
         ("cuStreamSynchronize", str(STREAM)),
     ]
+
+
+def test_used_memory_is_what_is_not_free(open_driver) -> None:
+    driver = open_driver()
+    assert used_memory() == 5 << 30
+    assert [call[0] for call in driver.calls][-2:] == ["cuCtxSetCurrent", "cuMemGetInfo_v2"]
+
+
+def test_used_memory_of_a_gpu_that_fails(open_driver) -> None:
+    open_driver(cuMemGetInfo_v2=700)
+    with pytest.raises(SessionError, match="CUDA_ERROR_ILLEGAL"):
+        used_memory()
 
 
 def test_a_process_has_one_stream(open_driver) -> None:

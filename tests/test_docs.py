@@ -10,7 +10,15 @@ import pytest
 
 @pytest.mark.parametrize(
     "folder",
-    ["adcopilot_edge", "runtime", "runtime/engines", "export", "calibration", "training"],
+    [
+        "adcopilot_edge",
+        "runtime",
+        "runtime/engines",
+        "runtime/profile",
+        "export",
+        "calibration",
+        "training",
+    ],
 )
 def test_architecture_has_a_line_for_each_file(repository: Path, folder: str) -> None:
     document = (repository / "ARCHITECTURE.md").read_text(encoding="utf-8")

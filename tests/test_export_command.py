@@ -49,7 +49,7 @@ def test_a_script_gets_one_object(call, checkpoint: Path, tmp_path: Path) -> Non
     assert result["path"] == str(tmp_path / "bundle")
     assert result["num_pairs"] == 1
     assert all(stage["passed"] for stage in result["stages"])
-    assert err.splitlines()[:4] == ["read", "vision 0/3", "comparison", "decoder 0/2"]
+    assert err.splitlines()[:4] == ["read", "decoder 0/2", "embedding", "vision 0/3"]
 
 
 def test_a_person_gets_a_table_of_stages(call, checkpoint: Path, tmp_path: Path) -> None:

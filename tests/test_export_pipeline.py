@@ -21,6 +21,7 @@ from adcopilot_edge.export.pipeline import export_bundle
 from adcopilot_edge.export.plan import plan_export
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.manifest import Precision, Target
+from adcopilot_edge.runtime.cached_rungs import TOLERANCES
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.verify import verify_bundle
 from adcopilot_edge.training.synthetic import generate_pair
@@ -78,7 +79,11 @@ def test_float_graphs_answer_word_for_word_as_the_checkpoint(bundle: Bundle) -> 
 def test_the_device_verifies_the_bundle_without_torch(bundle: Bundle) -> None:
     report = verify_bundle(bundle.path)
     assert report.num_pairs == 1
-    assert [stage.stage for stage in report.stages] == STAGES
+    stages = [stage.stage for stage in report.stages]
+    assert [stage for stage in stages if not stage.startswith("cached_")] == STAGES
+    cached = {stage.stage: stage.error for stage in report.stages if stage.stage not in STAGES}
+    assert set(cached) == {f"cached_{stage}" for stage in TOLERANCES}
+    assert set(cached.values()) == {0}
     assert report.first_failure is None
 
 
@@ -156,10 +161,10 @@ def test_progress_names_every_step(checkpoint: Path, tmp_path: Path) -> None:
     steps = list(dict.fromkeys(step for step, _, _ in seen))
     assert steps == [
         "read",
-        "vision",
-        "comparison",
         "decoder",
         "embedding",
+        "vision",
+        "comparison",
         "torch",
         "onnxruntime",
         "package",
@@ -200,7 +205,7 @@ def test_a_full_disk_leaves_the_older_bundle_and_the_next_run_goes_on(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"{PIPELINE}.write_embedding", fail)
+        patch.setattr(f"{PIPELINE}.write_manifest", fail)
         # As in a process of its own, which is gone by the time of the next run.
         patch.setattr("os.getpid", lambda: 2**22 + 1)
         with pytest.raises(ExportError, match=r"No space left on device\. Make room"):

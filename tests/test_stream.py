@@ -10,6 +10,7 @@ from toy import toy_tokenizer
 from adcopilot_edge.bundle import open_bundle
 from adcopilot_edge.errors import ConfigError, InferenceError
 from adcopilot_edge.runtime.engine import open_engine
+from adcopilot_edge.runtime.golden_set import GoldenSet
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.pieces import TextPieces
 from adcopilot_edge.runtime.stream import AnswerEvent, InspectionEvent, TextEvent, VerdictEvent
@@ -123,6 +124,20 @@ def test_arguments_are_checked_before_the_first_event(inspector, image_pair):
         inspector.stream(*image_pair, task="dance")
     with pytest.raises(ConfigError, match="takt_ms must be a positive number"):
         inspector.stream(*image_pair, takt_ms=0)
+
+
+def test_a_set_streams_its_nearest_and_no_votes(inspector, image_pair):
+    golden, test = image_pair
+    references = (inspector.golden(test), inspector.golden(golden))
+    nearest = GoldenSet(references)
+    *_, last = inspector.stream(nearest, golden, task="verdict")
+    assert isinstance(last, InspectionEvent)
+    assert without_times(last.inspection) == without_times(inspector.inspect(nearest, golden))
+    voting = GoldenSet(references, choose="vote")
+    with pytest.raises(ConfigError, match="votes can't be streamed"):
+        inspector.stream(voting, golden)
+    with pytest.raises(ConfigError, match="tiles and votes have no takt"):
+        inspector.inspect(voting, golden, takt_ms=100)
 
 
 def test_a_failing_block_gives_its_turn_back():

@@ -133,7 +133,7 @@ def test_a_takt_that_is_none(inspector, pair, takt_ms):
 
 
 def test_tiles_have_no_takt(inspector, pair):
-    with pytest.raises(ConfigError, match="tiles have no takt"):
+    with pytest.raises(ConfigError, match="tiles and votes have no takt"):
         inspector.inspect(*pair, tile=True, takt_ms=100)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from adcopilot_edge.bundle import list_files, open_bundle, write_manifest
 from adcopilot_edge.errors import ChecksumError, ManifestError
 from adcopilot_edge.manifest import Parity, StageParity
+from adcopilot_edge.runtime.golden_pack import read_pack
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.ladder import Tolerance, compare, run_ladder, worst
 from adcopilot_edge.runtime.verify import verify_bundle
@@ -21,6 +23,7 @@ STAGES = (
     *("resize", "patches", "features", "tokens", "comparison_tokens"),
     *("anomaly_logits", "logits", "greedy_ids", "verdict"),
 )
+CACHED = ("cached_anomaly_logits", "cached_logits", "cached_greedy_ids", "cached_verdict")
 
 
 def store(folder, tensors):
@@ -69,9 +72,25 @@ def test_a_sound_bundle_passes(proved):
     report = verify_bundle(proved, num_threads=1)
     assert report.first_failure is None
     assert (report.num_files, report.num_pairs) == (6, 2)
-    assert [stage.stage for stage in report.stages] == list(STAGES)
+    assert [stage.stage for stage in report.stages] == [*STAGES, *CACHED]
     assert max(stage.error for stage in report.stages) == 0
     assert report.to_json()["passed"]
+
+
+def test_a_pack_that_says_something_else_fails_its_rungs(proved, monkeypatch):
+    """The rungs are compared with a golden read anew, so a wrong pack can't hide."""
+    read = "adcopilot_edge.runtime.cached_rungs.read_pack"
+
+    def read_wrongly(path, **options):
+        record, reference = read_pack(path, **options)
+        return record, replace(reference, features=reference.features + 1)
+
+    monkeypatch.setattr(read, read_wrongly)
+    report = verify_bundle(proved, num_threads=1)
+    failed = [stage.stage for stage in report.stages if not stage.passed]
+    assert failed
+    assert set(failed) <= set(CACHED)
+    assert report.first_failure is not None
 
 
 def test_a_bundle_without_pairs_is_hashed(toy_bundle):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from adcopilot_edge.commands.options import Json, Provider, Threads
+from adcopilot_edge.commands.options import Json, Packs, Provider, Threads
 from adcopilot_edge.commands.printing import print_inspection, print_json
 
 ANOMALY_EXIT_CODE = 10
@@ -41,6 +41,22 @@ def inspect(
         bool,
         typer.Option("--uncalibrated", help="Go by the bundle's own threshold and ranges instead."),
     ] = False,
+    packs: Packs = None,
+    max_offset: Annotated[
+        float | None, typer.Option(help="Note a test image shifted by more pixels than this.")
+    ] = None,
+    max_brightness_change: Annotated[
+        float | None, typer.Option(help="Note a brightness off by more, as 0.2 for 0.8 to 1.2.")
+    ] = None,
+    max_colour_shift: Annotated[
+        float | None, typer.Option(help="Note a change of a colour's share by more, as 0.02.")
+    ] = None,
+    min_sharpness: Annotated[
+        float | None, typer.Option(help="Note a test image less sharp, as 0.5 of the golden's.")
+    ] = None,
+    min_similarity: Annotated[
+        float | None, typer.Option(help="Note another view: correlation below this, as 0.8.")
+    ] = None,
     as_json: Json = False,
     fail_on_anomaly: Annotated[
         bool,
@@ -63,12 +79,17 @@ def inspect(
     """Inspect a test image against a golden image: verdict, boxes, words.
 
     Boxes are x1 y1 x2 y2 in pixels of the test image; their source is the model's text or its
-    anomaly map. A finished inspection exits with 0 whatever its verdict, unless --fail-on-anomaly.
+    anomaly map. A pack of the golden image, made by golden add, is used where there is one. A
+    finished inspection exits with 0 whatever its verdict, unless --fail-on-anomaly. How far the
+    test image is from the golden's view (health) is always told, and changes no verdict; with a
+    limit on it, what is beyond is also noted.
+
     With --takt-ms the description is left out first, then types, boxes, and your question; the
     verdict never. The notes say what was left out and by how much the time was exceeded.
 
     Example: adcopilot-edge inspect golden.png part.png --task all --overlay result.png
     """
+    from adcopilot_edge.runtime.health import HealthLimits
     from adcopilot_edge.runtime.images import open_image
     from adcopilot_edge.runtime.inspector import Inspector
     from adcopilot_edge.runtime.overlay import draw_overlay, save_image
@@ -79,6 +100,14 @@ def inspect(
         num_threads=threads,
         state=state,
         calibrated=not uncalibrated,
+        packs=packs,
+        health=HealthLimits(
+            max_offset_px=max_offset,
+            max_brightness_change=max_brightness_change,
+            max_colour_shift=max_colour_shift,
+            min_sharpness=min_sharpness,
+            min_similarity=min_similarity,
+        ),
     )
     inspection = inspector.inspect(
         golden,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,4 +17,8 @@ Provider = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(help="Threads of one operator; onnxruntime chooses by default.", min=1),
+]
+Packs = Annotated[
+    Path | None,
+    typer.Option(help="Folder of golden packs; by default goldens/ in the bundle's folder."),
 ]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adcopilot_edge.types import Defect, Inspection
+    from adcopilot_edge.types import Defect, Health, Inspection
 
 _NAME_WIDTH = 10
 
@@ -24,6 +24,8 @@ def print_inspection(inspection: Inspection) -> None:
     print_rows(map(_box_row, inspection.defects))
     for name, words in inspection.text.items():
         print_fact(name, words or "(no words)")
+    if inspection.health is not None:
+        print_fact("health", _health_words(inspection.health))
     if inspection.notes:
         print_fact("notes", ", ".join(inspection.notes))
     times = (f"{stage} {ms:.1f}" for stage, ms in inspection.timings_ms.items())
@@ -47,6 +49,15 @@ def print_rows(rows: Iterable[Sequence[str]]) -> None:
     for first, *others in table:
         cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
         print("  ".join(["", f"{first:<{widths[0]}}", *cells]).rstrip())
+
+
+def _health_words(health: Health) -> str:
+    """How the test image differs from the golden's view, in one line."""
+    return (
+        f"offset {health.offset_x:+.1f} {health.offset_y:+.1f} px, brightness "
+        f"x{health.brightness:.2f}, colour {health.colour_shift:.3f}, sharpness "
+        f"x{health.sharpness:.2f}, similarity {health.similarity:.2f}"
+    )
 
 
 def _box_row(defect: Defect) -> tuple[str, ...]:

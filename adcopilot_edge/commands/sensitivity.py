@@ -22,8 +22,17 @@ def sensitivity(
     calib_pairs: Annotated[int, typer.Option(help="How many of the pairs.", min=1)] = 16,
     image_size: Annotated[str, typer.Option(help="As for export.")] = "224",
     target: Annotated[
-        Literal["cpu", "tensorrt"], typer.Option(help="Which INT8: dynamic, or by ranges.")
+        Literal["cpu", "tensorrt"], typer.Option(help="What will run the bundle.")
     ] = "cpu",
+    int8_form: Annotated[
+        Literal["dynamic", "static"] | None,
+        typer.Option(
+            help="Levels found in every run, or fixed by --calib.", show_default="as for export"
+        ),
+    ] = None,
+    smooth: Annotated[
+        bool, typer.Option("--smooth/--no-smooth", help="As for export, in the static form.")
+    ] = False,
     llm: Annotated[
         Literal["fp32", "fp16", "int8", "int4"] | None,
         typer.Option(help="Of the language model behind it.", show_default="as for export"),
@@ -55,6 +64,8 @@ def sensitivity(
         target=target,
         vision="int8",
         llm=llm or LLM_PRECISIONS[target][0],
+        int8_form=int8_form,
+        smooth=smooth,
     )
     pairs = read_calibration(calib, count=calib_pairs, tile=max(height, width))
     with StepProgress() as progress:

@@ -40,7 +40,8 @@ def verify(
 ) -> None:
     """Hash every file of a bundle, then compare every stage of an inspection.
 
-    The device compares with what the exporter stored of one pair. With --reference the checkpoint
+    The device compares with what the exporter stored of one pair, and then an inspection with the
+    golden image from a pack on disk (cached_...) with one without. With --reference the checkpoint
     itself is asked, about new pairs. Nothing of the bundle changes. Exits with 3 when a file is
     damaged and with 4 when a stage is out of its tolerance; the first one is named.
 

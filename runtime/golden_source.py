@@ -1,0 +1,176 @@
+"""Where an engine's golden references come from: kept in memory, a pack on disk, or read anew.
+
+A pack that is damaged or outdated is never used: it is told of in the log and in ``notes``, and a
+damaged one is written again. Only ``add`` makes packs where none were.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from adcopilot_edge.errors import PackError
+from adcopilot_edge.runtime.engine import Engine
+from adcopilot_edge.runtime.golden import GoldenReference, GoldenStore
+from adcopilot_edge.runtime.golden_key import golden_key
+from adcopilot_edge.runtime.golden_pack import PackOrigin, PackRecord, read_record
+from adcopilot_edge.runtime.golden_packs import GoldenPacks, StoredPack
+from adcopilot_edge.types import ImageArray
+
+_LOG = logging.getLogger(__name__)
+
+
+class GoldenSource:
+    """Gives the reference of a golden image.
+
+    Args:
+        engine: What reads an image that was never read.
+        packs: Where packs lie; None for memory alone.
+    """
+
+    def __init__(self, engine: Engine, packs: GoldenPacks | None = None) -> None:
+        self._engine = engine
+        self._packs = packs
+        self._memory = GoldenStore()
+        self._notes: list[str] = []
+
+    @property
+    def num_made(self) -> int:
+        """How many references were computed."""
+        return self._memory.num_made
+
+    def take_notes(self) -> tuple[str, ...]:
+        """What was wrong with packs since the last call, as ``Inspection.notes``."""
+        notes, self._notes = tuple(dict.fromkeys(self._notes)), []
+        return notes
+
+    def read(self, image: ImageArray, *, cache: bool = True) -> GoldenReference:
+        """Return the reference of a golden image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; it is kept, not copied.
+            cache: Look in memory and among the packs first, and keep in memory what is new.
+
+        Raises:
+            SessionError: A graph fails.
+        """
+        return self._memory.get_or_make(
+            image, self._engine.id, self._engine.read_golden, find=self._find, cache=cache
+        )
+
+    def add(self, image: ImageArray, name: str | None = None) -> tuple[GoldenReference, StoredPack]:
+        """Compute the reference of a golden image and store it as a pack.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; it is kept, not copied.
+            name: The product's; its other packs stay.
+
+        Raises:
+            PackError: There is no folder of packs, or it can't be written to.
+            SessionError: A graph fails.
+        """
+        if self._packs is None:
+            raise PackError("this inspector was opened without a folder for golden packs")
+        reference = self._memory.get_or_make(
+            image, self._engine.id, self._engine.read_golden, cache=False
+        )
+        stored = self._packs.store(reference, self._origin(reference.image_sha256, name))
+        self._memory.keep(reference)
+        return reference, stored
+
+    def product(self, name: str) -> tuple[GoldenReference, ...]:
+        """The references of all packs of a product that this engine can use, oldest first.
+
+        Raises:
+            PackError: There is none, or one is damaged.
+        """
+        if self._packs is None:
+            raise PackError("this inspector was opened without a folder for golden packs")
+        records = [
+            pack.record
+            for pack in self._packs.stored()
+            if pack.record is not None and pack.record.name == name
+        ]
+        usable = [record for record in records if record.key == self._key(record.golden_sha256)]
+        if not usable:
+            why = f"{len(records)} of another bundle, provider or release" if records else "none"
+            raise PackError(
+                f"no golden pack of the product {name!r} for this bundle in {self._packs.folder} "
+                f"({why}). Make one with: adcopilot-edge golden add --name {name}"
+            )
+        usable.sort(key=lambda record: (record.created_at, record.key))
+        return tuple(self._load(self._packs, record) for record in usable)
+
+    def _load(self, packs: GoldenPacks, record: PackRecord) -> GoldenReference:
+        kept = self._memory.get(self._engine.id, record.golden_sha256)
+        if kept is not None:
+            return kept
+        reference = packs.load(record.key, bundle=self._engine.id)
+        if reference is None:
+            raise PackError(f"the golden pack {packs.path(record.key)} was removed meanwhile")
+        self._memory.keep(reference)
+        return reference
+
+    def _find(self, image: ImageArray, image_sha256: str) -> GoldenReference | None:
+        """The reference of an image from its pack; a damaged one is repaired."""
+        if self._packs is None or not self._packs.folder.is_dir():
+            return None
+        key = self._key(image_sha256)
+        try:
+            reference = self._packs.load(key, bundle=self._engine.id)
+        except PackError as err:
+            self._note("golden_pack_damaged", str(err))
+            return self._repair(self._packs, image, key)
+        if reference is None and self._is_outdated(self._packs, image_sha256):
+            self._note(
+                "golden_pack_outdated",
+                f"{self._packs.folder} has packs of this golden image, but of another bundle, "
+                "release or processor. Make one with: adcopilot-edge golden add",
+            )
+        return reference
+
+    def _repair(self, packs: GoldenPacks, image: ImageArray, key: str) -> GoldenReference:
+        """Read an image anew and store it in the place of its damaged pack, where that works."""
+        try:
+            name = read_record(packs.path(key)).name
+        except PackError:
+            name = None
+        reference = self._memory.get_or_make(
+            image, self._engine.id, self._engine.read_golden, cache=False
+        )
+        try:
+            packs.store(reference, self._origin(reference.image_sha256, name))
+        except PackError as err:
+            _LOG.warning("%s", err)
+        return reference
+
+    def _is_outdated(self, packs: GoldenPacks, image_sha256: str) -> bool:
+        """Whether there are packs of an image for this provider, and none that can be used."""
+        return any(
+            pack.record is not None
+            and pack.record.golden_sha256 == image_sha256
+            and pack.record.provider == self._engine.provider
+            for pack in packs.stored()
+        )
+
+    def _note(self, note: str, message: str) -> None:
+        _LOG.warning("%s", message)
+        self._notes.append(note)
+
+    def _variant(self) -> str:
+        return self._engine.id.removeprefix(self._engine.bundle.id)
+
+    def _key(self, image_sha256: str) -> str:
+        return golden_key(
+            self._engine.bundle,
+            golden_sha256=image_sha256,
+            provider=self._engine.provider,
+            variant=self._variant(),
+        )
+
+    def _origin(self, image_sha256: str, name: str | None) -> PackOrigin:
+        return PackOrigin(
+            key=self._key(image_sha256),
+            provider=self._engine.provider,
+            variant=self._variant(),
+            name=name,
+        )

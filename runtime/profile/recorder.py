@@ -1,0 +1,84 @@
+"""Listens to a bundle's dialogue: the time and the tokens of each question, and of the verdict.
+
+An inspection sums its stages up; which question took how long only its dialogue knows. Everything
+runs as it does without a listener.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from adcopilot_edge.runtime.dialogue import Answer, Dialogue, GoldenPrefix
+from adcopilot_edge.runtime.timing import StageClock
+from adcopilot_edge.types import FloatArray, Task
+
+
+@dataclass(slots=True)
+class Heard:
+    """What the dialogue did in one inspection: milliseconds and tokens by name, in order."""
+
+    ms: dict[str, float] = field(default_factory=dict)
+    decode_ms: dict[str, float] = field(default_factory=dict)
+    read_tokens: dict[str, int] = field(default_factory=dict)
+    written_tokens: dict[str, int] = field(default_factory=dict)
+
+
+class ListeningDialogue(Dialogue):
+    """The same dialogue, and a record of it for each thread.
+
+    Args:
+        dialogue: The one to take over: its parts are shared.
+        questions: The words of each task, by name; other words count as ``ask``.
+    """
+
+    def __init__(self, dialogue: Dialogue, questions: Mapping[Task, str]) -> None:
+        self.__dict__.update(dialogue.__dict__)
+        self._names: dict[str, str] = {words: name for name, words in questions.items()}
+        self._heard = threading.local()
+
+    def take(self) -> Heard:
+        """What this thread's inspections did since the last call."""
+        heard = self._record()
+        self._heard.record = Heard()
+        return heard
+
+    def num_golden_tokens(self) -> int:
+        """Tokens up to the reuse boundary."""
+        return len(self._segments.golden.ids)
+
+    def show(self, golden: GoldenPrefix, *image_tokens: FloatArray) -> None:
+        """As for ``Dialogue``; counts as ``prefill``."""
+        start = time.perf_counter()
+        super().show(golden, *image_tokens)
+        heard = self._record()
+        heard.ms["prefill"] = (time.perf_counter() - start) * 1000
+        heard.read_tokens["prefill"] = len(self._segments.test.ids)
+
+    def first_logits(self, question: str) -> FloatArray:
+        """As for ``Dialogue``; counts as ``verdict``."""
+        start = time.perf_counter()
+        logits = super().first_logits(question)
+        heard = self._record()
+        heard.ms["verdict"] = (time.perf_counter() - start) * 1000
+        heard.read_tokens["verdict"] = len(self._question(question).ids)
+        return logits
+
+    def answer(self, question: str, *, max_new_tokens: int, clock: StageClock) -> Answer:
+        """As for ``Dialogue``; counts under the task's name."""
+        start, decoded_ms = time.perf_counter(), clock.timings_ms().get("decode", 0.0)
+        answer = super().answer(question, max_new_tokens=max_new_tokens, clock=clock)
+        heard, name = self._record(), self._names.get(question, "ask")
+        heard.ms[name] = (time.perf_counter() - start) * 1000
+        heard.decode_ms[name] = clock.timings_ms().get("decode", 0.0) - decoded_ms
+        heard.read_tokens[name] = len(self._question(question).ids)
+        heard.written_tokens[name] = len(answer.ids)
+        return answer
+
+    def _record(self) -> Heard:
+        if not hasattr(self._heard, "record"):
+            self._heard.record = Heard()
+        record: Heard = self._heard.record
+        return record

@@ -1,0 +1,155 @@
+"""The thing that is profiled: a bundle opened and timed, and its inspections as measured trials.
+
+Each trial is a call of the public ``Inspector.inspect``; nothing is measured apart from it but what
+is no part of it: opening, reading a golden, drawing the picture.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from adcopilot_edge.bundle import open_bundle
+from adcopilot_edge.runtime.golden import GoldenReference
+from adcopilot_edge.runtime.images import open_image
+from adcopilot_edge.runtime.inspector import Inspector, TaskChoice, embedded_bundle
+from adcopilot_edge.runtime.overlay import draw_overlay
+from adcopilot_edge.runtime.profile.recorder import ListeningDialogue
+from adcopilot_edge.runtime.profile.settings import ProfileSettings
+from adcopilot_edge.runtime.session import load_onnxruntime
+
+T = TypeVar("T")
+_SUMS = ("prefill", "decode", "total")  # told apart by what the dialogue did
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One inspection. start_s, latency_ms: as its caller sees it, waiting for its turn included.
+
+    stages_ms: what it is made of; they add up to the latency. decode_ms, written_tokens: by task,
+    of answers in words. read_tokens: of the prompt, by stage.
+    """
+
+    start_s: float
+    latency_ms: float
+    stages_ms: dict[str, float]
+    decode_ms: dict[str, float] = field(default_factory=dict)
+    read_tokens: dict[str, int] = field(default_factory=dict)
+    written_tokens: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def verdict_ms(self) -> float:
+        """From the call until the verdict is known; answers in words come later."""
+        before = ("wait", "decode_image", "preprocess", "vision", "comparison", "prefill")
+        return sum(self.stages_ms.get(stage, 0.0) for stage in (*before, "verdict"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """Milliseconds until the first inspection is done, each counted once.
+
+    hash: all files read and hashed. load: graphs, table and tokenizer opened; the files were just
+    read, so they come from memory. golden: the first golden image read. first: the first
+    inspection.
+    """
+
+    hash_ms: float
+    load_ms: float
+    golden_ms: float
+    first_ms: float
+
+    def to_json(self) -> dict[str, float]:
+        """The figures by name."""
+        return {
+            "hash": round(self.hash_ms, 3),
+            "load": round(self.load_ms, 3),
+            "golden": round(self.golden_ms, 3),
+            "first_inspection": round(self.first_ms, 3),
+        }
+
+
+class Subject:
+    """A bundle that is open, with its golden image read.
+
+    Raises:
+        EdgeError: As ``Inspector.open``, ``golden`` and ``inspect``.
+    """
+
+    def __init__(self, settings: ProfileSettings) -> None:
+        load_onnxruntime()  # its import is no part of opening a bundle
+        path = embedded_bundle() if settings.bundle is None else settings.bundle
+        hash_ms, self.bundle = timed(lambda: open_bundle(path, verify=True))
+        load_ms, self._inspector = timed(
+            lambda: Inspector.open(
+                path, provider=settings.provider, num_threads=settings.threads, verify=False
+            )
+        )
+        engine = self._inspector.engine
+        self._dialogue = ListeningDialogue(engine.dialogue, self.bundle.manifest.prompt.tasks)
+        self._inspector.engine = replace(engine, dialogue=self._dialogue)
+        self._settings = settings
+        self._task: TaskChoice = settings.task  # type: ignore[assignment]
+        golden_ms, self._golden = timed(lambda: self._inspector.golden(settings.golden))
+        first = self.inspect(0)
+        self.opening = Opening(
+            hash_ms=hash_ms, load_ms=load_ms, golden_ms=golden_ms, first_ms=first.latency_ms
+        )
+
+    @property
+    def num_golden_tokens(self) -> int:
+        """Tokens of the prompt that are read once for a golden image."""
+        return self._dialogue.num_golden_tokens()
+
+    def inspect(self, index: int) -> Trial:
+        """Inspect a test image, which of them by ``index``; any thread may."""
+        test = self._settings.tests[index % len(self._settings.tests)]
+        self._dialogue.take()
+        start = time.perf_counter()
+        inspection = self._inspector.inspect(
+            self._golden,
+            test,
+            task=self._task,
+            max_new_tokens=self._settings.max_new_tokens,
+        )
+        latency_ms = (time.perf_counter() - start) * 1000
+        heard, timings = self._dialogue.take(), inspection.timings_ms
+        stages = {stage: ms for stage, ms in timings.items() if stage not in _SUMS} | heard.ms
+        wait = {"wait": latency_ms - timings["total"]} if self._settings.concurrency > 1 else {}
+        other = latency_ms - sum(stages.values()) - sum(wait.values())
+        return Trial(
+            start_s=start,
+            latency_ms=latency_ms,
+            stages_ms={**wait, **stages, "other": max(other, 0.0)},
+            decode_ms=heard.decode_ms,
+            read_tokens=heard.read_tokens,
+            written_tokens=heard.written_tokens,
+        )
+
+    def asides(self) -> dict[str, Callable[[], object]]:
+        """What is no part of an inspection, by name: to be timed a few times each."""
+        golden, test = self._settings.golden, self._settings.tests[0]
+        pictures = open_image(golden), open_image(test)
+        inspection = self._inspector.inspect(self._golden, test)
+        return {
+            "golden_uncached": lambda: self._inspector.golden(golden, cache=False),
+            "golden_cached": lambda: self._inspector.golden(golden),
+            "overlay": lambda: draw_overlay(*pictures, inspection),
+        }
+
+    def golden_reference(self) -> GoldenReference:
+        """The golden image as it was read."""
+        return self._golden
+
+    def test_picture(self) -> Path:
+        """The first test image."""
+        return self._settings.tests[0]
+
+
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    """Milliseconds that ``work`` takes, and what it returns."""
+    start = time.perf_counter()
+    result = work()
+    return (time.perf_counter() - start) * 1000, result
