@@ -52,12 +52,8 @@ class Inspector:
         self.engine = engine
         self.packs = packs
         self._goldens = GoldenSource(engine, packs)
-        self._steps = InspectionSteps(
-            engine=engine,
-            goldens=self._goldens,
-            states=states,
-            health=HealthCheck(health or HealthLimits()),
-        )
+        self._states = states
+        self._health = HealthCheck(health or HealthLimits())
         self._pace = Pace()
         self._lock = Turns()
 
@@ -259,7 +255,10 @@ class Inspector:
     ) -> Generator[Event, None, Inspection]:
         """The steps of an inspection; the lock is held from the first to the last of them."""
         with self._lock:
-            return (yield from self._steps.run(golden, test, request, takt, tile=tile))
+            steps = InspectionSteps(
+                engine=self.engine, goldens=self._goldens, states=self._states, health=self._health
+            )
+            return (yield from steps.run(golden, test, request, takt, tile=tile))
 
 
 def embedded_bundle() -> Path:
