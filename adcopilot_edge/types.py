@@ -25,6 +25,7 @@ BBox = tuple[float, float, float, float]
 
 Verdict = Literal["normal", "anomaly", "uncertain"]
 BoxSource = Literal["text", "map"]
+DecisionPath = Literal["model", "map", "audit"]
 Task = Literal["verdict", "classify", "locate", "describe"]
 
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -152,6 +153,10 @@ class Inspection:
     ``golden_pack_damaged`` and ``golden_pack_outdated`` tell of a golden pack that was not used,
     ``health:...`` of a number of ``health`` out of the limits that were set;
     ``golden_nearest:...`` and ``golden_votes:...`` of a golden set.
+    takt_overrun_ms: by how much the inspection exceeded its takt, 0 if it did not, None without a
+    takt. path: who decided; ``map`` where a cascade let the part pass without the language model,
+    and anomaly_score is the cascade's suspicion then; ``audit`` where the model was asked although
+    the part would have passed.
     """
 
     verdict: Verdict
@@ -166,6 +171,8 @@ class Inspection:
     calibration: str | None = None
     notes: tuple[str, ...] = ()
     health: Health | None = None
+    takt_overrun_ms: float | None = None
+    path: DecisionPath = "model"
     anomaly_map: FloatArray | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -183,4 +190,8 @@ class Inspection:
             "calibration": self.calibration,
             "health": None if self.health is None else self.health.to_json(),
             "notes": list(self.notes),
+            "path": self.path,
+            "takt_overrun_ms": None
+            if self.takt_overrun_ms is None
+            else round(self.takt_overrun_ms, 3),
         }

@@ -117,7 +117,11 @@ def _inspect(
         inspection = inspector.inspect(golden, test)
     else:
         inspection = inspector.inspect(
-            golden, test, task=("locate", "classify"), max_new_tokens=max_new_tokens
+            golden,
+            test,
+            task=("locate", "classify"),
+            max_new_tokens=max_new_tokens,
+            constrained=False,
         )
     from_map = [defect.bbox_2d for defect in inspection.defects if defect.source == "map"]
     return {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -14,15 +15,32 @@ from adcopilot_edge.manifest import ModelSpec
 from adcopilot_edge.positions import rotary_tables
 from adcopilot_edge.runtime.cache import KVCache
 from adcopilot_edge.runtime.device_array import DeviceArray
+from adcopilot_edge.runtime.drain import drain
 from adcopilot_edge.runtime.embedding import EmbeddingTable
 from adcopilot_edge.runtime.session import GraphSession, OpenGraph
 from adcopilot_edge.runtime.tensors import OnDevice
 from adcopilot_edge.types import FloatArray, IntArray
 
 
+class Guide(Protocol):
+    """A rule that chooses the tokens of one answer, in place of the plain greedy one."""
+
+    @property
+    def is_done(self) -> bool:
+        """True when the answer is whole, also without an end token."""
+        ...
+
+    def choose(self, logits: FloatArray) -> int:
+        """Return the id of the next token, which is taken; ``logits`` are (V,)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """Generated ids, the end token included, and whether there was one: else a limit stopped it."""
+    """Generated ids, the end token included, and whether they are whole: else a limit stopped it.
+
+    An answer is whole with its end token, or when its guide says so.
+    """
 
     ids: tuple[int, ...]
     is_complete: bool
@@ -123,23 +141,46 @@ class Decoder:
     def generate(
         self, logits: FloatArray, *, position: int, end: Collection[int], max_new_tokens: int
     ) -> Generation:
-        """Continue greedily.
+        """Continue greedily, all steps of ``generating`` at once."""
+        return drain(
+            self.generating(logits, position=position, end=end, max_new_tokens=max_new_tokens)
+        )
+
+    def generating(
+        self,
+        logits: FloatArray,
+        *,
+        position: int,
+        end: Collection[int],
+        max_new_tokens: int,
+        guide: Guide | None = None,
+        may_go_on: Callable[[], bool] | None = None,
+    ) -> Generator[int, None, Generation]:
+        """Continue, one token a step.
 
         Args:
             logits: (V,) behind the last token, as ``prefill`` returned them.
             position: The id, on all three axes, of the first new token; the others count on.
             end: Ids that end the generation.
             max_new_tokens: Limit of new tokens, at least 1; the sequence length is another limit.
+            guide: Chooses the tokens and may end the generation; None takes the greedy ones.
+            may_go_on: Asked before each run of the graph; false stops the generation.
+
+        Yields:
+            Each id as it is chosen, before the graph runs on.
 
         Raises:
             SessionError: The graph fails.
         """
         ids: list[int] = []
         for place in count(position):
-            ids.append(int(np.argmax(logits)))
-            if ids[-1] in end:
+            ids.append(int(np.argmax(logits)) if guide is None else guide.choose(logits))
+            yield ids[-1]
+            if ids[-1] in end or (guide is not None and guide.is_done):
                 return Generation(tuple(ids), is_complete=True)
             if len(ids) >= max_new_tokens or self.cache.length == self.cache.capacity:
+                break
+            if may_go_on is not None and not may_go_on():
                 break
             row = self._embedding.rows(np.array(ids[-1:], dtype=np.int64))
             logits = self.prefill(row, np.full((3, 1), place, dtype=np.int64))

@@ -6,18 +6,22 @@ question starts from the state behind the test image.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from adcopilot_edge.manifest import Manifest
 from adcopilot_edge.positions import EMPTY, Positions, mrope_positions
+from adcopilot_edge.runtime.box_grammar import BoxGrammar
+from adcopilot_edge.runtime.box_guide import BoxGuide, TokenChoices
 from adcopilot_edge.runtime.cache import KVPrefix
-from adcopilot_edge.runtime.decode import Decoder
+from adcopilot_edge.runtime.decode import Decoder, Guide
+from adcopilot_edge.runtime.drain import drain
 from adcopilot_edge.runtime.embedding import EmbeddingTable
 from adcopilot_edge.runtime.segments import PromptSegments, Segment
 from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.runtime.tokenizer import TextTokenizer
+from adcopilot_edge.runtime.vocabulary import Vocabulary
 from adcopilot_edge.types import FloatArray
 
 
@@ -64,6 +68,8 @@ class Dialogue:
         self._tokenizer = tokenizer
         self._segments = PromptSegments(manifest, tokenizer)
         self._positions = EMPTY
+        self._box_choices: TokenChoices | None = None
+        self._knows_boxes = False
 
     def read_golden(self, *image_tokens: FloatArray) -> GoldenPrefix:
         """Read the prompt up to the reuse boundary, from nothing.
@@ -98,12 +104,32 @@ class Dialogue:
             return self._read(self._question(question))
 
     def answer(self, question: str, *, max_new_tokens: int, clock: StageClock) -> Answer:
-        """Answer ``question`` greedily.
+        """Answer ``question`` greedily, all steps of ``answering`` at once."""
+        return drain(self.answering(question, max_new_tokens=max_new_tokens, clock=clock))
+
+    def answering(
+        self,
+        question: str,
+        *,
+        max_new_tokens: int,
+        clock: StageClock,
+        guide: Guide | None = None,
+        may_go_on: Callable[[], bool] | None = None,
+    ) -> Generator[int, None, Answer]:
+        """Answer ``question``, one token a step.
+
+        The state behind the test image comes back at the end, also when the steps are closed
+        before it.
 
         Args:
             question: The words of the question alone.
             max_new_tokens: Limit of generated tokens, at least 1.
             clock: Gets the time of the stages ``prefill`` and ``decode``.
+            guide: As for ``Decoder.generating``.
+            may_go_on: As for ``Decoder.generating``.
+
+        Yields:
+            The id of each token of the answer.
 
         Raises:
             InputError: The question is too long for the bundle.
@@ -113,14 +139,34 @@ class Dialogue:
             with clock.stage("prefill"):
                 logits = self._read(self._question(question))
             with clock.stage("decode"):
-                generation = self._decoder.generate(
+                generation = yield from self._decoder.generating(
                     logits,
                     position=self._positions.maximum + 1,
                     end=self._manifest.tokens.end,
                     max_new_tokens=max_new_tokens,
+                    guide=guide,
+                    may_go_on=may_go_on,
                 )
         text = self._tokenizer.decode(generation.ids)
         return Answer(text, generation.ids, generation.is_complete)
+
+    def box_guide(self) -> BoxGuide | None:
+        """Return what guides one answer that is boxes, in pixels of the model's image.
+
+        The first call sorts the vocabulary. None where its tokens can't be told as bytes.
+        """
+        if not self._knows_boxes:
+            self._box_choices, self._knows_boxes = self._read_vocabulary(), True
+        return None if self._box_choices is None else BoxGuide(self._box_choices)
+
+    def _read_vocabulary(self) -> TokenChoices | None:
+        model = self._manifest.model
+        grammar = BoxGrammar(height=model.image_height, width=model.image_width)
+        tokens = self._tokenizer.byte_strings() or {}
+        vocabulary = Vocabulary(
+            {token: text for token, text in tokens.items() if token < model.vocab_size}
+        )
+        return TokenChoices(vocabulary, grammar) if vocabulary.has_bytes(grammar.alphabet) else None
 
     def _question(self, question: str) -> Segment:
         return self._segments.question(self._manifest.prompt.ask(question))

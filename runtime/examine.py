@@ -6,42 +6,23 @@ mean in pixels of a picture is the job of :mod:`adcopilot_edge.runtime.findings`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
 
-from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.runtime.anomaly_map import map_probabilities
+from adcopilot_edge.runtime.asking import asking
+from adcopilot_edge.runtime.cascade import suspicion
 from adcopilot_edge.runtime.dialogue import Answer
+from adcopilot_edge.runtime.drain import drain
 from adcopilot_edge.runtime.engine import Engine
 from adcopilot_edge.runtime.golden import GoldenReference
+from adcopilot_edge.runtime.request import Request
+from adcopilot_edge.runtime.stream import AnswerEvent, TextEvent, VerdictEvent
+from adcopilot_edge.runtime.takt import Pace, Takt
 from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.runtime.verdict_rule import VerdictRule
 from adcopilot_edge.runtime.vision import EncodedImage
-from adcopilot_edge.types import TASKS, FloatArray, ImageArray, Verdict
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What to ask beside the verdict: questions by name, and how long an answer may get.
-
-    The names are those of the tasks, and ``ask`` for the user's own question.
-    """
-
-    questions: dict[str, str]
-    max_new_tokens: int = 128
-
-    def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise ConfigError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
-
-    def only(self, *names: str) -> Request:
-        """The same request with these questions alone, as far as it has them."""
-        kept = {name: text for name, text in self.questions.items() if name in names}
-        return Request(questions=kept, max_new_tokens=self.max_new_tokens)
-
-    def without(self, *names: str) -> Request:
-        """The same request without these questions."""
-        return self.only(*(name for name in self.questions if name not in names))
+from adcopilot_edge.types import DecisionPath, FloatArray, ImageArray, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +31,16 @@ class Examination:
 
     score: 0..1, the softmax over the two answer letters, not calibrated. anomaly_map: (rows,
     columns) float32 in 0..1, or None where the bundle has no map. answers: by name of the question.
+    notes: what there is to say about the answers and the path. path: who decided; ``score`` is the
+    cascade's suspicion where that was the map.
     """
 
     score: float
     verdict: Verdict
     anomaly_map: FloatArray | None
     answers: dict[str, Answer]
+    notes: tuple[str, ...] = ()
+    path: DecisionPath = "model"
 
 
 def encode(engine: Engine, test: ImageArray, clock: StageClock) -> EncodedImage:
@@ -75,34 +60,6 @@ def encode(engine: Engine, test: ImageArray, clock: StageClock) -> EncodedImage:
         return engine.encoder.encode(patches)
 
 
-def make_request(
-    engine: Engine, task: str | Sequence[str], ask: str | None, max_new_tokens: int
-) -> Request:
-    """Check what is asked for, before any work.
-
-    Raises:
-        ConfigError: There is no such task, or the question is empty.
-        InputError: The question holds reserved tokens.
-    """
-    tasks: Sequence[str] = (task,) if isinstance(task, str) else task
-    if unknown := [name for name in tasks if name not in (*TASKS, "all")]:
-        raise ConfigError(
-            f"task must be of {', '.join(TASKS)} or all, got {', '.join(map(repr, unknown))}"
-        )
-    words = engine.bundle.manifest.prompt.tasks
-    questions: dict[str, str] = {
-        name: words[name]
-        for name in TASKS
-        if name != "verdict" and (name in tasks or "all" in tasks)
-    }
-    if ask is not None:
-        if not ask.strip():
-            raise ConfigError("the question is empty; ask something or leave it out")
-        engine.tokenizer.check_plain(ask)
-        questions["ask"] = ask.strip()
-    return Request(questions=questions, max_new_tokens=max_new_tokens)
-
-
 def examine(
     engine: Engine,
     golden: GoldenReference,
@@ -114,7 +71,39 @@ def examine(
     only_suspects: bool = False,
     encoded: EncodedImage | None = None,
 ) -> Examination:
-    """Examine a test image against a golden.
+    """Examine a test image against a golden, all steps of ``examining`` without a limit of time."""
+    return drain(
+        examining(
+            engine,
+            golden,
+            test,
+            request,
+            rule=rule,
+            clock=clock,
+            takt=Takt(None, Pace()),
+            only_suspects=only_suspects,
+            encoded=encoded,
+        )
+    )
+
+
+def examining(
+    engine: Engine,
+    golden: GoldenReference,
+    test: ImageArray,
+    request: Request,
+    *,
+    rule: VerdictRule,
+    clock: StageClock,
+    takt: Takt,
+    only_suspects: bool = False,
+    encoded: EncodedImage | None = None,
+) -> Generator[VerdictEvent | TextEvent | AnswerEvent, None, Examination]:
+    """Examine a test image against a golden, step by step.
+
+    The test image is read once: the verdict and each question are asked behind it. A cascade may
+    let the part pass before that; notes are then ``cascade_unasked:NAME``, and ``cascade_missed``
+    where an audit finds that it should not have.
 
     Args:
         engine: The bundle.
@@ -123,6 +112,7 @@ def examine(
         request: The questions.
         rule: What the verdict goes by.
         clock: Gets the times.
+        takt: The time for the questions; the verdict is never left out.
         only_suspects: Ask the questions only if the verdict is not normal.
         encoded: What ``encode`` made of the test image, if that was done.
 
@@ -134,15 +124,36 @@ def examine(
         encoded = encode(engine, test, clock)
     with clock.stage("comparison"):
         comparison = engine.encoder.compare(golden.features, encoded.features)
+    logits = comparison.anomaly_logits
+    anomaly_map = None if logits is None else map_probabilities(logits)
+    path: DecisionPath = "model"
+    if request.cascade is not None:
+        suspected = suspicion(golden.features, encoded.features, comparison)
+        path = request.cascade.choose(suspected, test)
+        if path == "map":
+            yield VerdictEvent(verdict="normal", anomaly_score=suspected)
+            return Examination(
+                score=suspected,
+                verdict="normal",
+                anomaly_map=anomaly_map,
+                answers={},
+                notes=tuple(f"cascade_unasked:{name}" for name in request.questions),
+                path=path,
+            )
     with clock.stage("prefill"):
         engine.dialogue.show(golden.prefix, encoded.tokens, comparison.tokens)
         score = engine.score(engine.verdict_logits())
     verdict = rule.decide(score)
-    questions = {} if only_suspects and verdict == "normal" else request.questions
-    answers = {
-        name: engine.dialogue.answer(text, max_new_tokens=request.max_new_tokens, clock=clock)
-        for name, text in questions.items()
-    }
-    logits = comparison.anomaly_logits
-    anomaly_map = None if logits is None else map_probabilities(logits)
-    return Examination(score=score, verdict=verdict, anomaly_map=anomaly_map, answers=answers)
+    yield VerdictEvent(verdict=verdict, anomaly_score=rule.calibrate(score))
+    if only_suspects and verdict == "normal":
+        request = request.only()
+    answers = yield from asking(engine, request, takt=takt, clock=clock)
+    missed = ("cascade_missed",) if path == "audit" and verdict != "normal" else ()
+    return Examination(
+        score=score,
+        verdict=verdict,
+        anomaly_map=anomaly_map,
+        answers=answers.by_name,
+        notes=(*answers.notes, *missed),
+        path=path,
+    )

@@ -9,7 +9,8 @@ from adcopilot_edge.manifest import Manifest
 from adcopilot_edge.runtime.anomaly_map import map_boxes
 from adcopilot_edge.runtime.answer import UNNAMED, parse_boxes, parse_types
 from adcopilot_edge.runtime.examine import Examination
-from adcopilot_edge.types import BBox, Defect, FloatArray, Verdict
+from adcopilot_edge.runtime.verdict_rule import VerdictRule
+from adcopilot_edge.types import BBox, DecisionPath, Defect, FloatArray, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +18,8 @@ class Findings:
     """What was found in one picture, or in one tile of it.
 
     score: 0..1, not calibrated. defects: in pixels of the picture. text: the model's words by
-    question. notes: as in ``Inspection``. anomaly_map: (rows, columns) float32 in 0..1 over the
-    picture, or None.
+    question. notes, path: as in ``Inspection``. anomaly_map: (rows, columns) float32 in 0..1 over
+    the picture, or None.
     """
 
     score: float
@@ -27,6 +28,11 @@ class Findings:
     text: dict[str, str]
     notes: tuple[str, ...]
     anomaly_map: FloatArray | None
+    path: DecisionPath = "model"
+
+    def shown_score(self, rule: VerdictRule) -> float:
+        """The score as ``Inspection`` has it; what is not the model's has no temperature."""
+        return self.score if self.path == "map" else rule.calibrate(self.score)
 
     def with_note(self, note: str) -> Findings:
         """The same findings with one more note, in front of the others."""
@@ -46,15 +52,17 @@ def interpret(examination: Examination, manifest: Manifest, *, height: int, widt
         width: Columns of that picture.
 
     Returns:
-        The findings with these notes, where they apply: ``answer_truncated:NAME``,
-        ``answer_unparsed:locate``, ``boxes_dropped`` (some in the text had no area inside the
-        image), ``map_disagrees`` (the verdict is normal but the map has a region).
+        The findings with the examination's notes and these, where they apply:
+        ``answer_truncated:NAME``, ``answer_unparsed:locate``, ``boxes_dropped`` (some in the text
+        had no area inside the image), ``map_disagrees`` (the verdict is normal but the map has a
+        region).
     """
     notes = [
         f"answer_truncated:{name}"
         for name, answer in examination.answers.items()
         if not answer.is_complete
     ]
+    notes += examination.notes
     from_map = _map_defects(examination, manifest)
     from_text: list[Defect] = []
     if "locate" in examination.answers:
@@ -72,6 +80,7 @@ def interpret(examination: Examination, manifest: Manifest, *, height: int, widt
         text={name: answer.text for name, answer in examination.answers.items()},
         notes=tuple(notes),
         anomaly_map=examination.anomaly_map,
+        path=examination.path,
     )
 
 

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Sequence
+from collections.abc import Generator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
 
 from adcopilot_edge.bundle import open_bundle
-from adcopilot_edge.errors import ConfigError, InputError
+from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.runtime.cascade import Cascade
+from adcopilot_edge.runtime.drain import drain
 from adcopilot_edge.runtime.engine import Engine, open_engine
-from adcopilot_edge.runtime.examine import Request, encode, examine, make_request
-from adcopilot_edge.runtime.findings import Findings, interpret
-from adcopilot_edge.runtime.golden import GoldenReference, pixel_hash
+from adcopilot_edge.runtime.golden import GoldenReference
 from adcopilot_edge.runtime.golden_packs import GoldenPacks, StoredPack
+from adcopilot_edge.runtime.golden_picture import open_golden
 from adcopilot_edge.runtime.golden_set import GoldenSet, vote
 from adcopilot_edge.runtime.golden_source import GoldenSource
 from adcopilot_edge.runtime.health import HealthCheck, HealthLimits
-from adcopilot_edge.runtime.images import ImageSource, check_same_aspect, open_image
+from adcopilot_edge.runtime.images import ImageSource
 from adcopilot_edge.runtime.ranges_store import read_ranges
-from adcopilot_edge.runtime.tiled import TiledInspection
-from adcopilot_edge.runtime.timing import StageClock
-from adcopilot_edge.runtime.verdict_rule import VerdictRule
-from adcopilot_edge.runtime.verdict_state import VerdictState
+from adcopilot_edge.runtime.request import Request, read_request
+from adcopilot_edge.runtime.request import TaskChoice as TaskChoice
+from adcopilot_edge.runtime.steps import InspectionSteps
+from adcopilot_edge.runtime.stream import Event, with_result
+from adcopilot_edge.runtime.takt import Pace, Takt
+from adcopilot_edge.runtime.turns import Turns
 from adcopilot_edge.runtime.verdict_store import VerdictStates
-from adcopilot_edge.runtime.vision import EncodedImage
-from adcopilot_edge.types import ImageArray, Inspection, Task
-
-TaskChoice = Task | Literal["all"] | Sequence[Task]
+from adcopilot_edge.types import Inspection
 
 
 class Inspector:
@@ -55,10 +51,11 @@ class Inspector:
     ) -> None:
         self.engine = engine
         self.packs = packs
-        self._states = states
         self._goldens = GoldenSource(engine, packs)
+        self._states = states
         self._health = HealthCheck(health or HealthLimits())
-        self._lock = threading.Lock()
+        self._pace = Pace()
+        self._lock = Turns()
 
     @classmethod
     def open(
@@ -123,7 +120,7 @@ class Inspector:
             SessionError: A graph fails.
         """
         with self._lock:
-            return self._goldens.read(_open_golden(image), cache=cache)
+            return self._goldens.read(open_golden(image), cache=cache)
 
     def add_golden(self, image: ImageSource, name: str | None = None) -> StoredPack:
         """Compute what is constant for a golden image and store it as a pack, for other processes.
@@ -138,7 +135,7 @@ class Inspector:
             SessionError: A graph fails.
         """
         with self._lock:
-            return self._goldens.add(_open_golden(image), name)[1]
+            return self._goldens.add(open_golden(image), name)[1]
 
     def product(self, name: str) -> tuple[GoldenReference, ...]:
         """The golden references of a product, from its packs; no golden file is read.
@@ -158,6 +155,9 @@ class Inspector:
         ask: str | None = None,
         tile: bool = False,
         max_new_tokens: int = 128,
+        constrained: bool = True,
+        takt_ms: float | None = None,
+        cascade: Cascade | None = None,
     ) -> Inspection:
         """Inspect a test image against a golden image.
 
@@ -172,120 +172,93 @@ class Inspector:
             tile: Cut both images into overlapping tiles of the bundle's size instead of scaling
                 them down. Questions are then asked of anomalous tiles only.
             max_new_tokens: Limit of each answer.
+            constrained: Decode boxes under their grammar, so that they parse and lie in the image;
+                the note ``constrained:locate`` says when the model would have said something else.
+            takt_ms: Time for all of it, from the call on. Questions that do not fit are left out,
+                an answer is cut, the verdict never; notes say so. Not for tiles or votes.
+            cascade: Let parts that look like the golden pass without the language model, and miss
+                defects that leave the anomaly map quiet. Not for tiles or votes.
 
         Raises:
-            ConfigError: An argument is out of range.
+            ConfigError: An argument is out of range, or not for tiles or votes.
             InputError: An image can't be used, the proportions differ, or the question is too
                 long or holds reserved tokens.
             SessionError: A graph fails.
             StateError: The golden's verdict state can't be used for this inspection.
         """
-        request = make_request(self.engine, task, ask, max_new_tokens)
-        if isinstance(golden, GoldenSet) and golden.choose == "vote":
-            settings: dict[str, Any] = {"task": task, "ask": ask, "tile": tile}
-            settings["max_new_tokens"] = max_new_tokens
-            return vote([self.inspect(one, test, **settings) for one in golden.references])
-        with self._lock:
-            clock, num_made = StageClock(), self._goldens.num_made
-            self._goldens.take_notes()  # those of calls before
-            with clock.stage("decode_image"):
-                picture = open_image(test)
-            encoded: EncodedImage | None = None
-            chosen: tuple[str, ...] = ()
-            if isinstance(golden, GoldenSet):
-                encoded = encode(self.engine, self._resized(picture, clock), clock)
-                golden = golden.nearest(np.asarray(encoded.features))
-                chosen = (f"golden_nearest:{golden.image_sha256[:16]}",)
-            golden_picture = self._golden_picture(golden, clock)
-            check_same_aspect(golden_picture.shape, picture.shape)
-            sha256 = _sha256(golden, golden_picture)
-            with clock.stage("health"):
-                health, warnings = self._health.check(golden_picture, sha256, picture)
-            state, rule, notes = self._find_rule(sha256, tile=tile)
-            if tile:
-                tiled = TiledInspection(
-                    engine=self.engine,
-                    read_golden=self._goldens.read,
-                    request=request,
-                    rule=rule,
-                    clock=clock,
-                )
-                findings = tiled.run(golden_picture, picture)
-            else:
-                if not isinstance(golden, GoldenReference):
-                    with clock.stage("golden"):
-                        golden = self._goldens.read(golden_picture)
-                findings = self._inspect_whole(golden, picture, request, rule, clock, encoded)
-            return Inspection(
-                verdict=findings.verdict,
-                anomaly_score=rule.calibrate(findings.score),
-                defects=findings.defects,
-                text=findings.text,
-                timings_ms=clock.timings_ms(),
-                golden_cached=self._goldens.num_made == num_made,
-                bundle=self.engine.bundle.id,
-                provider=self.engine.provider,
-                precision=self.engine.bundle.manifest.precision,
-                calibration=None if state is None else state.id,
-                notes=(
-                    *(*findings.notes, *notes, *self.engine.notes),
-                    *(*self._goldens.take_notes(), *warnings, *chosen),
-                ),
-                health=health,
-                anomaly_map=findings.anomaly_map,
+        if (tile or _votes(golden)) and (takt_ms is not None or cascade is not None):
+            raise ConfigError(
+                "tiles and votes have no takt and no cascade: all verdicts are needed"
             )
-
-    def _golden_picture(
-        self, golden: GoldenReference | ImageSource, clock: StageClock
-    ) -> ImageArray:
-        if not isinstance(golden, GoldenReference):
-            with clock.stage("golden"):
-                return _open_golden(golden)
-        if golden.bundle != self.engine.id:
-            raise InputError(
-                f"the golden was read by the bundle {golden.bundle}, this is "
-                f"{self.engine.id}. Read it again with this inspector's golden()"
-            )
-        return golden.image
-
-    def _find_rule(
-        self, golden_sha256: str, *, tile: bool
-    ) -> tuple[VerdictState | None, VerdictRule, tuple[str, ...]]:
-        """The verdict state of a golden image, what verdicts go by, and what to note."""
-        bundles_own = VerdictRule.from_threshold(self.engine.bundle.manifest.decision.threshold)
-        if self._states is None or self._states.is_empty:
-            return None, bundles_own, ()
-        state = self._states.find(golden_sha256, tile=tile)
-        if state is None:
-            return None, bundles_own, ("golden_uncalibrated",)
-        return state, state.rule, ()
-
-    def _resized(self, picture: ImageArray, clock: StageClock) -> ImageArray:
-        with clock.stage("preprocess"):
-            return self.engine.preprocessor.resize(picture)
-
-    def _inspect_whole(
-        self,
-        golden: GoldenReference,
-        picture: ImageArray,
-        request: Request,
-        rule: VerdictRule,
-        clock: StageClock,
-        encoded: EncodedImage | None,
-    ) -> Findings:
-        """The findings in a picture that is scaled to the bundle's size."""
-        engine = self.engine
-        pixels = self._resized(picture, clock)
-        examination = examine(
-            engine, golden, pixels, request, rule=rule, clock=clock, encoded=encoded
+        request = read_request(
+            self.engine,
+            task,
+            ask,
+            max_new_tokens=max_new_tokens,
+            is_constrained=constrained,
+            cascade=cascade,
         )
-        height, width = picture.shape[:2]
-        findings = interpret(examination, engine.bundle.manifest, height=height, width=width)
-        if pixels.shape == picture.shape:
-            return findings
-        model = engine.bundle.manifest.model
-        note = f"resized:{width}x{height}->{model.image_width}x{model.image_height}"
-        return findings.with_note(note)
+        takt = Takt(takt_ms, self._pace)
+        if isinstance(golden, GoldenSet) and golden.choose == "vote":
+            votes = [
+                self._taking_turns(one, test, request, takt, tile=tile) for one in golden.references
+            ]
+            return vote([drain(steps) for steps in votes])
+        return drain(self._taking_turns(golden, test, request, takt, tile=tile))
+
+    def stream(
+        self,
+        golden: GoldenReference | GoldenSet | ImageSource,
+        test: ImageSource,
+        *,
+        task: TaskChoice = "all",
+        ask: str | None = None,
+        max_new_tokens: int = 128,
+        constrained: bool = True,
+        takt_ms: float | None = None,
+        cascade: Cascade | None = None,
+    ) -> Generator[Event, None, None]:
+        """Inspect as ``inspect`` does, and tell what is known as soon as it is known.
+
+        Other calls wait until the stream is read to its end or closed. Its reader's time counts in
+        the takt and the timings. Arguments and errors are those of ``inspect``; no set votes.
+
+        Yields:
+            A ``VerdictEvent``; for each answer ``TextEvent``s and an ``AnswerEvent``; an
+            ``InspectionEvent`` at last.
+
+        Raises:
+            InferenceError: This thread has another stream open.
+        """
+        if _votes(golden):
+            raise ConfigError("votes can't be streamed. Choose the nearest golden, or inspect")
+        request = read_request(
+            self.engine,
+            task,
+            ask,
+            max_new_tokens=max_new_tokens,
+            is_constrained=constrained,
+            has_pieces=True,
+            cascade=cascade,
+        )
+        takt = Takt(takt_ms, self._pace)
+        return with_result(self._taking_turns(golden, test, request, takt))
+
+    def _taking_turns(
+        self,
+        golden: GoldenReference | GoldenSet | ImageSource,
+        test: ImageSource,
+        request: Request,
+        takt: Takt,
+        *,
+        tile: bool = False,
+    ) -> Generator[Event, None, Inspection]:
+        """The steps of an inspection; the lock is held from the first to the last of them."""
+        with self._lock:
+            steps = InspectionSteps(
+                engine=self.engine, goldens=self._goldens, states=self._states, health=self._health
+            )
+            return (yield from steps.run(golden, test, request, takt, tile=tile))
 
 
 def embedded_bundle() -> Path:
@@ -293,12 +266,5 @@ def embedded_bundle() -> Path:
     return Path(str(files("adcopilot_edge"))) / "assets" / "nano"
 
 
-def _open_golden(image: ImageSource) -> ImageArray:
-    """Decode a golden image; an array is copied, since its owner may reuse it as a frame buffer."""
-    picture = open_image(image)
-    return picture.copy() if isinstance(image, np.ndarray) else picture
-
-
-def _sha256(golden: GoldenReference | ImageSource, picture: ImageArray) -> str:
-    """The identity of a golden's pixels."""
-    return golden.image_sha256 if isinstance(golden, GoldenReference) else pixel_hash(picture)
+def _votes(golden: object) -> bool:
+    return isinstance(golden, GoldenSet) and golden.choose == "vote"

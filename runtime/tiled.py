@@ -10,9 +10,10 @@ from PIL import Image
 
 from adcopilot_edge.runtime.answer import parse_types
 from adcopilot_edge.runtime.engine import Engine
-from adcopilot_edge.runtime.examine import Request, examine
+from adcopilot_edge.runtime.examine import examine
 from adcopilot_edge.runtime.findings import Findings, interpret
 from adcopilot_edge.runtime.golden import GoldenReference
+from adcopilot_edge.runtime.request import Request
 from adcopilot_edge.runtime.tiling import Tile, merge_boxes, plan_tiles, stitch_maps
 from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.runtime.verdict_rule import VerdictRule

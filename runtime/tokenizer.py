@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, pre_tokenizers
 
 from adcopilot_edge.errors import InputError, ManifestError
 from adcopilot_edge.types import IntArray
@@ -42,6 +42,20 @@ class TextTokenizer:
         """Return the id of one token, or None if the vocabulary lacks it."""
         return self._tokenizer.token_to_id(token)
 
+    def byte_strings(self) -> dict[int, bytes] | None:
+        """Return the bytes of each token that is not an added one, by id.
+
+        None where the vocabulary is not one of bytes, as GPT-2's and Qwen's are.
+        """
+        words = self._tokenizer.get_vocab(with_added_tokens=False)
+        for token in self._tokenizer.get_added_tokens_decoder().values():
+            words.pop(token.content, None)
+        letters = _byte_letters()
+        if not {letter for word in words for letter in word} <= letters.keys():
+            return None
+        table = {ord(letter): byte for letter, byte in letters.items()}
+        return {token: word.translate(table).encode("latin-1") for word, token in words.items()}
+
     def check_plain(self, text: str) -> None:
         """Raise InputError if ``text`` holds a special token: a user's words are no markup."""
         found = [token for token in self._special if token in text]
@@ -49,3 +63,14 @@ class TextTokenizer:
             raise InputError(
                 f"the question holds {', '.join(found)}, which the prompt reserves. Leave it out"
             )
+
+
+def _byte_letters() -> dict[str, int]:
+    """The letter that byte-level vocabularies write for each byte: printable ones for themselves.
+
+    The others take the letters from U+0100 on, in order.
+    """
+    alphabet = set(pre_tokenizers.ByteLevel.alphabet())
+    plain = {chr(byte): byte for byte in range(256) if chr(byte) in alphabet}
+    others = (byte for byte in range(256) if chr(byte) not in alphabet)
+    return plain | dict(zip(sorted(alphabet - plain.keys()), others, strict=True))

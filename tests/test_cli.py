@@ -130,6 +130,8 @@ def test_inspect_as_json(call, pair, toy_bundle):
         "calibration",
         "health",
         "notes",
+        "path",
+        "takt_overrun_ms",
     }
     assert set(record["defects"][0]) == {"label", "bbox_2d", "source"}
     assert set(record["text"]) == {"ask"}

@@ -151,13 +151,13 @@ def test_an_answer_counts_on_from_the_largest_position(tmp_path, rng, monkeypatc
     bundle = write_toy_bundle(tmp_path / "wide", MODEL.model_copy(update=changes))
     inspector = Inspector.open(bundle.path, num_threads=1)
     dialogue = inspector.engine.dialogue
-    generate, started = dialogue._decoder.generate, []
+    generating, started = dialogue._decoder.generating, []
 
     def record(logits, *, position, **options):
         started.append(position)
-        return generate(logits, position=position, **options)
+        return generating(logits, position=position, **options)
 
-    monkeypatch.setattr(dialogue._decoder, "generate", record)
+    monkeypatch.setattr(dialogue._decoder, "generating", record)
     image = rng.integers(0, 256, (28, 2240, 3), dtype=np.uint8)
     inspector.inspect(image, image, ask="?", max_new_tokens=1)
     segments = PromptSegments(bundle.manifest, inspector.engine.tokenizer)

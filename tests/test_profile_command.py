@@ -160,7 +160,8 @@ def test_a_short_run(cli, toy_bundle, pictures, tmp_path: Path) -> None:
     assert (case["pictures"], case["concurrency"], case["threads"]) == (2, 2, 1)
     assert case["stopped_by"] == "duration"
     assert case["goodput"] == 1
-    stages = ["decode_image", "preprocess", "vision", "comparison", "prefill", "verdict"]
+    seeing = ["decode_image", "health", "preprocess", "vision", "comparison"]
+    stages = [*seeing, "prefill", "verdict"]
     names = ["wait", *stages, "classify", "locate", "describe", "other"]
     assert list(case["stages_ms"]) == [*names, "until_verdict", "inspection"]
     assert {*case["asides_ms"]} == {"golden_uncached", "golden_cached", "overlay"}

@@ -67,6 +67,14 @@ def inspect(
     max_new_tokens: Annotated[
         int, typer.Option(help="Limit of each answer, in tokens.", min=1)
     ] = 128,
+    unconstrained: Annotated[
+        bool,
+        typer.Option("--unconstrained", help="Decode boxes as the model likes, also unusable."),
+    ] = False,
+    takt_ms: Annotated[
+        float | None,
+        typer.Option(help="Time for the inspection; words that do not fit are left out, or cut."),
+    ] = None,
 ) -> None:
     """Inspect a test image against a golden image: verdict, boxes, words.
 
@@ -75,6 +83,9 @@ def inspect(
     finished inspection exits with 0 whatever its verdict, unless --fail-on-anomaly. How far the
     test image is from the golden's view (health) is always told, and changes no verdict; with a
     limit on it, what is beyond is also noted.
+
+    With --takt-ms the description is left out first, then types, boxes, and your question; the
+    verdict never. The notes say what was left out and by how much the time was exceeded.
 
     Example: adcopilot-edge inspect golden.png part.png --task all --overlay result.png
     """
@@ -99,7 +110,14 @@ def inspect(
         ),
     )
     inspection = inspector.inspect(
-        golden, test, task=task, ask=ask, tile=tile, max_new_tokens=max_new_tokens
+        golden,
+        test,
+        task=task,
+        ask=ask,
+        tile=tile,
+        max_new_tokens=max_new_tokens,
+        constrained=not unconstrained,
+        takt_ms=takt_ms,
     )
     if overlay is not None:
         save_image(draw_overlay(open_image(golden), open_image(test), inspection), overlay)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 
+from adcopilot_edge.runtime.decode import Guide
 from adcopilot_edge.runtime.dialogue import Answer, Dialogue, GoldenPrefix
 from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.types import FloatArray, Task
@@ -66,10 +67,20 @@ class ListeningDialogue(Dialogue):
         heard.read_tokens["verdict"] = len(self._question(question).ids)
         return logits
 
-    def answer(self, question: str, *, max_new_tokens: int, clock: StageClock) -> Answer:
+    def answering(
+        self,
+        question: str,
+        *,
+        max_new_tokens: int,
+        clock: StageClock,
+        guide: Guide | None = None,
+        may_go_on: Callable[[], bool] | None = None,
+    ) -> Generator[int, None, Answer]:
         """As for ``Dialogue``; counts under the task's name."""
         start, decoded_ms = time.perf_counter(), clock.timings_ms().get("decode", 0.0)
-        answer = super().answer(question, max_new_tokens=max_new_tokens, clock=clock)
+        answer = yield from super().answering(
+            question, max_new_tokens=max_new_tokens, clock=clock, guide=guide, may_go_on=may_go_on
+        )
         heard, name = self._record(), self._names.get(question, "ask")
         heard.ms[name] = (time.perf_counter() - start) * 1000
         heard.decode_ms[name] = clock.timings_ms().get("decode", 0.0) - decoded_ms

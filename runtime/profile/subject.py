@@ -43,8 +43,9 @@ class Trial:
     @property
     def verdict_ms(self) -> float:
         """From the call until the verdict is known; answers in words come later."""
-        before = ("wait", "decode_image", "preprocess", "vision", "comparison", "prefill")
-        return sum(self.stages_ms.get(stage, 0.0) for stage in (*before, "verdict"))
+        seeing = ("decode_image", "health", "preprocess", "vision", "comparison")
+        before = ("wait", *seeing, "prefill", "verdict")
+        return sum(self.stages_ms.get(stage, 0.0) for stage in before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
