@@ -205,7 +205,7 @@ def test_an_export_does_not_go_on_with_another_adapter(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("adcopilot_edge.export.pipeline.write_embedding", fail)
+        patch.setattr("adcopilot_edge.export.prepare.write_embedding", fail)
         patch.setattr("os.getpid", lambda: 2**22 + 1)  # a process that is gone by the next run
         with pytest.raises(ExportError, match="No space left"):
             export_bundle(merge_adapter(checkpoint, trained[0]), out, RECIPE, pairs=PAIRS)
