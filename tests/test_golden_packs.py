@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 from bench_packs import shaped_reference
+from pack_writer import write_again_and_again
 from PIL import Image
 from toy import MODEL, write_toy_bundle
 
@@ -415,17 +416,6 @@ def test_drafts_of_a_power_cut_are_removed(toy_bundle, image_pair, tmp_path):
     assert (old.exists(), new.exists(), stored.path.exists()) == (False, True, True)
 
 
-def _write_again_and_again(bundle, golden, start, errors):
-    try:
-        inspector = Inspector.open(bundle, num_threads=1)
-        start.wait(30)
-        for _ in range(15):
-            inspector.add_golden(golden, "lid")
-    except BaseException as err:  # told to the parent, which fails
-        errors.put(repr(err))
-        raise
-
-
 def test_two_processes_write_one_pack_while_a_third_reads(bundle, image_pair):
     golden, test = image_pair
     expected = without_times(open_inspector(bundle).inspect(golden, test))
@@ -433,7 +423,7 @@ def test_two_processes_write_one_pack_while_a_third_reads(bundle, image_pair):
     context = multiprocessing.get_context("spawn")
     start, errors = context.Event(), context.Queue()
     writers = [
-        context.Process(target=_write_again_and_again, args=(bundle, golden, start, errors))
+        context.Process(target=write_again_and_again, args=(bundle, golden, start, errors))
         for _ in range(2)
     ]
     for writer in writers:
