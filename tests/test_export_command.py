@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 from PIL import Image
 from tiny import tiny_checkpoint
@@ -251,3 +252,27 @@ def test_deeppcb_serves_large_bundles_too(
     data = ["--calib", shared_data / "deeppcb", "--calib-pairs", 4]
     code, _, err = call(checkpoint, "--out", tmp_path / "bundle", *words, *data, "--json")
     assert code == 0, err
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_blocks_of_the_language_model_are_as_large_as_asked(
+    call, checkpoint: Path, tmp_path: Path, size: int
+) -> None:
+    words = ["--image-size", "56", "--llm", "int4", "--llm-block", size, "--no-proof"]
+    assert call(checkpoint, "--out", tmp_path / "bundle", *words)[0] == 0
+    graph = onnx.load(tmp_path / "bundle" / "decoder.onnx", load_external_data=False).graph
+    sizes = {
+        attribute.i
+        for node in graph.node
+        if node.op_type == "MatMulNBits"
+        for attribute in node.attribute
+        if attribute.name == "block_size"
+    }
+    assert sizes == {size}
+
+
+def test_a_block_that_is_no_power_of_two(call, checkpoint: Path, tmp_path: Path) -> None:
+    words = ["--llm", "int4", "--llm-block", 48]
+    code, _, err = call(checkpoint, "--out", tmp_path / "bundle", *words)
+    assert code == 2
+    assert "power of two" in err
