@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from adcopilot_edge.calibration.coverage import Coverage
-from adcopilot_edge.calibration.deeppcb import read_tiles
+from adcopilot_edge.calibration.deeppcb import LARGEST_TILE, read_tiles
 from adcopilot_edge.calibration.masks import true_boxes
 from adcopilot_edge.calibration.pair_list import PairFile, read_pair_files
 from adcopilot_edge.calibration.record import hash_pair
@@ -64,7 +64,7 @@ def read_calibration(root: Path, *, count: int, tile: int, seed: int = 0) -> Cal
     Args:
         root: The folder or file.
         count: How many pairs.
-        tile: Pixels of a side of a DeepPCB tile.
+        tile: Pixels of a side of a DeepPCB tile; at most ``LARGEST_TILE`` are taken.
         seed: The same seed gives the same pairs.
 
     Returns:
@@ -76,7 +76,9 @@ def read_calibration(root: Path, *, count: int, tile: int, seed: int = 0) -> Cal
         InputError: An image can't be read.
         TooFewSamplesError: There are fewer pairs.
     """
-    return choose_pairs(root.name, _candidates(root, count, tile, seed), count=count, seed=seed)
+    return choose_pairs(
+        root.name, _candidates(root, count, min(tile, LARGEST_TILE), seed), count=count, seed=seed
+    )
 
 
 def choose_pairs(

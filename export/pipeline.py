@@ -18,11 +18,12 @@ from adcopilot_edge.bundle import (
     write_manifest,
 )
 from adcopilot_edge.calibration.pairs import CalibrationPairs
-from adcopilot_edge.errors import EdgeError, ExportError
-from adcopilot_edge.export.admission import GatePlan, admit
-from adcopilot_edge.export.calibrate import require_pairs
+from adcopilot_edge.errors import ConfigError, EdgeError, ExportError
+from adcopilot_edge.export.admission import admit
+from adcopilot_edge.export.calibrate import RANGES_FILE, require_pairs
 from adcopilot_edge.export.checkpoint import Checkpoint, open_checkpoint
 from adcopilot_edge.export.describe import describe
+from adcopilot_edge.export.gate_plan import GatePlan
 from adcopilot_edge.export.graphs import write_vision_side
 from adcopilot_edge.export.layout import check_layout
 from adcopilot_edge.export.mixed import check_modules, int8_modules
@@ -30,7 +31,7 @@ from adcopilot_edge.export.parity import require_passed, store_pair
 from adcopilot_edge.export.plan import plan_export
 from adcopilot_edge.export.precision import vision_style
 from adcopilot_edge.export.prepare import prepare
-from adcopilot_edge.export.proof import graph_opener, prove, take_images
+from adcopilot_edge.export.proof import graph_opener, prove, require_source, take_images
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.manifest import FileEntry, Manifest, Parity
 from adcopilot_edge.prompt import DEFAULT_PROMPT
@@ -91,22 +92,28 @@ def export_bundle(
     check_modules(recipe.kept, int8_modules(checkpoint, recipe))
     if gate is not None:
         gate.check(recipe, calibration)
+        if gate.reference is not None:
+            _check_reference(open_bundle(gate.reference), checkpoint, recipe)
     key = _key(checkpoint, recipe, calibration, gate)
     refused = Path(f"{os.fspath(out)}.refused.jsonl")
     with _write_errors(out), new_bundle(out, key=key) as folder:
-        ready = prepare(checkpoint, folder, recipe, description, calibration, memory, on_step)
+        # The last form asks for the most: ranges, where the static one may be taken.
+        forms = recipe.forms(has_pairs=gate is not None and calibration is not None)
+        ready = prepare(checkpoint, folder, forms[-1], description, calibration, memory, on_step)
         admitted = None
         if gate is not None:
-            reference = partial(_open_reference, checkpoint, folder, recipe, gate, max_ram, on_step)
             admitted = admit(
+                forms,
                 ready.trials(),
                 gate,
                 calibration,
-                reference,
+                partial(_open_reference, checkpoint, folder, recipe, gate, max_ram, on_step),
                 refused=refused,
                 on_step=on_step,
             )
             recipe = admitted.recipe
+        if not recipe.needs_ranges:
+            (folder / RANGES_FILE).unlink(missing_ok=True)  # of a form that was not taken
         style = vision_style(recipe, ready.ranges)
         model = description.model
         vision = write_vision_side(ready.checkpoint, folder, recipe, model, style, on_step)
@@ -138,12 +145,25 @@ def _key(
     """What the files of a bundle depend on: a killed export goes on only with the same."""
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in checkpoint.files]
     seen = calibration.sha256() if calibration is not None else None
-    held = (
-        None
-        if gate is None
-        else (gate.held_out.sha256, gate.limits, gate.can_fall_back, gate.reference)
-    )
-    return repr((adcopilot_edge.__version__, recipe, stats, checkpoint.adapter, seen, held))
+    judged = None if gate is None else gate.key()
+    return repr((adcopilot_edge.__version__, recipe, stats, checkpoint.adapter, seen, judged))
+
+
+def _check_reference(reference: Bundle, checkpoint: Checkpoint, recipe: ExportRecipe) -> None:
+    """Raise ConfigError unless a gate may hold a bundle of ``recipe`` against ``reference``."""
+    require_source(reference, checkpoint)
+    model, vision = reference.manifest.model, reference.manifest.graphs["vision"]
+    size = model.image_height, model.image_width
+    if size != (recipe.image_height, recipe.image_width):
+        raise ConfigError(
+            f"{reference.path} is for images of {size[0]}x{size[1]}, this bundle is to be for "
+            f"{recipe.image_height}x{recipe.image_width}; a gate needs both of one size"
+        )
+    if vision.precision == "int8":
+        raise ConfigError(
+            f"the vision side of {reference.path} is in INT8 itself; name a float bundle with "
+            "--gate-reference, or leave it out and one is made"
+        )
 
 
 def _open_reference(

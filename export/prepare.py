@@ -65,7 +65,7 @@ class Prepared:
         return Trials(
             checkpoint=self.checkpoint,
             folder=self.folder,
-            recipe=self.recipe,
+            target=self.recipe.target,
             model=self.description.model,
             ranges=self.ranges,
             draft=lambda vision: self.manifest(vision, self._unhashed(vision)),

@@ -116,16 +116,7 @@ def prove_again(
     Raises:
         ConfigError: The bundle was made of another checkpoint, or the memory is too small.
     """
-    source = bundle.manifest.source
-    if checkpoint.sha256() != source.sha256:
-        raise ConfigError(
-            f"bundle {bundle.path} was made of another checkpoint than {checkpoint.name}: of "
-            f"{source.name}, whose files hash to {source.sha256[:16]}. Name that one."
-        )
-    made, given = (item and item.sha256 for item in (source.adapter, checkpoint.adapter))
-    if made != given:
-        what = "no adapter" if source.adapter is None else f"the adapter {source.adapter.name}"
-        raise ConfigError(f"bundle {bundle.path} was made with {what}: say so with --adapter.")
+    require_source(bundle, checkpoint)
     recipe = recipe_of(bundle.manifest, num_pairs=num_pairs)
     memory = plan_export(checkpoint, recipe, max_ram).memory
     recipe = recipe.with_proof(is_whole=memory.is_whole)
@@ -138,6 +129,20 @@ def prove_again(
         num_pairs=len(images),
         stages=proof.stages,
     )
+
+
+def require_source(bundle: Bundle, checkpoint: Checkpoint) -> None:
+    """Raise ConfigError unless ``bundle`` was made of ``checkpoint``, adapter included."""
+    source = bundle.manifest.source
+    if checkpoint.sha256() != source.sha256:
+        raise ConfigError(
+            f"bundle {bundle.path} was made of another checkpoint than {checkpoint.name}: of "
+            f"{source.name}, whose files hash to {source.sha256[:16]}. Name that one."
+        )
+    made, given = (item and item.sha256 for item in (source.adapter, checkpoint.adapter))
+    if made != given:
+        what = "no adapter" if source.adapter is None else f"the adapter {source.adapter.name}"
+        raise ConfigError(f"bundle {bundle.path} was made with {what}: say so with --adapter.")
 
 
 def recipe_of(manifest: Manifest, *, num_pairs: int | None) -> ExportRecipe:

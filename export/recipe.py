@@ -196,6 +196,16 @@ class ExportRecipe:
             is_proven=False,
         )
 
+    def forms(self, *, has_pairs: bool) -> tuple[ExportRecipe, ...]:
+        """What a gate may choose from: both INT8 forms of a CPU, where neither is asked for.
+
+        has_pairs: whether there are pairs that the levels of the static form come from.
+        """
+        is_open = self.vision == "int8" and self.target == "cpu" and self.int8_form is None
+        if not is_open or not has_pairs or self.kept:
+            return (self,)
+        return replace(self, int8_form="dynamic"), replace(self, int8_form="static")
+
     @property
     def is_static(self) -> bool:
         """Whether the vision side is INT8 by levels that are fixed at the export."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from adcopilot_edge.calibration.answer_log import AnswerLog
 from adcopilot_edge.calibration.pairs import Pairs
+from adcopilot_edge.export.mixed import int8_modules
+from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.trials import Trials
 from adcopilot_edge.runtime.anomaly_map import map_probabilities
 from adcopilot_edge.runtime.engine import Engine
@@ -60,30 +62,39 @@ class Sensitivity:
 
 
 def measure_sensitivity(
-    trials: Trials, pairs: Pairs, log: AnswerLog, on_step: OnStep
+    trials: Trials,
+    recipe: ExportRecipe,
+    pairs: Pairs,
+    log: AnswerLog,
+    on_step: OnStep,
+    *,
+    label: str = "",
 ) -> tuple[Sensitivity, ...]:
     """Every module alone in INT8, over all ``pairs``, in the order of computing.
 
     Args:
-        trials: The vision sides.
+        trials: Where vision sides are tried out.
+        recipe: How modules become INT8.
         pairs: At least one; their labels are not read.
         log: Keeps what is done; modules that are in it are not measured again.
         on_step: Told of every module.
+        label: What stands before a module's key in the log.
     """
-    modules = trials.modules
+    modules = int8_modules(trials.checkpoint, recipe)
     found: list[Sensitivity] = []
-    on_step("sensitivity", 0, len(modules))
+    step = f"{label}sensitivity"
+    on_step(step, 0, len(modules))
     references: list[Response] = []
     for number, module in enumerate(modules, start=1):
-        key = f"sensitivity {module}"
+        key = f"{step} {module}"
         if key not in log.answers:
             if not references:
-                references = respond(trials, frozenset(modules), pairs)
-            responses = respond(trials, trials.others(module), pairs)
-            measured = compare_responses(module, references, responses)
-            log.add(key, measured.to_json())
+                references = _respond_all(trials, replace(recipe, kept=modules), pairs)
+            others = tuple(name for name in modules if name != module)
+            responses = _respond_all(trials, replace(recipe, kept=others), pairs)
+            log.add(key, compare_responses(module, references, responses).to_json())
         found.append(Sensitivity(**log.answers[key]))
-        on_step("sensitivity", number, len(modules))
+        on_step(step, number, len(modules))
     return tuple(found)
 
 
@@ -93,12 +104,6 @@ def rank(found: Sequence[Sensitivity]) -> tuple[str, ...]:
         item.module
         for item in sorted(found, key=lambda item: (not math.isnan(item.loss), -item.loss))
     )
-
-
-def respond(trials: Trials, kept: frozenset[str], pairs: Pairs) -> list[Response]:
-    """What a vision side in INT8 but for ``kept`` makes of every pair."""
-    with trials.open(kept) as engine:
-        return [_respond(engine, pair) for pair in pairs]
 
 
 def compare_responses(
@@ -123,6 +128,12 @@ def divergence(reference: ArrayLike, actual: ArrayLike) -> NDArray[np.float64]:
     )
     found: NDArray[np.float64] = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
     return found
+
+
+def _respond_all(trials: Trials, recipe: ExportRecipe, pairs: Pairs) -> list[Response]:
+    """What a vision side by ``recipe`` makes of every pair."""
+    with trials.open(recipe) as engine:
+        return [_respond(engine, pair) for pair in pairs]
 
 
 def _respond(engine: Engine, pair: LabelledPair) -> Response:

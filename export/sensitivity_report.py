@@ -72,7 +72,7 @@ def report_sensitivity(
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         ready = prepare(checkpoint, work, recipe, description, calibration, memory, on_step)
-        found = measure_sensitivity(ready.trials(), calibration.pairs, log, on_step)
+        found = measure_sensitivity(ready.trials(), recipe, calibration.pairs, log, on_step)
         shutil.rmtree(work)
     table = {
         **origin,

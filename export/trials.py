@@ -5,23 +5,22 @@ A trial is no bundle: its graphs lie in a hidden folder of the export for as lon
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.calibration.ranges import Ranges
 from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.graphs import Graphs, write_vision_side
 from adcopilot_edge.export.memory import MemoryPlan
-from adcopilot_edge.export.mixed import int8_modules
 from adcopilot_edge.export.precision import vision_style
 from adcopilot_edge.export.proof import graph_opener
 from adcopilot_edge.export.recipe import ExportRecipe
-from adcopilot_edge.manifest import Manifest, ModelSpec
+from adcopilot_edge.manifest import Manifest, ModelSpec, Target
 from adcopilot_edge.runtime.engine import Engine, open_engine
 from adcopilot_edge.runtime.vision import ImageEncoder
 
@@ -30,46 +29,32 @@ from adcopilot_edge.runtime.vision import ImageEncoder
 class Trials:
     """What all trials of an export have in common.
 
-    folder: of the export, in which the language model lies already. ranges: of the vision side,
-    where the recipe needs them. draft: a manifest around the vision side's graphs, whose files
-    nobody hashes. memory: what may stay loaded.
+    folder: of the export, in which the language model lies already. target: of the export. ranges:
+    of the vision side, where a recipe needs them. draft: a manifest around the vision side's
+    graphs, whose files nobody hashes. memory: what may stay loaded.
     """
 
     checkpoint: Checkpoint
     folder: Path
-    recipe: ExportRecipe
+    target: Target
     model: ModelSpec
     ranges: Ranges
     draft: Callable[[Graphs], Manifest]
     memory: MemoryPlan
-    _language: Engine | None = field(default=None, init=False)
-
-    @cached_property
-    def modules(self) -> tuple[str, ...]:
-        """What can be kept in float, in the order of computing."""
-        return int8_modules(self.checkpoint, self.recipe)
+    _language: dict[str, Any] = field(default_factory=dict, init=False)
 
     @property
     def can_be_timed(self) -> bool:
         """Whether times on this machine say something about the bundle's."""
-        return self.recipe.target == "cpu" and self.memory.is_whole
-
-    def in_order(self, modules: Collection[str]) -> tuple[str, ...]:
-        """``modules`` in the order of computing."""
-        return tuple(name for name in self.modules if name in modules)
-
-    def others(self, module: str) -> frozenset[str]:
-        """All modules but one: what is kept where that one alone is INT8."""
-        return frozenset(self.modules) - {module}
+        return self.target == "cpu" and self.memory.is_whole
 
     @contextmanager
-    def open(self, kept: Collection[str]) -> Iterator[Engine]:
-        """The language model behind a vision side in INT8 but for ``kept``, on the CPU.
+    def open(self, recipe: ExportRecipe) -> Iterator[Engine]:
+        """The language model behind a vision side by ``recipe``, on the CPU.
 
         Raises:
             SessionError: onnxruntime refuses a graph.
         """
-        recipe = replace(self.recipe, kept=self.in_order(kept))
         style = vision_style(recipe, self.ranges)
         with TemporaryDirectory(dir=self.folder, prefix=".trial-") as name:
             path = Path(name)
@@ -83,10 +68,19 @@ class Trials:
                 }
             )
             bundle = Bundle(self.folder, manifest, path.name)
-            opener = graph_opener(self.memory)
-            if self._language is None:
-                self._language = open_engine(
-                    bundle, provider="cpu", num_threads=None, open_graph=opener
-                )
-            encoder = ImageEncoder(bundle, provider="cpu", num_threads=None, open_graph=opener)
-            yield replace(self._language, bundle=bundle, encoder=encoder)
+            settings: dict[str, Any] = {
+                "provider": "cpu",
+                "num_threads": None,
+                "open_graph": graph_opener(self.memory),
+            }
+            if not self._language:
+                engine = open_engine(bundle, **settings)
+                # Its vision side goes with the trial.
+                self._language = {
+                    name: getattr(engine, name)
+                    for name in ("preprocessor", "tokenizer", "dialogue")
+                }
+                yield engine
+                return
+            encoder = ImageEncoder(bundle, **settings)
+            yield Engine(bundle=bundle, provider="cpu", encoder=encoder, **self._language)

@@ -27,21 +27,15 @@ def releveling_opener(bundle: Bundle, ranges: RangesState | None) -> OpenGraph:
     names = _graph_names(bundle)
 
     def open_graph(
-        path: Path,
-        *,
-        provider: str,
-        num_threads: int | None,
-        has_fixed_shapes: bool = True,
-        keeps_order: bool = False,
+        path: Path, *, provider: str, num_threads: int | None, **settings: bool
     ) -> GraphSession:
         graph = names.get(path)
         return GraphSession(
             path,
             provider=provider,
             num_threads=num_threads,
-            has_fixed_shapes=has_fixed_shapes,
-            keeps_order=keeps_order,
             initializers={} if ranges is None or graph is None else ranges.initializers(graph),
+            **settings,
         )
 
     return open_graph
@@ -59,24 +53,14 @@ def watching_opener(bundle: Bundle, ranges: RangesState | None, edges: Edges) ->
     )
 
     def open_graph(
-        path: Path,
-        *,
-        provider: str,
-        num_threads: int | None,
-        has_fixed_shapes: bool = True,
-        keeps_order: bool = False,
+        path: Path, *, provider: str, num_threads: int | None, **settings: bool
     ) -> WatchedGraph:
-        del keeps_order  # else the inputs of all layers would stay in memory to the end
+        # In any other order the inputs of all layers would stay in memory to the end.
+        settings["keeps_order"] = True
         name = names[path]
         twin = graphs[name].ranges
         assert twin is not None
-        session = opener(
-            bundle.file(twin),
-            provider=provider,
-            num_threads=num_threads,
-            has_fixed_shapes=has_fixed_shapes,
-            keeps_order=True,
-        )
+        session = opener(bundle.file(twin), provider=provider, num_threads=num_threads, **settings)
         return WatchedGraph(session, edges.setdefault(name, {}))
 
     return open_graph
@@ -121,8 +105,10 @@ class WatchedGraph:
         self._session.require(inputs=inputs, outputs=outputs)
 
     def bind(self, state: Mapping[tuple[str, str], Buffer]) -> Runner:
-        """No graph of the vision side is bound."""
-        raise NotImplementedError
+        """A graph of the vision side keeps no state. Raises SessionError where one is asked for."""
+        if state:
+            raise SessionError(f"{self.name} tells its ranges, and updates nothing in place")
+        return self
 
 
 def _graph_names(bundle: Bundle) -> dict[Path, GraphName]:

@@ -19,17 +19,21 @@ from adcopilot_edge.calibration.gates import GateLimits
 from adcopilot_edge.calibration.held_out import HeldOut
 from adcopilot_edge.calibration.pairs import CalibrationPairs
 from adcopilot_edge.errors import ConfigError, DatasetError, GateError
-from adcopilot_edge.export import admission
-from adcopilot_edge.export.admission import LOG_FILE, GatePlan
+from adcopilot_edge.export import fallback
+from adcopilot_edge.export.admission import LOG_FILE
+from adcopilot_edge.export.gate_plan import GatePlan
 from adcopilot_edge.export.pipeline import export_bundle
 from adcopilot_edge.export.recipe import ExportRecipe
+from adcopilot_edge.manifest import Gate
 from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.types import LabelledPair
 
 pytestmark = pytest.mark.torch
 
 SIZE = 112
-INT8 = ExportRecipe(image_height=SIZE, image_width=SIZE, vision="int8", is_proven=False)
+INT8 = ExportRecipe(
+    image_height=SIZE, image_width=SIZE, vision="int8", int8_form="dynamic", is_proven=False
+)
 
 
 def pairs(first: int, count: int) -> list[LabelledPair]:
@@ -144,10 +148,13 @@ def test_a_search_that_was_killed_goes_on(
 def test_a_search_that_finds_nothing_blames_the_language_model(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "measure_sensitivity", lambda *_: ())
-    monkeypatch.setattr(admission, "rank", lambda _: ("visual.merger.mlp",))
+    monkeypatch.setattr(fallback, "measure_sensitivity", lambda *_, **__: ())
+    monkeypatch.setattr(fallback, "rank", lambda _: ("visual.merger.mlp",))
     plan = replace(PLAN, limits=STRICT, can_fall_back=True)
-    with pytest.raises(GateError, match=r"whole vision side in fp32: .* int4 is to blame"):
+    with pytest.raises(
+        GateError,
+        match=r"whole vision side in fp32: .*What is left to blame is the language model in int4",
+    ):
         export_bundle(
             checkpoint,
             tmp_path / "out",
@@ -166,18 +173,78 @@ def test_int8_that_is_not_faster_is_not_chosen(
     ratio: float,
     chosen: str,
 ) -> None:
-    monkeypatch.setattr(admission, "vision_ratio", lambda *_: ratio)
+    monkeypatch.setattr(fallback, "vision_ratio", lambda *_: ratio)
     plan = replace(PLAN, can_fall_back=True)
     bundle = export_bundle(
         checkpoint, tmp_path / "out", INT8, pairs=(), calibration=CALIBRATION, gate=plan
     )
-    fallback = bundle.manifest.fallback
-    assert fallback is not None
-    assert (fallback.chosen, fallback.speed_ratio) == (chosen, ratio)
+    found = bundle.manifest.fallback
+    assert found is not None
+    assert (found.chosen, found.speed_ratio) == (chosen, ratio)
     assert bundle.manifest.graphs["vision"].precision == chosen
     assert bundle.manifest.gate is not None
     flips = {check.name: check.value for check in bundle.manifest.gate.checks}["verdict flips"]
     assert chosen == "int8" or flips == 0
+
+
+@pytest.mark.parametrize(("ratio", "form"), [(1.3, "static"), (0.9, "dynamic")])
+def test_the_faster_form_that_passes_is_taken(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ratio: float,
+    form: str,
+) -> None:
+    monkeypatch.setattr(fallback, "vision_ratio", lambda *_: ratio)
+    recipe = replace(INT8, int8_form=None)
+    bundle = export_bundle(
+        checkpoint, tmp_path / "out", recipe, pairs=(), calibration=CALIBRATION, gate=PLAN
+    )
+    manifest = bundle.manifest
+    assert manifest.graphs["vision"].form == manifest.graphs["comparison"].form == form
+    log = log_of(bundle.file(LOG_FILE))
+    assert log["static against dynamic "]["ratio"] == ratio
+    assert [key for key in log if key.endswith("trial 0")] == [f"{form} trial 0"]
+    assert ("ranges.json" in manifest.files) == (form == "static")
+
+
+def test_the_slower_form_is_taken_where_the_faster_one_fails(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fallback, "vision_ratio", lambda *_: 1.3)
+    gate = fallback.Candidate.gate
+
+    def fails_static(candidate: fallback.Candidate, recipe: ExportRecipe) -> Gate:
+        found = gate(candidate, recipe)
+        if recipe.vision_form != "static":
+            return found
+        (first, *others) = found.checks
+        failed = first.model_copy(update={"value": 1.0})
+        return found.model_copy(update={"checks": (failed, *others)})
+
+    monkeypatch.setattr(fallback.Candidate, "gate", fails_static)
+    recipe = replace(INT8, int8_form=None)
+    bundle = export_bundle(
+        checkpoint, tmp_path / "out", recipe, pairs=(), calibration=CALIBRATION, gate=PLAN
+    )
+    assert bundle.manifest.graphs["vision"].form == "dynamic"
+
+
+def test_a_form_that_was_asked_for_is_the_only_one(checkpoint: Path, tmp_path: Path) -> None:
+    either = replace(INT8, int8_form=None)
+    assert [recipe.vision_form for recipe in either.forms(has_pairs=True)] == ["dynamic", "static"]
+    assert either.forms(has_pairs=False) == (either,)
+    assert INT8.forms(has_pairs=True) == (INT8,)
+    kept = replace(INT8, int8_form=None, kept=("visual.blocks.0.mlp",))
+    assert kept.forms(has_pairs=True) == (kept,)
+
+
+def test_both_forms_refused_are_both_named(hard: Path, tmp_path: Path) -> None:
+    recipe = replace(INT8, int8_form=None)
+    with pytest.raises(GateError, match=r"form '\w+': .*form '\w+': .*--fall-back") as err:
+        export_bundle(hard, tmp_path / "out", recipe, pairs=(), calibration=CALIBRATION, gate=PLAN)
+    assert "'dynamic'" in str(err.value)
+    assert "'static'" in str(err.value)
 
 
 def test_pairs_that_were_learned_from_judge_nothing(checkpoint: Path, tmp_path: Path) -> None:
@@ -196,10 +263,27 @@ def test_the_float_bundle_may_be_one_s_own(checkpoint: Path, tmp_path: Path) -> 
     assert bundle.manifest.gate.reference_bundle == floats.id
 
 
+def test_a_float_bundle_that_does_not_fit(checkpoint: Path, hard: Path, tmp_path: Path) -> None:
+    def refuse(reference: Path, message: str) -> None:
+        plan = replace(PLAN, reference=reference)
+        with pytest.raises(ConfigError, match=message):
+            export_bundle(checkpoint, tmp_path / "out", INT8, pairs=(), gate=plan)
+
+    floats = INT8.all_float()
+    export_bundle(hard, tmp_path / "other", floats, pairs=())
+    refuse(tmp_path / "other", "made of another checkpoint")
+    small = replace(floats, image_height=56)
+    export_bundle(checkpoint, tmp_path / "small", small, pairs=())
+    refuse(tmp_path / "small", "56x112, this bundle is to be for 112x112")
+    export_bundle(checkpoint, tmp_path / "int8", INT8, pairs=())
+    refuse(tmp_path / "int8", "is in INT8 itself")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("recipe", "calibration", "message"),
     [
-        (replace(INT8, vision="fp32"), CALIBRATION, "only a vision side in int8 can fall back"),
+        (INT8.in_float(), CALIBRATION, "only a vision side in int8 can fall back"),
         (INT8, None, "name them with --calib"),
         (replace(INT8, kept=("visual.merger.mlp",)), CALIBRATION, "either named or searched for"),
     ],

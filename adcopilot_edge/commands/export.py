@@ -17,7 +17,7 @@ from adcopilot_edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from adcopilot_edge.calibration.pairs import CalibrationPairs
-    from adcopilot_edge.export.admission import GatePlan
+    from adcopilot_edge.export.gate_plan import GatePlan
     from adcopilot_edge.export.recipe import ExportRecipe
     from adcopilot_edge.manifest import Precision
     from adcopilot_edge.types import OnStep
@@ -59,7 +59,8 @@ def export(
         Literal["dynamic", "static"] | None,
         typer.Option(
             help="Levels of what INT8 layers get: found in every run, or fixed by --calib.",
-            show_default="dynamic for cpu, static for tensorrt",
+            show_default="dynamic for cpu, or with --gate and --calib the faster one that passes; "
+            "static for tensorrt",
         ),
     ] = None,
     llm: Annotated[
@@ -197,8 +198,10 @@ def export(
     )
     if not gate and (fall_back or gate_limits is not None or gate_reference is not None):
         raise ConfigError("name the held-out pairs of the gate with --gate")
+    # By the gate's search, or by a form that it may choose.
+    is_used = fall_back or (bool(gate) and len(recipe.forms(has_pairs=True)) > 1)
     limit = None if max_ram is None else parse_bytes(max_ram)
-    calibration = None if dry_run else _calibration(recipe, calib, calib_pairs, is_ranked=fall_back)
+    calibration = None if dry_run else _calibration(recipe, calib, calib_pairs, is_used=is_used)
     opened = open_checkpoint(checkpoint, revision=revision, headers_only=dry_run)
     if adapter is not None:
         opened = merge_adapter(opened, adapter)
@@ -230,7 +233,7 @@ def _gate_plan(
     """Held-out pairs and limits."""
     from adcopilot_edge.calibration.gates import GateLimits, read_limits
     from adcopilot_edge.calibration.held_out import read_held_out
-    from adcopilot_edge.export.admission import GatePlan
+    from adcopilot_edge.export.gate_plan import GatePlan
 
     chosen = GateLimits() if limits is None else read_limits(limits)
     tile = max(recipe.image_height, recipe.image_width)
@@ -239,18 +242,17 @@ def _gate_plan(
 
 
 def _calibration(
-    recipe: ExportRecipe, root: Path | None, count: int, *, is_ranked: bool
+    recipe: ExportRecipe, root: Path | None, count: int, *, is_used: bool
 ) -> CalibrationPairs | None:
-    """The pairs that the export sees, where the recipe needs any.
+    """The pairs that the export sees, where the recipe needs any or they are used otherwise.
 
     Scales of INT8 and the inputs of the decoder come from real pairs only. The limits of float16
     may come from synthetic ones, which the bundle then says.
     """
-    from adcopilot_edge.calibration.deeppcb import LARGEST_TILE
     from adcopilot_edge.calibration.pairs import choose_pairs, read_calibration
     from adcopilot_edge.export.proof import synthetic_pairs
 
-    if not recipe.needs_pairs and not (is_ranked and root is not None):
+    if not recipe.needs_pairs and not (is_used and root is not None):
         if root is not None:
             form = f" ({recipe.vision_form})" if recipe.vision_form else ""
             raise ConfigError(
@@ -259,7 +261,7 @@ def _calibration(
             )
         return None
     if root is not None:
-        tile = min(max(recipe.image_height, recipe.image_width), LARGEST_TILE)
+        tile = max(recipe.image_height, recipe.image_width)
         return read_calibration(root, count=count, tile=tile)
     if recipe.vision_form == "static":
         raise ConfigError(

@@ -32,6 +32,7 @@ def print_bundle(bundle: Bundle, calibration: CalibrationPairs | None, *, as_jso
                 "bundle": bundle.id,
                 "path": str(bundle.path),
                 "precision": manifest.precision,
+                "int8_form": manifest.graphs["vision"].form,
                 "size_bytes": size,
                 "exact": [
                     module.model_dump()
@@ -48,7 +49,8 @@ def print_bundle(bundle: Bundle, calibration: CalibrationPairs | None, *, as_jso
         )
         return
     print_fact("bundle", f"{bundle.path}, {bundle.id}")
-    print_fact("precision", manifest.precision)
+    form = manifest.graphs["vision"].form
+    print_fact("precision", manifest.precision + (f", INT8 {form}" if form else ""))
     if not manifest.model.compare_token_size:
         print_fact("comparison", "none, this checkpoint has no Comparison Encoder")
     print_fact("size", f"{size / 1e6:.1f} MB")

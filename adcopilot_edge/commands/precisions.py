@@ -46,7 +46,6 @@ def precisions(
     Example: adcopilot-edge precisions checkpoint --calib line --gate held-out --out precisions
     """
     require_export("precisions")
-    from adcopilot_edge.calibration.deeppcb import LARGEST_TILE
     from adcopilot_edge.calibration.gates import GateLimits, read_limits
     from adcopilot_edge.calibration.held_out import read_held_out
     from adcopilot_edge.calibration.pairs import read_calibration
@@ -61,7 +60,7 @@ def precisions(
     if unknown := sorted(set(only or ()) - set(recipes)):
         raise ConfigError(f"--only knows {', '.join(recipes)}, not {', '.join(unknown)}")
     limits = GateLimits() if gate_limits is None else read_limits(gate_limits)
-    tile = min(max(height, width), LARGEST_TILE)
+    tile = max(height, width)
     with StepProgress() as progress:
         learned = read_calibration(calib, count=calib_pairs, tile=tile)
         held_out = read_held_out(gate, count=gate_pairs, tile=tile, seed=1, on_step=progress)
