@@ -12,7 +12,8 @@ import pytest
 from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.manifest import Precision
 from adcopilot_edge.runtime.engines.api import Api, load_api
-from adcopilot_edge.types import ImageArray
+from adcopilot_edge.runtime.inspector import Inspector
+from adcopilot_edge.types import FloatArray, ImageArray, IntArray
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("runtime", "export", "calibration", "training")
@@ -120,10 +121,59 @@ def tensorrt_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[Precision
     return bundles
 
 
+@pytest.fixture(scope="session")
+def static_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A small model in static INT8 for a CPU, to be read only."""
+    from tiny import tiny_checkpoint
+
+    from adcopilot_edge.calibration.pairs import CalibrationPairs
+    from adcopilot_edge.export.pipeline import export_bundle
+    from adcopilot_edge.export.recipe import ExportRecipe
+    from adcopilot_edge.training.synthetic import generate_pair
+
+    folder = tmp_path_factory.mktemp("static")
+    pairs = [generate_pair(seed, size=112).to_labelled() for seed in range(2)]
+    recipe = ExportRecipe(
+        image_height=56,
+        image_width=84,
+        vision="int8",
+        int8_form="static",
+        num_parity_pairs=2,
+        max_new_tokens=2,
+    )
+    checkpoint = tiny_checkpoint(folder / "checkpoint")
+    calibration = CalibrationPairs("generated boards", pairs)
+    return export_bundle(
+        checkpoint, folder / "bundle", recipe, pairs=pairs, calibration=calibration
+    )
+
+
 @pytest.fixture
 def damaged_bundle(toy_bundle: Bundle, tmp_path: Path) -> Path:
     """The folder of a toy bundle that a test may change."""
     return Path(shutil.copytree(toy_bundle.path, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def toy_inspector(toy_bundle: Bundle) -> Inspector:
+    """An inspector of the toy bundle on one thread."""
+    from adcopilot_edge.runtime.engine import open_engine
+
+    return Inspector(open_engine(toy_bundle, provider="cpu", num_threads=1))
+
+
+@pytest.fixture
+def fed(toy_inspector: Inspector, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The lengths of all that the decoder of ``toy_inspector`` was fed, in order."""
+    decoder = toy_inspector.engine.dialogue._decoder
+    prefill, lengths = decoder.prefill, []
+
+    def count(embeds: FloatArray, position_ids: IntArray) -> FloatArray:
+        lengths.append(position_ids.shape[1])
+        return prefill(embeds, position_ids)
+
+    monkeypatch.setattr(decoder, "prefill", count)
+    return lengths
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from line import assert_fails, inspect, save
+from line import assert_fails, inspect, noisy_line, save
 from PIL import Image
 
 from adcopilot_edge.bundle import open_bundle
@@ -28,19 +28,7 @@ def call(cli):
 
 @pytest.fixture
 def line(tmp_path, image_pair, rng):
-    """A golden image, good parts with noise of many strengths, and bad ones."""
-    folder = tmp_path / "line"
-    golden, test = image_pair
-    save(golden, folder / "golden.png")
-    for index in range(NUM_GOOD):
-        noise = rng.normal(0, 1 + index / 2, golden.shape)
-        part = np.clip(golden + noise, 0, 255).astype(np.uint8)
-        save(part, folder / "good" / f"{index:02}.png")
-    for index in range(4):
-        part = test.copy()
-        part[0, 0] = index
-        save(part, folder / "bad" / f"{index}.png")
-    return folder
+    return noisy_line(tmp_path / "line", image_pair, rng, num_good=NUM_GOOD, step=1 / 2, num_bad=4)
 
 
 @pytest.fixture

@@ -6,33 +6,17 @@ import numpy as np
 import pytest
 from toy import MODEL, write_toy_bundle
 
-from adcopilot_edge.bundle import open_bundle
 from adcopilot_edge.calibration.cascade import calibrate_cascade, measure_suspicion
 from adcopilot_edge.errors import AspectMismatchError, ConfigError, TooFewSamplesError
 from adcopilot_edge.runtime.cascade import Cascade, suspicion
-from adcopilot_edge.runtime.engine import open_engine
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.stream import InspectionEvent, VerdictEvent
 from adcopilot_edge.runtime.vision import Comparison
 
 
 @pytest.fixture
-def inspector(toy_bundle):
-    return Inspector(open_engine(open_bundle(toy_bundle.path), provider="cpu", num_threads=1))
-
-
-@pytest.fixture
-def fed(inspector, monkeypatch):
-    """The lengths of all that the decoder was fed, in order."""
-    decoder = inspector.engine.dialogue._decoder
-    prefill, lengths = decoder.prefill, []
-
-    def count(embeds, position_ids):
-        lengths.append(position_ids.shape[1])
-        return prefill(embeds, position_ids)
-
-    monkeypatch.setattr(decoder, "prefill", count)
-    return lengths
+def inspector(toy_inspector):
+    return toy_inspector
 
 
 def test_it_is_off_by_default(inspector, image_pair):

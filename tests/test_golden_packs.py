@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import multiprocessing
 import os
@@ -12,31 +11,29 @@ import time
 import numpy as np
 import pytest
 from bench_packs import shaped_reference
+from pack_cases import (
+    DAMAGES,
+    GOLDEN_TEXT,
+    change_manifest,
+    open_inspector,
+    unwritable,
+    with_prompt,
+    without_times,
+)
 from pack_writer import write_again_and_again
 from PIL import Image
 from toy import MODEL, write_toy_bundle
 
-from adcopilot_edge.bundle import list_files, open_bundle, write_manifest
+from adcopilot_edge.bundle import open_bundle
 from adcopilot_edge.errors import PackError
 from adcopilot_edge.runtime.golden import pixel_hash
-from adcopilot_edge.runtime.golden_key import golden_key
 from adcopilot_edge.runtime.golden_pack import PackOrigin, read_pack, read_record, write_pack
 from adcopilot_edge.runtime.golden_packs import GoldenPacks
-from adcopilot_edge.runtime.inspector import Inspector, embedded_bundle
-
-
-def open_inspector(bundle, packs=None):
-    return Inspector.open(bundle, num_threads=1, packs=packs)
+from adcopilot_edge.runtime.inspector import embedded_bundle
 
 
 def inspect(inspector, golden, test, **options):
     return inspector.inspect(golden, test, task="all", ask="Why?", max_new_tokens=6, **options)
-
-
-def without_times(inspection):
-    record = inspection.to_json()
-    del record["timings_ms"], record["golden_cached"]
-    return record
 
 
 def verdict_logits(inspector, reference, test):
@@ -158,84 +155,6 @@ def test_goldens_of_one_shape_and_prompt_have_their_own_packs(bundle, image_pair
         )
 
 
-def change_manifest(bundle, change):
-    manifest = open_bundle(bundle, verify=False).manifest
-    write_manifest(bundle, change(manifest))
-
-
-def with_prompt(**changes):
-    return lambda it: it.model_copy(update={"prompt": it.prompt.model_copy(update=changes)})
-
-
-def with_preprocessing(**changes):
-    return lambda it: it.model_copy(
-        update={"preprocessing": it.preprocessing.model_copy(update=changes)}
-    )
-
-
-GOLDEN_TEXT = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|> is fine. "
-
-
-@pytest.mark.parametrize(
-    ("change", "is_kept"),
-    [
-        (with_prompt(golden=GOLDEN_TEXT), False),
-        (with_preprocessing(image_mean=(0.4, 0.5, 0.5)), False),
-        (with_prompt(question=" is the part. {question}<|im_end|>\n<|im_start|>assistant\n"), True),
-        (lambda it: it.model_copy(update={"created_by": "others"}), True),
-    ],
-    ids=["prompt", "preprocessing", "question", "other"],
-)
-def test_the_key_is_over_what_lies_before_the_boundary(bundle, image_pair, pack, change, is_kept):
-    change_manifest(bundle, change)
-    inspection = open_inspector(bundle).inspect(*image_pair)
-    assert inspection.golden_cached == is_kept
-    assert inspection.notes == (() if is_kept else ("golden_pack_outdated",))
-
-
-def test_another_graph_has_another_key(bundle, image_pair, pack, tmp_path):
-    model = MODEL.model_copy(update={"compare_position_mode": "shared"})
-    other = write_toy_bundle(tmp_path / "other", model)
-    keys = {golden_key(open_bundle(it), golden_sha256="0" * 64, provider="cpu")
-            for it in (bundle, other.path)}  # fmt: skip
-    assert len(keys) == 2
-    shutil.copytree(bundle / "goldens", other.path / "goldens")
-    inspection = open_inspector(other.path).inspect(*image_pair)
-    assert not inspection.golden_cached
-    assert inspection.notes == ("golden_pack_outdated",)
-
-
-@pytest.mark.parametrize("name", ["vision.onnx", "decoder.onnx", "embedding.npy", "tokenizer.json"])
-def test_every_file_of_the_bundle_counts(bundle, name):
-    before = open_bundle(bundle)
-    (bundle / name).write_bytes((bundle / name).read_bytes() + b" ")
-    change_manifest(bundle, lambda it: it.model_copy(update={"files": list_files(bundle)}))
-    after = open_bundle(bundle)
-    assert golden_key(before, golden_sha256="0" * 64, provider="cpu") != golden_key(
-        after, golden_sha256="0" * 64, provider="cpu"
-    )
-
-
-def test_provider_variant_release_and_processor_count(bundle, monkeypatch):
-    opened = open_bundle(bundle)
-
-    def key(provider="cpu", variant=""):
-        return golden_key(opened, golden_sha256="0" * 64, provider=provider, variant=variant)
-
-    keys = {key(), key(provider="cuda"), key(variant="+1234"), key(provider="tensorrt")}
-    record = bundle / "engines" / "tensorrt-10.3.0-sm87" / "vision.engine.json"
-    record.parent.mkdir(parents=True)
-    record.write_bytes(b"{}")
-    keys.add(key(provider="tensorrt"))
-    assert key() in keys  # the CPU has nothing to do with engines
-    module = "adcopilot_edge.runtime.golden_key"
-    monkeypatch.setattr(f"{module}.cpu_model", lambda: "another")
-    keys.add(key())
-    monkeypatch.setattr("adcopilot_edge.__version__", "99")
-    keys.add(key())
-    assert len(keys) == 7
-
-
 def test_a_pack_of_another_bundle_under_our_name_is_refused_and_replaced(
     bundle, image_pair, pack, tmp_path, caplog
 ):
@@ -251,27 +170,6 @@ def test_a_pack_of_another_bundle_under_our_name_is_refused_and_replaced(
     assert "or of another image" in caplog.text
     assert read_record(pack.path).key == pack.record.key
     assert open_inspector(bundle).inspect(*image_pair).golden_cached
-
-
-def flip(place):
-    def damage(path):
-        content = bytearray(path.read_bytes())
-        content[place(len(content))] ^= 1
-        path.write_bytes(content)
-
-    return damage
-
-
-DAMAGES = {
-    "cut": lambda path: os.truncate(path, path.stat().st_size - 100),
-    "empty": lambda path: path.write_bytes(b""),
-    "zeroed": lambda path: path.write_bytes(bytes(path.stat().st_size)),
-    "length": flip(lambda _: 0),
-    "header": flip(lambda _: 200),
-    "first tensor": flip(lambda size: size // 3),
-    "middle": flip(lambda size: size // 2),
-    "last byte": flip(lambda size: size - 1),
-}
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
@@ -315,11 +213,6 @@ def test_a_damaged_tensor_keeps_the_name(bundle, image_pair, pack):
 needs_permissions = pytest.mark.skipif(
     os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere"
 )
-
-
-def unwritable(bundle):
-    """Make it impossible to write packs, for root too: a file lies where the folder would."""
-    (bundle / "goldens").write_bytes(b"")
 
 
 def test_an_unwritable_folder_fails_add_and_nothing_else(bundle, image_pair):
@@ -441,108 +334,6 @@ def test_two_processes_write_one_pack_while_a_third_reads(bundle, image_pair):
     assert inspection.golden_cached
     assert without_times(inspection) == expected
     assert [path.name for path in first.path.parent.iterdir()] == [first.path.name]
-
-
-# The command line.
-
-
-@pytest.fixture
-def pictures(tmp_path, image_pair):
-    paths = tmp_path / "golden.png", tmp_path / "test.png"
-    for image, path in zip(image_pair, paths, strict=True):
-        Image.fromarray(image).save(path)
-    return paths
-
-
-def as_object(out):
-    assert out.count("\n") == 1
-    return json.loads(out)
-
-
-def test_packs_on_the_command_line(cli, bundle, pictures):
-    golden, test = pictures
-    words = ["inspect", golden, test, "--bundle", bundle, "--threads", 1, "--json"]
-    plain = as_object(cli(*words)[1])
-    code, out, err = cli("golden", "add", bundle, golden, "--name", "lid", "--threads", 1, "--json")
-    (added,) = as_object(out)["added"]
-    assert (code, err) == (0, f"wrote {added['path']}\n")
-    assert (added["name"], added["state"], added["provider"]) == ("lid", "usable", "cpu")
-    cached = as_object(cli(*words)[1])
-    assert (plain.pop("golden_cached"), cached.pop("golden_cached")) == (False, True)
-    assert "golden" in cached["timings_ms"]
-    del plain["timings_ms"], cached["timings_ms"]
-    assert cached == plain
-    listed = as_object(cli("golden", "list", bundle, "--json")[1])
-    assert [(it["id"], it["state"]) for it in listed["packs"]] == [(added["id"], "usable")]
-    people = cli("golden", "list", bundle)[1]
-    assert f"{added['id']}  lid" in people
-    code, out, _ = cli("golden", "remove", bundle, added["id"], "--json")
-    assert (code, as_object(out)["left"]) == (0, 0)
-    assert cli("golden", "list", bundle)[1].splitlines()[1] == "packs      0, 0.0 MB"
-
-
-def test_list_tells_what_is_wrong(cli, bundle, image_pair, pack):
-    golden, test = image_pair
-    other = open_inspector(bundle).add_golden(test, "box")
-    DAMAGES["last byte"](pack.path)
-    DAMAGES["header"](open_inspector(bundle).add_golden(255 - golden).path)
-    code, out, err = cli("golden", "list", bundle, "--json")
-    assert code == 0
-    states = {it["name"]: it["state"] for it in as_object(out)["packs"]}
-    assert states == {"lid": "damaged", "box": "usable", None: "damaged"}
-    assert "has changed" in err
-    change_manifest(bundle, with_prompt(golden=GOLDEN_TEXT))
-    states = {
-        it["name"]: it["state"]
-        for it in as_object(cli("golden", "list", bundle, "--json")[1])["packs"]
-    }
-    assert states["box"] == "outdated"
-    assert other.path.exists()
-    assert cli("golden", "remove", bundle, "lid", "box")[0] == 0
-
-
-def test_prune_and_limits_on_the_command_line(cli, bundle, pictures):
-    golden, test = pictures
-    add = ["golden", "add", bundle, golden, test, "--name", "lid", "--threads", 1, "--json"]
-    added = as_object(cli(*add)[1])["added"]
-    assert len(added) == 2
-    limit = str(added[0]["size_bytes"])
-    removed = as_object(cli(*add[:3], golden, *add[5:], "--max-bytes", limit)[1])["removed"]
-    assert removed == [added[1]["path"]]
-    code, out, _ = cli("golden", "prune", bundle, "--max-bytes", "0", "--json")
-    assert (code, as_object(out)["left_bytes"]) == (0, 0)
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "kind"),
-    [
-        (["remove", "lid"], 6, "PackError"),
-        (["prune", "--max-bytes", "much"], 2, "ConfigError"),
-        (["add", "nowhere.png"], 6, "ImageNotFoundError"),
-    ],
-)
-def test_errors_on_the_command_line(cli, bundle, words, code, kind):
-    verb, *others = words
-    got, out, err = cli("golden", verb, bundle, *others, "--json")
-    assert got == code
-    error = as_object(out)["error"]
-    assert error["kind"] == kind
-    assert err == f"error: {error['message']}\n"
-
-
-def test_add_into_an_unwritable_folder(cli, bundle, pictures):
-    unwritable(bundle)
-    golden, test = pictures
-    assert cli("inspect", golden, test, "--bundle", bundle, "--threads", 1)[0] == 0
-    got, out, _ = cli("golden", "add", bundle, golden, "--threads", 1, "--json")
-    assert (got, as_object(out)["error"]["kind"]) == (6, "PackError")
-
-
-@pytest.mark.parametrize("verb", ["add", "list", "remove", "prune"])
-def test_help_has_an_example(cli, verb):
-    code, out, _ = cli("golden", verb, "--help")
-    assert code == 0
-    assert f"adcopilot-edge golden {verb} bundle" in " ".join(out.replace("-\n", "-").split())
 
 
 @pytest.mark.slow

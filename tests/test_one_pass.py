@@ -5,31 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adcopilot_edge.bundle import open_bundle
 from adcopilot_edge.errors import InputError
-from adcopilot_edge.runtime.engine import open_engine
-from adcopilot_edge.runtime.inspector import Inspector
 
 WORDS = 5  # tokens of each answer
 
 
 @pytest.fixture
-def inspector(toy_bundle):
-    return Inspector(open_engine(open_bundle(toy_bundle.path), provider="cpu", num_threads=1))
-
-
-@pytest.fixture
-def fed(inspector, monkeypatch):
-    """The lengths of all that the decoder was fed, in order."""
-    decoder = inspector.engine.dialogue._decoder
-    prefill, lengths = decoder.prefill, []
-
-    def count(embeds, position_ids):
-        lengths.append(position_ids.shape[1])
-        return prefill(embeds, position_ids)
-
-    monkeypatch.setattr(decoder, "prefill", count)
-    return lengths
+def inspector(toy_inspector):
+    return toy_inspector
 
 
 def lengths_of(inspector):

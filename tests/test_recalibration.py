@@ -9,83 +9,37 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from line import assert_fails, inspect, save
-from tiny import tiny_checkpoint
+from line import assert_fails, inspect, noisy_line
+from static_ranges import NAME
 
 from adcopilot_edge.bundle import Bundle, open_bundle
 from adcopilot_edge.calibration import recalibration
-from adcopilot_edge.calibration.pairs import CalibrationPairs
 from adcopilot_edge.calibration.parts import read_parts
 from adcopilot_edge.calibration.ranges_gate import RangesReport
-from adcopilot_edge.errors import InputError, SessionError, StateError
-from adcopilot_edge.export.pipeline import export_bundle
-from adcopilot_edge.export.recipe import ExportRecipe
+from adcopilot_edge.errors import StateError
 from adcopilot_edge.manifest import StageParity
-from adcopilot_edge.runtime.engine import open_engine, relevel
-from adcopilot_edge.runtime.inspector import Inspector
-from adcopilot_edge.runtime.levels import levels_of
-from adcopilot_edge.runtime.ranges_state import RangesState
 from adcopilot_edge.runtime.ranges_store import (
-    previous_file,
-    ranges_before,
     read_ranges,
-    roll_back_ranges,
-    state_file,
-    write_ranges,
 )
-from adcopilot_edge.runtime.relevel import Edges
-from adcopilot_edge.runtime.session import GraphSession
 from adcopilot_edge.runtime.state_file import StateKind
 from adcopilot_edge.runtime.verify import verify_bundle
-from adcopilot_edge.training.synthetic import generate_pair
 
 pytestmark = pytest.mark.torch
 
 NUM_GOOD = 38  # half of them is the least for a share of 0.05
 OPTIONS = ("--max-overkill", "0.05", "--max-review", "0.3", "--threads", "1")
-NAME = "visual.blocks.0.attn.qkv"
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    folder = tmp_path_factory.mktemp("static")
-    pairs = [generate_pair(seed, size=112).to_labelled() for seed in range(2)]
-    recipe = ExportRecipe(
-        image_height=56,
-        image_width=84,
-        vision="int8",
-        int8_form="static",
-        num_parity_pairs=2,
-        max_new_tokens=2,
-    )
-    checkpoint = tiny_checkpoint(folder / "checkpoint")
-    calibration = CalibrationPairs("generated boards", pairs)
-    return export_bundle(
-        checkpoint, folder / "bundle", recipe, pairs=pairs, calibration=calibration
-    )
 
 
 @pytest.fixture
-def bundle(exported: Bundle, tmp_path: Path) -> Path:
+def bundle(static_bundle: Bundle, tmp_path: Path) -> Path:
     """The folder of a static bundle that a test may change."""
-    return Path(shutil.copytree(exported.path, tmp_path / "bundle"))
+    return Path(shutil.copytree(static_bundle.path, tmp_path / "bundle"))
 
 
 @pytest.fixture
 def line(tmp_path, image_pair, rng):
-    folder = tmp_path / "line"
-    golden, test = image_pair
-    save(golden, folder / "golden.png")
-    for index in range(NUM_GOOD):
-        noise = rng.normal(0, 1 + index / 8, golden.shape)
-        save(np.clip(golden + noise, 0, 255).astype(np.uint8), folder / "good" / f"{index:02}.png")
-    for index in range(3):
-        part = test.copy()
-        part[0, 0] = index
-        save(part, folder / "bad" / f"{index}.png")
-    return folder
+    return noisy_line(tmp_path / "line", image_pair, rng, num_good=NUM_GOOD, step=1 / 8, num_bad=3)
 
 
 @pytest.fixture
@@ -100,152 +54,12 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RangesReport, "failures", ())
 
 
-def make_ranges(opened: Bundle, high: float = 3.0, **changes: object) -> RangesState:
-    values = {
-        "created_by": "tests",
-        "created_at": "2026-01-02T03:04:05Z",
-        "bundle": opened.id,
-        "golden_sha256": "ab" * 32,
-        "num_good": 16,
-        "good_sha256": "0" * 64,
-        "layers": {"vision": {NAME: (-1.0, high)}},
-    }
-    return RangesState.model_validate({**values, **changes})
-
-
 def both(call, words, *more: object) -> tuple[dict[str, Any], dict[str, Any]]:
     """A run of ``words``: the verdict state and the ranges state as it printed them."""
     code, out, err = call(*words, *more, "--json")
     assert code == 0, err
     record = json.loads(out)
     return record, record["ranges_state"]
-
-
-# The graphs.
-
-
-def test_a_session_goes_by_the_ranges_it_is_given(exported: Bundle) -> None:
-    patches = np.random.default_rng(0).standard_normal((24, 1176)).astype(np.float32)
-    engine = open_engine(exported, provider="cpu", num_threads=1)
-    own = engine.encoder.encode(patches).features
-    edges: Edges = {}
-    watching = relevel(engine, None, num_threads=1, edges=edges)
-    np.testing.assert_array_equal(watching.encoder.encode(patches).features, own)
-    seen = edges["vision"]
-    assert len(seen) == 3 * 4
-    again = relevel(engine, make_ranges(exported, layers={"vision": seen}), num_threads=1)
-    other = again.encoder.encode(patches).features
-    assert again.id != engine.id
-    assert 0 < np.abs(other - own).max() < 0.1 * np.abs(own).max()
-    # Clipped to nearly nothing, the blocks do too; it shows in the twin with probes as well.
-    cut = {name: (low / 1000, high / 1000) for name, (low, high) in seen.items()}
-    broken = relevel(engine, make_ranges(exported, layers={"vision": cut}), num_threads=1)
-    assert np.abs(broken.encoder.encode(patches).features - own).max() > 0.3 * np.abs(own).max()
-    wrong, right = (one.encoder.probe(patches)["block_0"] for one in (broken, engine))
-    assert np.abs(wrong - right).max() > 0.1 * np.abs(right).max()
-    np.testing.assert_array_equal(engine.encoder.encode(patches).features, own)
-
-
-def test_the_ranges_that_the_export_saw_give_the_same_numbers(exported: Bundle) -> None:
-    table = json.loads(exported.file("ranges.json").read_text())["ranges"]
-    layers = {
-        name.removesuffix(".input"): (entry["min"], entry["max"])
-        for name, entry in table.items()
-        if name.endswith(".input") and ".blocks." in name
-    }
-    patches = np.random.default_rng(0).standard_normal((24, 1176)).astype(np.float32)
-    engine = open_engine(exported, provider="cpu", num_threads=1)
-    same = relevel(engine, make_ranges(exported, layers={"vision": layers}), num_threads=1)
-    expected = engine.encoder.encode(patches).features
-    np.testing.assert_array_equal(same.encoder.encode(patches).features, expected)
-
-
-def test_a_layer_that_the_graph_lacks(exported: Bundle) -> None:
-    with pytest.raises(SessionError, match="existing initializer with name nothing"):
-        GraphSession(
-            exported.file("vision.onnx"),
-            num_threads=1,
-            initializers={"nothing.input_scale": np.array(1, np.float32)},
-        )
-
-
-# The state on disk.
-
-
-def test_a_state_comes_back_as_it_was(bundle: Path) -> None:
-    opened = open_bundle(bundle)
-    assert read_ranges(opened) is None
-    with pytest.raises(StateError, match="own are in use already"):
-        ranges_before(opened)
-    first = make_ranges(opened)
-    write_ranges(opened, first)
-    assert read_ranges(opened) == first
-    assert open_bundle(bundle).id == opened.id  # hashes too
-    second = make_ranges(opened, 4.0, replaces=first.id)
-    write_ranges(opened, second)
-    assert roll_back_ranges(opened) == first == read_ranges(opened)
-    assert roll_back_ranges(opened) is None
-    assert read_ranges(opened) is None
-    assert first.id != second.id
-
-
-def test_a_step_further_back_than_what_is_kept(bundle: Path) -> None:
-    opened = open_bundle(bundle)
-    states = [make_ranges(opened, 3.0 + index, replaces="f" * 16) for index in range(2)]
-    write_ranges(opened, states[0])
-    with pytest.raises(StateError, match=r"no ranges before .* remove that file"):
-        roll_back_ranges(opened)
-    write_ranges(opened, states[1])
-    with pytest.raises(StateError, match="those in use replaced ffff"):
-        roll_back_ranges(opened)
-    assert read_ranges(opened) == states[1]
-
-
-DAMAGES = {
-    "empty": lambda text: "",
-    "cut": lambda text: text[: len(text) // 2],
-    "a list": lambda text: "[]",
-    "another range": lambda text: text.replace("3.0", "3.5"),
-    "no width": lambda text: text.replace("3.0", "-1.0"),
-    "no number": lambda text: text.replace("3.0", "NaN"),
-    "an unknown field": lambda text: text.replace('"num_good"', '"num_goods"'),
-    "another graph": lambda text: text.replace('"vision"', '"sight"'),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_state_is_never_passed_over(bundle: Path, damage: str) -> None:
-    opened = open_bundle(bundle)
-    path = write_ranges(opened, make_ranges(opened))
-    content = path.read_text()
-    assert DAMAGES[damage](content) != content
-    path.write_text(DAMAGES[damage](content))
-    with pytest.raises(StateError, match=r"ranges.*--ranges --roll-back"):
-        Inspector.open(bundle, num_threads=1)
-    assert Inspector.open(bundle, num_threads=1, calibrated=False).engine.ranges is None
-
-
-def test_a_damaged_state_is_replaced_by_the_one_before(bundle: Path) -> None:
-    opened = open_bundle(bundle)
-    first = make_ranges(opened)
-    write_ranges(opened, first)
-    write_ranges(opened, make_ranges(opened, 4.0, replaces=first.id))
-    state_file(opened).write_text("{")
-    assert roll_back_ranges(opened) == first
-    write_ranges(opened, make_ranges(opened, 4.0, replaces=first.id))
-    previous_file(opened).write_text("{")
-    with pytest.raises(StateError, match="previous is no ranges state"):
-        roll_back_ranges(opened)
-
-
-def test_a_state_of_another_bundle(bundle: Path) -> None:
-    opened = open_bundle(bundle)
-    write_ranges(opened, make_ranges(opened, bundle="c" * 16))
-    with pytest.raises(StateError, match=r"measured with the bundle cccc.*calibrate --ranges"):
-        Inspector.open(bundle, num_threads=1)
-
-
-# Halves of the parts.
 
 
 def test_halves_depend_on_pixels_alone(line: Path, image_pair) -> None:
@@ -261,9 +75,6 @@ def test_halves_depend_on_pixels_alone(line: Path, image_pair) -> None:
         path.rename(path.with_name(f"x{index}.png"))
     again = halves()
     assert [one.good_sha256 for one in again] == [first.good_sha256, second.good_sha256]
-
-
-# The command.
 
 
 def test_both_states_are_stored_and_gone_by(cli, words, bundle, line) -> None:
@@ -467,19 +278,6 @@ def test_a_bundle_without_ranges(cli, words, toy_bundle, tmp_path) -> None:
 def test_a_file_of_its_own_is_refused(cli, words, tmp_path) -> None:
     failing = [*words, "--state", tmp_path / "state.json"]
     assert_fails(cli, failing, code=2, kind="ConfigError", message="leave --state out")
-
-
-def test_a_golden_read_under_other_ranges_is_refused(bundle: Path, image_pair) -> None:
-    inspector = Inspector.open(bundle, num_threads=1)
-    golden = inspector.golden(image_pair[0])
-    edges: Edges = {}
-    watching = Inspector(relevel(inspector.engine, None, num_threads=1, edges=edges))
-    watching.inspect(image_pair[0], image_pair[1])
-    ranges = make_ranges(inspector.engine.bundle, layers=edges)
-    renewed = Inspector(relevel(inspector.engine, ranges, num_threads=1))
-    with pytest.raises(InputError, match="the golden was read by the bundle"):
-        renewed.inspect(golden, image_pair[1])
-    assert levels_of(*edges["vision"][NAME]).scale > 0
 
 
 def test_a_device_needs_nothing_of_the_workshop(words) -> None:
