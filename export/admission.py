@@ -115,7 +115,9 @@ def _fastest_first(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
     first, *others = candidates
     if not others or not first.trials.can_be_timed:
         return candidates
-    ratios = {id(one): one.ratio_to(first, f"{one.label}against {first.label}") for one in others}
+    ratios = {
+        id(one): one.ratio_to(first, f"{one.label}against {first.label}".strip()) for one in others
+    }
     return sorted(candidates, key=lambda one: -ratios.get(id(one), 1.0))
 
 

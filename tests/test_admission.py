@@ -203,7 +203,7 @@ def test_the_faster_form_that_passes_is_taken(
     manifest = bundle.manifest
     assert manifest.graphs["vision"].form == manifest.graphs["comparison"].form == form
     log = log_of(bundle.file(LOG_FILE))
-    assert log["static against dynamic "]["ratio"] == ratio
+    assert log["static against dynamic"]["ratio"] == ratio
     assert [key for key in log if key.endswith("trial 0")] == [f"{form} trial 0"]
     assert ("ranges.json" in manifest.files) == (form == "static")
 
