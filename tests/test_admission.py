@@ -92,7 +92,11 @@ def test_what_fails_is_no_bundle_but_a_log(hard: Path, tmp_path: Path) -> None:
     assert trial["gate"]["checks"]
 
 
-def test_what_fails_is_admitted_with_its_outliers_in_float(hard: Path, tmp_path: Path) -> None:
+def test_what_fails_is_admitted_with_its_outliers_in_float(
+    hard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is timed at this size is the machine: a slower INT8 would be given up for float32.
+    monkeypatch.setattr(fallback, "vision_ratio", lambda *_: 1.3)
     with pytest.raises(GateError):
         export_bundle(hard, tmp_path / "out", INT8, pairs=(), gate=PLAN)
     plan = replace(PLAN, can_fall_back=True)
