@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-__all__ = ["Defect", "EdgeError", "Inspection", "Inspector", "__version__"]
+__all__ = ["Defect", "EdgeError", "Inspection", "Inspector", "PartResult", "__version__"]
 
 if TYPE_CHECKING:
     from adcopilot_edge.errors import EdgeError
     from adcopilot_edge.runtime.inspector import Inspector
-    from adcopilot_edge.types import Defect, Inspection
+    from adcopilot_edge.types import Defect, Inspection, PartResult
 else:
     # Hidden from type checkers, which would otherwise accept any name.
     _HOMES = {
@@ -32,6 +32,7 @@ else:
         "EdgeError": "adcopilot_edge.errors",
         "Inspection": "adcopilot_edge.types",
         "Inspector": "adcopilot_edge.runtime.inspector",
+        "PartResult": "adcopilot_edge.types",
     }
 
     def __getattr__(name: str) -> object:

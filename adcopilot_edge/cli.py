@@ -91,7 +91,8 @@ def adcopilot(
     """Inspect parts against a golden image, on a device without torch.
 
     Results go to stdout, everything else to stderr. With --json a command prints exactly one
-    object; if it fails, that is {"error": {"kind": "ImageNotFoundError", "message": "..."}}.
+    object (inspect with several test images one a line for each); if it fails, that is
+    {"error": {"kind": "ImageNotFoundError", "message": "..."}}.
 
     Exit codes: 0 done, 1 a check failed, 2 wrong usage or setting, 3 bundle, 4 export or parity,
     5 calibration data, 6 inspection, 8 gate refused, 10 anomaly found with --fail-on-anomaly.

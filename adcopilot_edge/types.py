@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.errors import ConfigError, InputError
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -145,11 +145,14 @@ class Inspection:
 
     anomaly_score: 0..1, the softmax over the logits of the two answer letters, at the temperature
     of the verdict state in use. calibration: the id of that state, or None where the verdict is by
-    the bundle's own threshold. text: the model's words for each task that was asked. anomaly_map:
-    (rows, columns) float32 in 0..1 over the test image, one value a patch, or None where the
-    bundle has no map. notes: facts a caller must not miss, such as ``answer_unparsed:locate``,
-    ``resized:4000x3000->224x224``, ``golden_uncalibrated`` (other golden images of the bundle have
-    a verdict state, this one has none) or ``ranges:ID`` (measured by ``calibrate --ranges``).
+    the bundle's own threshold. timings_ms: by stage, and ``total``; of a part that was prepared
+    while the one before was inspected, ``ahead`` is how much of the stages is not in ``total``, and
+    they took longer for sharing the processor. text: the model's words for each task that was
+    asked. anomaly_map: (rows, columns) float32 in 0..1 over the test image, one value a patch, or
+    None where the bundle has no map. notes: facts a caller must not miss, such as
+    ``answer_unparsed:locate``, ``resized:4000x3000->224x224``, ``golden_uncalibrated`` (other
+    golden images of the bundle have a verdict state, this one has none) or ``ranges:ID`` (measured
+    by ``calibrate --ranges``).
     ``golden_pack_damaged`` and ``golden_pack_outdated`` tell of a golden pack that was not used,
     ``health:...`` of a number of ``health`` out of the limits that were set;
     ``golden_nearest:...`` and ``golden_votes:...`` of a golden set.
@@ -195,3 +198,25 @@ class Inspection:
             if self.takt_overrun_ms is None
             else round(self.takt_overrun_ms, 3),
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartResult:
+    """What came of one of many parts: its inspection, or why its image can't be inspected.
+
+    index: of the part, from 0. Of the other two exactly one is there.
+    """
+
+    index: int
+    inspection: Inspection | None = None
+    error: InputError | None = None
+
+    def __post_init__(self) -> None:
+        if (self.inspection is None) == (self.error is None):
+            raise ConfigError("a part has either an inspection or an error")
+
+    def to_json(self) -> dict[str, Any]:
+        """The inspection, or ``error`` with its kind and message."""
+        if self.inspection is not None:
+            return self.inspection.to_json()
+        return {"error": {"kind": type(self.error).__name__, "message": str(self.error)}}

@@ -43,19 +43,17 @@ class Examination:
     path: DecisionPath = "model"
 
 
-def encode(engine: Engine, test: ImageArray, clock: StageClock) -> EncodedImage:
+def encode(engine: Engine, patches: FloatArray, clock: StageClock) -> EncodedImage:
     """The test image as the vision graph sees it; valid until the engine's next image.
 
     Args:
         engine: The bundle.
-        test: (image_height, image_width, 3) uint8 RGB, the bundle's size.
-        clock: Gets the times.
+        patches: (N, 1176) float32, as the preprocessor makes them.
+        clock: Gets the time.
 
     Raises:
-        SessionError: A graph fails.
+        SessionError: The graph fails.
     """
-    with clock.stage("preprocess"):
-        patches = engine.preprocessor.patches(test)
     with clock.stage("vision"):
         return engine.encoder.encode(patches)
 
@@ -121,7 +119,9 @@ def examining(
         SessionError: A graph fails.
     """
     if encoded is None:
-        encoded = encode(engine, test, clock)
+        with clock.stage("preprocess"):
+            patches = engine.preprocessor.patches(test)
+        encoded = encode(engine, patches, clock)
     with clock.stage("comparison"):
         comparison = engine.encoder.compare(golden.features, encoded.features)
     logits = comparison.anomaly_logits

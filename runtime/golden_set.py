@@ -58,6 +58,11 @@ class GoldenSet:
         return self.references[int(np.argmax(cosines))]
 
 
+def has_votes(golden: object) -> bool:
+    """Whether a part is inspected against each golden image, and not once."""
+    return isinstance(golden, GoldenSet) and golden.choose == "vote"
+
+
 def vote(inspections: Sequence[Inspection]) -> Inspection:
     """One result of the inspections of a test image against each golden image.
 

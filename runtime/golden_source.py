@@ -14,6 +14,10 @@ from adcopilot_edge.runtime.golden import GoldenReference, GoldenStore
 from adcopilot_edge.runtime.golden_key import golden_key
 from adcopilot_edge.runtime.golden_pack import PackOrigin, PackRecord, read_record
 from adcopilot_edge.runtime.golden_packs import GoldenPacks, StoredPack
+from adcopilot_edge.runtime.golden_picture import golden_picture, open_golden
+from adcopilot_edge.runtime.golden_set import GoldenSet
+from adcopilot_edge.runtime.images import ImageSource
+from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.types import ImageArray
 
 _LOG = logging.getLogger(__name__)
@@ -56,6 +60,24 @@ class GoldenSource:
         return self._memory.get_or_make(
             image, self._engine.id, self._engine.read_golden, find=self._find, cache=cache
         )
+
+    def known(
+        self, golden: GoldenReference | GoldenSet | ImageSource
+    ) -> tuple[GoldenReference | GoldenSet, tuple[str, ...]]:
+        """Return the reference of a golden, read now if it is an image, and the notes on it.
+
+        Raises:
+            InputError: The image can't be used, or another bundle read the golden.
+            SessionError: A graph fails.
+        """
+        self.take_notes()  # those of calls before
+        if isinstance(golden, GoldenReference):
+            golden_picture(golden, self._engine, StageClock())
+        elif isinstance(golden, GoldenSet):
+            golden_picture(golden.references[0], self._engine, StageClock())
+        else:
+            golden = self.read(open_golden(golden))
+        return golden, self.take_notes()
 
     def add(self, image: ImageArray, name: str | None = None) -> tuple[GoldenReference, StoredPack]:
         """Compute the reference of a golden image and store it as a pack.

@@ -70,41 +70,47 @@ class HealthCheck:
     def __init__(self, limits: HealthLimits, *, num_kept: int = 16) -> None:
         self._limits = limits
         self._num_kept = num_kept
-        self._views: OrderedDict[tuple[str, tuple[int, int]], _View] = OrderedDict()
+        self._views: OrderedDict[tuple[str, tuple[int, int]], View] = OrderedDict()
 
     def check(
-        self, golden: ImageArray, golden_sha256: str, test: ImageArray
+        self, golden: ImageArray, golden_sha256: str, test: View
     ) -> tuple[Health, tuple[str, ...]]:
         """Compare a test image with a golden image of the same proportions.
 
         Args:
             golden: (H, W, 3) uint8 RGB of any size.
             golden_sha256: Its ``pixel_hash``.
-            test: (H, W, 3) uint8 RGB.
+            test: Of the test image.
 
         Returns:
             The numbers, and notes on those out of their limit.
         """
-        small = _reduced(test)
-        key = golden_sha256, small.shape[:2]
+        key = golden_sha256, test.shape
         if key not in self._views:
-            self._views[key] = _View(_resized(_reduced(golden), small.shape[:2]))
+            self._views[key] = View(_resized(_reduced(golden), test.shape), _factor(golden))
             if len(self._views) > self._num_kept:
                 self._views.popitem(last=False)
         self._views.move_to_end(key)
-        health = _compare(self._views[key], _View(small), scale=_factor(test))
+        health = _compare(self._views[key], test)
         return health, tuple(self._limits.notes(health))
 
 
 def measure_health(golden: ImageArray, test: ImageArray) -> Health:
     """Compare a test image (H, W, 3) uint8 RGB with a golden image of the same proportions."""
-    return HealthCheck(HealthLimits()).check(golden, "", test)[0]
+    return HealthCheck(HealthLimits()).check(golden, "", View.of(test))[0]
 
 
-class _View:
-    """What is compared of one picture: small (H, W, 3) uint8."""
+class View:
+    """What is compared of one picture.
 
-    def __init__(self, small: ImageArray) -> None:
+    Args:
+        small: The picture made small, (H, W, 3) uint8.
+        scale: Pixels of the picture in one of ``small``, along each side.
+    """
+
+    def __init__(self, small: ImageArray, scale: int) -> None:
+        self.shape = small.shape[:2]
+        self.scale = scale
         means = small.reshape(-1, 3).mean(axis=0, dtype=np.float64) + 0.01  # black has a colour too
         self.brightness = float(means @ _LUMA)
         self.shares = means / means.sum()
@@ -114,13 +120,18 @@ class _View:
         centred = (self.grey - self.grey.mean()) * _window(self.grey.shape)
         self.spectrum = np.fft.rfft2(centred)
 
+    @classmethod
+    def of(cls, image: ImageArray) -> View:
+        """The view of a picture (H, W, 3) uint8 RGB of any size."""
+        return cls(_reduced(image), _factor(image))
 
-def _compare(golden: _View, test: _View, *, scale: int) -> Health:
-    """The numbers of two views; scale: pixels of the test image in one of its small picture."""
+
+def _compare(golden: View, test: View) -> Health:
+    """The numbers of two views of one shape."""
     dx, dy = _offset(golden.spectrum, test.spectrum, golden.grey.shape)
     return Health(
-        offset_x=2 * scale * dx,
-        offset_y=2 * scale * dy,
+        offset_x=2 * test.scale * dx,
+        offset_y=2 * test.scale * dy,
         brightness=test.brightness / golden.brightness,
         colour_shift=float(np.abs(test.shares - golden.shares).max()),
         sharpness=test.sharpness / golden.sharpness,

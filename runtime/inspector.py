@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
-from importlib.resources import files
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
+from adcopilot_edge.bundle import embedded_bundle as embedded_bundle
 from adcopilot_edge.bundle import open_bundle
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.runtime.cascade import Cascade
@@ -15,19 +15,21 @@ from adcopilot_edge.runtime.engine import Engine, open_engine
 from adcopilot_edge.runtime.golden import GoldenReference
 from adcopilot_edge.runtime.golden_packs import GoldenPacks, StoredPack
 from adcopilot_edge.runtime.golden_picture import open_golden
-from adcopilot_edge.runtime.golden_set import GoldenSet, vote
+from adcopilot_edge.runtime.golden_set import GoldenSet, has_votes, vote
 from adcopilot_edge.runtime.golden_source import GoldenSource
 from adcopilot_edge.runtime.health import HealthCheck, HealthLimits
 from adcopilot_edge.runtime.images import ImageSource
+from adcopilot_edge.runtime.many import check_tests, inspecting_many
+from adcopilot_edge.runtime.part_image import PartImage
 from adcopilot_edge.runtime.ranges_store import read_ranges
-from adcopilot_edge.runtime.request import Request, read_request
+from adcopilot_edge.runtime.request import Request, check_limits, read_request
 from adcopilot_edge.runtime.request import TaskChoice as TaskChoice
 from adcopilot_edge.runtime.steps import InspectionSteps
 from adcopilot_edge.runtime.stream import Event, with_result
 from adcopilot_edge.runtime.takt import Pace, Takt
 from adcopilot_edge.runtime.turns import Turns
 from adcopilot_edge.runtime.verdict_store import VerdictStates
-from adcopilot_edge.types import Inspection
+from adcopilot_edge.types import Inspection, PartResult
 
 
 class Inspector:
@@ -186,18 +188,8 @@ class Inspector:
             SessionError: A graph fails.
             StateError: The golden's verdict state can't be used for this inspection.
         """
-        if (tile or _votes(golden)) and (takt_ms is not None or cascade is not None):
-            raise ConfigError(
-                "tiles and votes have no takt and no cascade: all verdicts are needed"
-            )
-        request = read_request(
-            self.engine,
-            task,
-            ask,
-            max_new_tokens=max_new_tokens,
-            is_constrained=constrained,
-            cascade=cascade,
-        )
+        check_limits(takt_ms, cascade, has_many_verdicts=tile or has_votes(golden))
+        request = read_request(self.engine, task, ask, max_new_tokens, constrained, cascade)
         takt = Takt(takt_ms, self._pace)
         if isinstance(golden, GoldenSet) and golden.choose == "vote":
             votes = [
@@ -205,6 +197,52 @@ class Inspector:
             ]
             return vote([drain(steps) for steps in votes])
         return drain(self._taking_turns(golden, test, request, takt, tile=tile))
+
+    def inspect_many(
+        self,
+        golden: GoldenReference | GoldenSet | ImageSource,
+        tests: Iterable[ImageSource],
+        *,
+        task: TaskChoice = "verdict",
+        ask: str | None = None,
+        tile: bool = False,
+        max_new_tokens: int = 128,
+        constrained: bool = True,
+        takt_ms: float | None = None,
+        cascade: Cascade | None = None,
+    ) -> Generator[PartResult, None, None]:
+        """Inspect test images as ``inspect`` does, each prepared while the one before is inspected.
+
+        ``tests`` may be endless and may wait, as a camera does. A thread reads it, never further
+        than one image behind the part in turn. Closing the generator ends the thread, and drops
+        the image that it had ready. Arguments and results are those of ``inspect``; no set votes.
+
+        A part's takt and ``total`` count from its turn on: the result before was taken, and its
+        own image has come. What was done before that is ``timings_ms["ahead"]``.
+
+        Yields:
+            A result for each image, in order. An image that can't be used is told there.
+
+        Raises:
+            InputError: The golden can't be used; of a part it is no exception but its result.
+        """
+        if has_votes(golden):
+            raise ConfigError("votes are not prepared ahead. Choose the nearest golden, or inspect")
+        check_tests(tests)
+        check_limits(takt_ms, cascade, has_many_verdicts=tile)
+        request = read_request(self.engine, task, ask, max_new_tokens, constrained, cascade)
+        Takt(takt_ms, self._pace)  # a limit out of range is told before the first part
+        with self._lock:
+            known, notes = self._goldens.known(golden)
+        return inspecting_many(
+            tests,
+            self.engine.preprocessor,
+            lambda part: drain(
+                self._taking_turns(known, part, request, Takt(takt_ms, self._pace), tile=tile)
+            ),
+            tile=tile,
+            notes=notes,
+        )
 
     def stream(
         self,
@@ -230,16 +268,10 @@ class Inspector:
         Raises:
             InferenceError: This thread has another stream open.
         """
-        if _votes(golden):
+        if has_votes(golden):
             raise ConfigError("votes can't be streamed. Choose the nearest golden, or inspect")
         request = read_request(
-            self.engine,
-            task,
-            ask,
-            max_new_tokens=max_new_tokens,
-            is_constrained=constrained,
-            has_pieces=True,
-            cascade=cascade,
+            self.engine, task, ask, max_new_tokens, constrained, cascade, has_pieces=True
         )
         takt = Takt(takt_ms, self._pace)
         return with_result(self._taking_turns(golden, test, request, takt))
@@ -247,7 +279,7 @@ class Inspector:
     def _taking_turns(
         self,
         golden: GoldenReference | GoldenSet | ImageSource,
-        test: ImageSource,
+        test: ImageSource | PartImage,
         request: Request,
         takt: Takt,
         *,
@@ -258,13 +290,6 @@ class Inspector:
             steps = InspectionSteps(
                 engine=self.engine, goldens=self._goldens, states=self._states, health=self._health
             )
+            if not isinstance(test, PartImage):
+                test = PartImage(test, self.engine.preprocessor)
             return (yield from steps.run(golden, test, request, takt, tile=tile))
-
-
-def embedded_bundle() -> Path:
-    """The folder of the small bundle that this package brings."""
-    return Path(str(files("adcopilot_edge"))) / "assets" / "nano"
-
-
-def _votes(golden: object) -> bool:
-    return isinstance(golden, GoldenSet) and golden.choose == "vote"

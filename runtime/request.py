@@ -48,10 +48,10 @@ def read_request(
     engine: Engine,
     task: TaskChoice,
     ask: str | None,
-    *,
     max_new_tokens: int,
     is_constrained: bool,
     cascade: Cascade | None,
+    *,
     has_pieces: bool = False,
 ) -> Request:
     """Return the request of a caller, checked.
@@ -96,3 +96,11 @@ def read_request(
         has_pieces=has_pieces,
         cascade=cascade,
     )
+
+
+def check_limits(
+    takt_ms: float | None, cascade: Cascade | None, *, has_many_verdicts: bool
+) -> None:
+    """Raise ConfigError for what is not for tiles or votes, whose verdicts are all needed."""
+    if has_many_verdicts and (takt_ms is not None or cascade is not None):
+        raise ConfigError("tiles and votes have no takt and no cascade: all verdicts are needed")

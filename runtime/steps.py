@@ -14,13 +14,13 @@ from adcopilot_edge.runtime.golden_picture import golden_picture
 from adcopilot_edge.runtime.golden_set import GoldenSet
 from adcopilot_edge.runtime.golden_source import GoldenSource
 from adcopilot_edge.runtime.health import HealthCheck
-from adcopilot_edge.runtime.images import ImageSource, check_same_aspect, open_image
+from adcopilot_edge.runtime.images import ImageSource, check_same_aspect
+from adcopilot_edge.runtime.part_image import PartImage
 from adcopilot_edge.runtime.request import Request
 from adcopilot_edge.runtime.rule_choice import choose_rule
 from adcopilot_edge.runtime.stream import Event
 from adcopilot_edge.runtime.takt import Takt, overrun_notes
 from adcopilot_edge.runtime.tiled import TiledInspection
-from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.runtime.verdict_store import VerdictStates
 from adcopilot_edge.runtime.vision import EncodedImage
 from adcopilot_edge.runtime.whole import inspecting_whole
@@ -42,17 +42,17 @@ class InspectionSteps:
     def run(
         self,
         golden: GoldenReference | GoldenSet | ImageSource,
-        test: ImageSource,
+        part: PartImage,
         request: Request,
         takt: Takt,
         *,
         tile: bool,
     ) -> Generator[Event, None, Inspection]:
-        """Inspect ``test`` and tell what is known as soon as it is known; nothing of tiles.
+        """Inspect a part and tell what is known as soon as it is known; nothing of tiles.
 
         Args:
             golden: As for ``Inspector.inspect``; of a set the nearest counts.
-            test: The image of the part.
+            part: Its test image.
             request: What is asked.
             takt: The time for it.
             tile: Inspect in tiles.
@@ -61,23 +61,21 @@ class InspectionSteps:
             InferenceError: The image can't be used, or a graph fails.
             StateError: The golden's verdict state can't be used for this inspection.
         """
-        clock, num_made = StageClock(), self.goldens.num_made
+        clock, num_made = part.take_turn(), self.goldens.num_made
         self.goldens.take_notes()  # those of calls before
-        with clock.stage("decode_image"):
-            picture = open_image(test)
+        picture = part.picture
         encoded: EncodedImage | None = None
         chosen: tuple[str, ...] = ()
         if isinstance(golden, GoldenSet):
-            with clock.stage("preprocess"):
-                pixels = self.engine.preprocessor.resize(picture)
-            encoded = encode(self.engine, pixels, clock)
+            encoded = encode(self.engine, part.patches, clock)
             golden = golden.nearest(np.asarray(encoded.features))
             chosen = (f"golden_nearest:{golden.image_sha256[:16]}",)
         reference = golden_picture(golden, self.engine, clock)
         check_same_aspect(reference.shape, picture.shape)
         sha256 = _sha256(golden, reference)
+        view = part.view
         with clock.stage("health"):
-            health, warnings = self.health.check(reference, sha256, picture)
+            health, warnings = self.health.check(reference, sha256, view)
         threshold = self.engine.bundle.manifest.decision.threshold
         state, rule, notes = choose_rule(self.states, threshold, sha256, tile=tile)
         if tile:
@@ -96,7 +94,7 @@ class InspectionSteps:
             findings = yield from inspecting_whole(
                 self.engine,
                 golden,
-                picture,
+                part,
                 request,
                 rule=rule,
                 clock=clock,

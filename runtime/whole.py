@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from adcopilot_edge.runtime.engine import Engine
-from adcopilot_edge.runtime.examine import examining
+from adcopilot_edge.runtime.examine import encode, examining
 from adcopilot_edge.runtime.findings import Findings, interpret
 from adcopilot_edge.runtime.golden import GoldenReference
+from adcopilot_edge.runtime.part_image import PartImage
 from adcopilot_edge.runtime.request import Request
 from adcopilot_edge.runtime.stream import AnswerEvent, TextEvent, VerdictEvent
 from adcopilot_edge.runtime.takt import Takt
 from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.runtime.verdict_rule import VerdictRule
 from adcopilot_edge.runtime.vision import EncodedImage
-from adcopilot_edge.types import ImageArray
 
 
 def inspecting_whole(
     engine: Engine,
     golden: GoldenReference,
-    picture: ImageArray,
+    part: PartImage,
     request: Request,
     *,
     rule: VerdictRule,
@@ -28,7 +28,7 @@ def inspecting_whole(
     takt: Takt,
     encoded: EncodedImage | None = None,
 ) -> Generator[VerdictEvent | TextEvent | AnswerEvent, None, Findings]:
-    """Inspect ``picture`` (H, W, 3) uint8 RGB, as ``examining`` does; boxes are in its pixels.
+    """Inspect a part as ``examining`` does; boxes are in pixels of its picture.
 
     Returns:
         The findings; the note ``resized:FROM->TO`` in front where the picture was scaled.
@@ -37,8 +37,9 @@ def inspecting_whole(
         InputError: A question is too long for the bundle.
         SessionError: A graph fails.
     """
-    with clock.stage("preprocess"):
-        pixels = engine.preprocessor.resize(picture)
+    picture, pixels = part.picture, part.pixels
+    if encoded is None:
+        encoded = encode(engine, part.patches, clock)
     examination = yield from examining(
         engine, golden, pixels, request, rule=rule, clock=clock, takt=takt, encoded=encoded
     )

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from adcopilot_edge.errors import ConfigError
-from adcopilot_edge.runtime.health import HealthCheck, HealthLimits, measure_health
+from adcopilot_edge.runtime.health import HealthCheck, HealthLimits, View, measure_health
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.types import Health
 
@@ -160,7 +160,7 @@ def test_what_is_kept_of_a_golden_is_by_its_pixels_and_bounded(scene):
     goldens = {str(shift): view(scene, shift) for shift in (0, 5, 9)}
     for _ in range(2):
         for name, golden in goldens.items():
-            health, _ = check.check(golden, name, view(scene))
+            health, _ = check.check(golden, name, View.of(view(scene)))
             assert health == measure_health(golden, view(scene))
     assert len(check._views) == 2
 

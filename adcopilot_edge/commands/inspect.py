@@ -1,22 +1,32 @@
-"""``inspect``: one golden image, one test image, one result."""
+"""``inspect``: one golden image, and one test image or several, each with its result."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from adcopilot_edge.commands.options import Json, Packs, Provider, Threads
-from adcopilot_edge.commands.printing import print_inspection, print_json
+from adcopilot_edge.commands.options import Packs, Provider, Threads
+from adcopilot_edge.commands.printing import print_inspection, print_json, print_part
+
+if TYPE_CHECKING:
+    from adcopilot_edge.types import PartResult
 
 ANOMALY_EXIT_CODE = 10
 
 
 def inspect(
     golden: Annotated[Path, typer.Argument(help="Picture of a part known to be good.")],
-    test: Annotated[Path, typer.Argument(help="Picture of the part to inspect.")],
+    tests: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Picture of the part to inspect, or several of them.", metavar="TEST..."
+        ),
+    ],
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle to use; by default the one in this package.")
     ] = None,
@@ -57,7 +67,13 @@ def inspect(
     min_similarity: Annotated[
         float | None, typer.Option(help="Note another view: correlation below this, as 0.8.")
     ] = None,
-    as_json: Json = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one JSON object on stdout, also on failure; for several parts one a line.",
+        ),
+    ] = False,
     fail_on_anomaly: Annotated[
         bool,
         typer.Option("--fail-on-anomaly", help="Exit with 10 on an anomaly; uncertain is none."),
@@ -87,13 +103,22 @@ def inspect(
     With --takt-ms the description is left out first, then types, boxes, and your question; the
     verdict never. The notes say what was left out and by how much the time was exceeded.
 
+    Of several test images each is prepared while the one before is inspected, and each has a line
+    as soon as it is known; boxes, health and times are in --json, beside the file's name (test).
+    A picture that can't be used has its error there, the others go on, and the exit code is that
+    of the error (6), else 10 for an anomaly with --fail-on-anomaly, else 0.
+
     Example: adcopilot-edge inspect golden.png part.png --task all --overlay result.png
+    Example: adcopilot-edge inspect golden.png parts/*.png --json
     """
+    from adcopilot_edge.errors import ConfigError
     from adcopilot_edge.runtime.health import HealthLimits
     from adcopilot_edge.runtime.images import open_image
     from adcopilot_edge.runtime.inspector import Inspector
     from adcopilot_edge.runtime.overlay import draw_overlay, save_image
 
+    if overlay is not None and len(tests) > 1:
+        raise ConfigError("--overlay draws one test image. Inspect the others without it")
     inspector = Inspector.open(
         bundle,
         provider=provider,
@@ -109,6 +134,20 @@ def inspect(
             min_similarity=min_similarity,
         ),
     )
+    if len(tests) > 1:
+        parts = inspector.inspect_many(
+            golden,
+            tests,
+            task=task,
+            ask=ask,
+            tile=tile,
+            max_new_tokens=max_new_tokens,
+            constrained=not unconstrained,
+            takt_ms=takt_ms,
+        )
+        code = _print_parts(parts, tests, as_json=as_json, fail_on_anomaly=fail_on_anomaly)
+        raise typer.Exit(code)
+    (test,) = tests
     inspection = inspector.inspect(
         golden,
         test,
@@ -128,3 +167,28 @@ def inspect(
         print_inspection(inspection)
     if fail_on_anomaly and inspection.verdict == "anomaly":
         raise typer.Exit(ANOMALY_EXIT_CODE)
+
+
+def _print_parts(
+    parts: Generator[PartResult, None, None],
+    tests: list[Path],
+    *,
+    as_json: bool,
+    fail_on_anomaly: bool,
+) -> int:
+    """Print each result as it comes; return the exit code of the worst."""
+    codes = {0}
+    width = max(len(str(test)) for test in tests)
+    with closing(parts):
+        for test, part in zip(tests, parts, strict=True):
+            if part.error is not None:
+                codes.add(part.error.exit_code)
+                print(f"error: {test}: {part.error}", file=sys.stderr)
+            elif fail_on_anomaly and part.inspection and part.inspection.verdict == "anomaly":
+                codes.add(ANOMALY_EXIT_CODE)
+            if as_json:
+                print_json({"test": str(test), **part.to_json()})
+            else:
+                print_part(str(test), part, width)
+            sys.stdout.flush()
+    return max(codes - {ANOMALY_EXIT_CODE}) or max(codes)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adcopilot_edge.types import Defect, Health, Inspection
+    from adcopilot_edge.types import Defect, Health, Inspection, PartResult
 
 _NAME_WIDTH = 10
 
@@ -34,6 +34,28 @@ def print_inspection(inspection: Inspection) -> None:
     print_fact("bundle", ", ".join(origin))
     if inspection.calibration is not None:
         print_fact("calibrated", inspection.calibration)
+
+
+def print_part(name: str, part: PartResult, width: int) -> None:
+    """Print a line about one of many parts, and its words and notes below.
+
+    Args:
+        name: Of its picture.
+        part: What came of it.
+        width: Of the longest name.
+    """
+    if part.inspection is None:
+        print(f"{name:<{width}}  error      {type(part.error).__name__}")
+        return
+    one = part.inspection
+    print(
+        f"{name:<{width}}  {one.verdict:<9}  score {one.anomaly_score:.3f}  "
+        f"boxes {len(one.defects):>2}  {one.timings_ms['total']:7.1f} ms"
+    )
+    words = {**one.text, **({"notes": ", ".join(one.notes)} if one.notes else {})}
+    print_rows(
+        (f"  {key}", " ".join(value.split()) or "(no words)") for key, value in words.items()
+    )
 
 
 def print_fact(name: str, value: str) -> None:
