@@ -87,7 +87,9 @@ class HealthCheck:
         """
         key = golden_sha256, test.shape
         if key not in self._views:
-            self._views[key] = View(_resized(_reduced(golden), test.shape), _factor(golden))
+            raster = Image.fromarray(golden)
+            small = _resized(_reduced(raster), test.shape)
+            self._views[key] = View(small, _factor(raster))
             if len(self._views) > self._num_kept:
                 self._views.popitem(last=False)
         self._views.move_to_end(key)
@@ -121,9 +123,10 @@ class View:
         self.spectrum = np.fft.rfft2(centred)
 
     @classmethod
-    def of(cls, image: ImageArray) -> View:
-        """The view of a picture (H, W, 3) uint8 RGB of any size."""
-        return cls(_reduced(image), _factor(image))
+    def of(cls, image: ImageArray | Image.Image) -> View:
+        """The view of a picture of any size, (H, W, 3) uint8 RGB or Pillow's of mode RGB."""
+        raster = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        return cls(_reduced(raster), _factor(raster))
 
 
 def _compare(golden: View, test: View) -> Health:
@@ -199,15 +202,15 @@ def _halved(grey: FloatArray) -> FloatArray:
     return np.asarray(cells.mean(axis=(1, 3)), np.float32)
 
 
-def _factor(image: ImageArray) -> int:
+def _factor(image: Image.Image) -> int:
     """How many pixels of an image become one of its small picture, along each side."""
-    return int(np.ceil(max(image.shape[:2]) / _LONG_SIDE))
+    return int(np.ceil(max(image.size) / _LONG_SIDE))
 
 
-def _reduced(image: ImageArray) -> ImageArray:
+def _reduced(image: Image.Image) -> ImageArray:
     """The image at a whole fraction of its size, long side at most ``_LONG_SIDE``, by means."""
     factor = _factor(image)
-    small = image if factor == 1 else np.asarray(Image.fromarray(image).reduce(factor))
+    small = np.asarray(image if factor == 1 else image.reduce(factor))
     missing = [(0, max(0, _SHORT_SIDE - side)) for side in small.shape[:2]]
     return np.pad(small, (*missing, (0, 0)), mode="edge") if np.any(missing) else small
 

@@ -111,6 +111,19 @@ def open_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> ImageArr
         ImageTooLargeError: The picture has more than ``max_pixels`` pixels.
         InputError: The file exists but can't be read, for example for lack of permission.
     """
+    return np.asarray(_open(source, max_pixels))
+
+
+def open_raster(source: ImageSource) -> Image.Image:
+    """Return the same picture as Pillow's RGB image, which scales without a conversion.
+
+    A Pillow image of mode RGB is not copied. Raises as ``open_image`` does.
+    """
+    picture = _open(source, MAX_PIXELS)
+    return picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+
+
+def _open(source: ImageSource, max_pixels: int) -> ImageArray | Image.Image:
     if isinstance(source, np.ndarray):
         return _from_array(source, max_pixels)
     if isinstance(source, Image.Image):
@@ -155,7 +168,7 @@ def check_same_aspect(
         )
 
 
-def _from_path(path: Path, max_pixels: int) -> ImageArray:
+def _from_path(path: Path, max_pixels: int) -> ImageArray | Image.Image:
     """Decode the file at ``path``."""
     if path.is_dir():
         raise ImageNotFoundError(f"{path} is a directory, not an image. Give the path of a file")
@@ -169,7 +182,7 @@ def _from_path(path: Path, max_pixels: int) -> ImageArray:
         return _from_stream(stream, str(path), max_pixels)
 
 
-def _from_stream(stream: BinaryIO, name: str, max_pixels: int) -> ImageArray:
+def _from_stream(stream: BinaryIO, name: str, max_pixels: int) -> ImageArray | Image.Image:
     """Decode an open file; ``name`` is what messages call it."""
     if not stream.read(1):
         raise ImageDecodeError(f"{name} is empty (0 bytes). Capture or copy it again")
@@ -206,7 +219,7 @@ def _decoder_errors(name: str) -> Iterator[None]:
         ) from err
 
 
-def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> ImageArray:
+def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> ImageArray | Image.Image:
     """Check the size of a lazily opened or loaded image, then turn it upright and to RGB."""
     _check_pixels(image.height, image.width, name, max_pixels)
     upright = _upright(image)
@@ -217,7 +230,7 @@ def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> ImageArray:
     if "A" in upright.getbands() or upright.info.get("transparency") is not None:
         white = Image.new("RGBA", upright.size, (255, 255, 255, 255))
         upright = Image.alpha_composite(white, upright.convert("RGBA"))
-    return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
+    return upright if upright.mode == "RGB" else upright.convert("RGB")
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -228,7 +241,7 @@ def _upright(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image)
 
 
-def _from_array(array: NDArray[np.uint8], max_pixels: int) -> ImageArray:
+def _from_array(array: NDArray[np.uint8], max_pixels: int) -> ImageArray | Image.Image:
     """Check an array and bring it to three channels."""
     name = f"the array of shape {array.shape} and dtype {array.dtype}"
     is_grey = array.ndim == 2

@@ -11,9 +11,10 @@ import time
 from functools import cached_property
 
 import numpy as np
+from PIL import Image
 
 from adcopilot_edge.runtime.health import View
-from adcopilot_edge.runtime.images import ImageSource, open_image
+from adcopilot_edge.runtime.images import ImageSource, open_raster
 from adcopilot_edge.runtime.preprocess import Preprocessor
 from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.types import FloatArray, ImageArray
@@ -35,28 +36,44 @@ class PartImage:
         self._error: BaseException | None = None
 
     @cached_property
+    def _raster(self) -> Image.Image:
+        """The picture as Pillow's; scaling an array of 12 million pixels would convert it twice."""
+        with self._clock.stage("decode_image"):
+            return open_raster(self._source)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the picture.
+
+        Raises:
+            InputError: The image can't be used.
+        """
+        return self._raster.height, self._raster.width
+
+    @cached_property
     def picture(self) -> ImageArray:
         """The picture, (H, W, 3) uint8 RGB.
 
         Raises:
             InputError: The image can't be used.
         """
+        raster = self._raster
         with self._clock.stage("decode_image"):
-            return open_image(self._source)
+            return np.asarray(raster)
 
     @cached_property
     def view(self) -> View:
         """What its health goes by."""
-        picture = self.picture
+        raster = self._raster
         with self._clock.stage("health"):
-            return View.of(picture)
+            return View.of(raster)
 
     @cached_property
     def pixels(self) -> ImageArray:
         """The picture at the bundle's size, (image_height, image_width, 3) uint8 RGB."""
-        picture = self.picture
+        raster = self._raster
         with self._clock.stage("preprocess"):
-            return self._preprocessor.resize(picture)
+            return self._preprocessor.resize(raster)
 
     @cached_property
     def patches(self) -> FloatArray:
@@ -73,18 +90,15 @@ class PartImage:
     def prepare(self, *, is_whole: bool) -> None:
         """Do every step, in any thread, of a part that was announced.
 
-        An array is copied first, since its owner may use it for the next picture. What goes wrong
-        is raised by ``take_turn``.
+        Nothing of the source is looked at later: its owner may use the memory for the next picture.
+        What goes wrong is raised by ``take_turn``.
 
         Args:
             is_whole: The part is inspected at once and not in tiles.
         """
         try:
-            if isinstance(self._source, np.ndarray):
-                self._source = self._source.copy()
             _ = self.view
-            if is_whole:
-                _ = self.patches
+            _ = self.patches if is_whole else self.picture
         except BaseException as err:  # the part's own thread raises it
             self._error = err
         finally:

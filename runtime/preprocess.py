@@ -110,15 +110,19 @@ class Preprocessor:
         """Numbers in one patch: channels x frames x rows x columns, 1176 for Qwen2-VL."""
         return 3 * self.temporal_patch_size * self.patch_size**2
 
-    def resize(self, image: ImageArray) -> ImageArray:
+    def resize(self, image: ImageArray | Image.Image) -> ImageArray:
         """Return ``image`` at the bundle's size, by Pillow's bicubic filter with antialiasing.
 
         Args:
-            image: (H, W, 3) uint8 RGB. One that has the size already is returned as it is.
+            image: (H, W, 3) uint8 RGB, or Pillow's image of mode RGB. An array that has the size
+                already is returned as it is.
         """
+        size = (self.image_width, self.image_height)
+        if isinstance(image, Image.Image):
+            # Pillow returns a copy, unfiltered, where the size is the image's own.
+            return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
         if image.shape[:2] == (self.image_height, self.image_width):
             return image
-        size = (self.image_width, self.image_height)
         return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
     def patches(self, image: ImageArray) -> FloatArray:

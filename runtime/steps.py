@@ -63,7 +63,7 @@ class InspectionSteps:
         """
         clock, num_made = part.take_turn(), self.goldens.num_made
         self.goldens.take_notes()  # those of calls before
-        picture = part.picture
+        _ = part.shape  # an image that can't be used is told before the golden is looked at
         encoded: EncodedImage | None = None
         chosen: tuple[str, ...] = ()
         if isinstance(golden, GoldenSet):
@@ -71,7 +71,7 @@ class InspectionSteps:
             golden = golden.nearest(np.asarray(encoded.features))
             chosen = (f"golden_nearest:{golden.image_sha256[:16]}",)
         reference = golden_picture(golden, self.engine, clock)
-        check_same_aspect(reference.shape, picture.shape)
+        check_same_aspect(reference.shape, part.shape)
         sha256 = _sha256(golden, reference)
         view = part.view
         with clock.stage("health"):
@@ -86,7 +86,7 @@ class InspectionSteps:
                 rule=rule,
                 clock=clock,
             )
-            findings = tiled.run(reference, picture)
+            findings = tiled.run(reference, part.picture)
         else:
             if not isinstance(golden, GoldenReference):
                 with clock.stage("golden"):

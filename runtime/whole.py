@@ -37,15 +37,15 @@ def inspecting_whole(
         InputError: A question is too long for the bundle.
         SessionError: A graph fails.
     """
-    picture, pixels = part.picture, part.pixels
+    pixels = part.pixels
     if encoded is None:
         encoded = encode(engine, part.patches, clock)
     examination = yield from examining(
         engine, golden, pixels, request, rule=rule, clock=clock, takt=takt, encoded=encoded
     )
-    height, width = picture.shape[:2]
+    height, width = part.shape
     findings = interpret(examination, engine.bundle.manifest, height=height, width=width)
-    if pixels.shape == picture.shape:
+    if pixels.shape[:2] == part.shape:
         return findings
     model = engine.bundle.manifest.model
     note = f"resized:{width}x{height}->{model.image_width}x{model.image_height}"

@@ -95,8 +95,13 @@ def test_a_set_takes_its_nearest(toy_inspector, image_pair, tests):
 
 def test_an_unusable_image_is_told_in_its_place(toy_inspector, image_pair, tmp_path):
     golden, test = image_pair
-    tests = [test, tmp_path / "nowhere.png", b"no picture", test.transpose(1, 0, 2), golden]
-    first, missing, broken, turned, last = toy_inspector.inspect_many(golden, tests)
+    Image.fromarray(test).save(tmp_path / "cut.png")
+    content = (tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
+    turned_test = test.transpose(1, 0, 2)
+    with Image.open(tmp_path / "cut.png") as cut_image:  # its pixels are read later
+        tests = [test, tmp_path / "nowhere.png", cut_image, turned_test, golden]
+        first, missing, broken, turned, last = toy_inspector.inspect_many(golden, tests)
     assert (first.inspection.verdict, last.inspection.verdict) == ("anomaly", "normal")
     assert [type(part.error) for part in (missing, broken, turned)] == [
         ImageNotFoundError,
@@ -136,14 +141,16 @@ def test_a_camera_is_read_one_image_ahead_and_no_further(toy_inspector, image_pa
     assert ahead_threads() == []
 
 
-def test_a_frame_buffer_may_be_reused(toy_inspector, image_pair):
+@pytest.mark.parametrize("is_pillow", [False, True], ids=["array", "Pillow"])
+def test_a_frame_buffer_may_be_reused(toy_inspector, image_pair, is_pillow):
     golden, test = image_pair
-    frame = np.empty_like(golden)
+    frame, raster = np.empty_like(golden), Image.fromarray(golden)
 
     def camera():
         for image in (golden, test, golden, test):
             frame[:] = image
-            yield frame
+            raster.paste(Image.fromarray(image))
+            yield raster if is_pillow else frame
 
     for settings in ({}, {"tile": True}, {"cascade": Cascade(threshold=0.4, audit_share=0)}):
         found = toy_inspector.inspect_many(golden, camera(), **settings)
