@@ -55,7 +55,8 @@ class ExportRecipe:
     comparison graph. llm: of the decoder. quantizer: how the levels of an ``int8`` or ``int4``
     decoder are chosen. block_size: weights there that share a scale; ``row`` is all of an output's,
     and a scale of its own for each token. max_sequence_length: tokens that the device's key-value
-    cache holds; None takes 2048, or more where the images need it. is_proven: whether the bundle is held against the checkpoint before it takes its name.
+    cache holds; None takes 2048, or more where the images need it. is_proven: whether the bundle is
+    held against the checkpoint before it takes its name.
     num_parity_pairs: pairs that the proof runs. max_new_tokens: ids that each greedy answer of the
     proof may have. None for these two takes 20 and 64, or 1 and 2 where the model does not fit into
     the memory and each id reads it anew. int8_form: whether the levels of what the vision side's
