@@ -137,6 +137,14 @@ class Inspector:
         with self._lock:
             return self._goldens.add(open_golden(image), name)[1]
 
+    def add_tiles(self, image: ImageSource, name: str | None = None) -> list[StoredPack]:
+        """Store the tiles of a golden image as packs, for tiled inspections of parts of its size.
+
+        Equal tiles share one. Arguments and errors are those of ``add_golden``.
+        """
+        with self._lock:
+            return self._goldens.add_tiles(open_golden(image), name)
+
     def product(self, name: str) -> tuple[GoldenReference, ...]:
         """The golden references of a product, from its packs; no golden file is read.
 
