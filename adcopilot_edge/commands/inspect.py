@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from adcopilot_edge.commands.cascade import print_decided, read_cascade
 from adcopilot_edge.commands.golden_choice import choose_goldens, split_pictures
 from adcopilot_edge.commands.options import Json, Packs, Provider, Threads
 from adcopilot_edge.commands.printing import print_inspection, print_json
@@ -64,6 +65,20 @@ def inspect(
         bool,
         typer.Option("--uncalibrated", help="Go by the bundle's own threshold and ranges instead."),
     ] = False,
+    cascade: Annotated[
+        bool,
+        typer.Option(
+            "--cascade",
+            help="Let parts with a quiet anomaly map pass without the language model, by the "
+            "threshold of calibrate --cascade.",
+        ),
+    ] = False,
+    audit_share: Annotated[
+        float | None,
+        typer.Option(
+            help="With --cascade: share of the passing parts that the model sees anyway; 0.02."
+        ),
+    ] = None,
     packs: Packs = None,
     max_offset: Annotated[
         float | None, typer.Option(help="Note a test image shifted by more pixels than this.")
@@ -110,6 +125,10 @@ def inspect(
     With --takt-ms the description is left out first, then types, boxes, and your question; the
     verdict never. The notes say what was left out and by how much the time was exceeded.
 
+    With --cascade a part whose anomaly map stays quiet is normal without the language model being
+    asked, whatever it would have said; path tells who decided, and the note cascade_missed that an
+    audit, a share chosen by the pixels, disagrees.
+
     Of several golden images (--golden, --product) the one whose features are nearest to the part's
     counts, or each of them has a vote; the result says which, under goldens.
 
@@ -121,6 +140,9 @@ def inspect(
     goldens, parts = split_pictures(pictures, more_goldens or (), product, choose)
     if len(parts) > 1:
         raise ConfigError("--product brings the golden images: name the test image alone")
+    asked_cascade = read_cascade(
+        is_on=cascade, audit_share=audit_share, is_uncalibrated=uncalibrated
+    )
     from adcopilot_edge.runtime.health import HealthLimits
     from adcopilot_edge.runtime.images import open_image
     from adcopilot_edge.runtime.inspector import Inspector
@@ -151,6 +173,7 @@ def inspect(
         max_new_tokens=max_new_tokens,
         constrained=not unconstrained,
         takt_ms=takt_ms,
+        cascade=asked_cascade,
     )
     if overlay is not None:
         drawn = draw_overlay(chosen.picture(inspection), open_image(parts[0]), inspection)
@@ -161,5 +184,7 @@ def inspect(
     else:
         print_inspection(inspection)
         chosen.print_told(inspection)
+        if cascade:
+            print_decided(inspection)
     if fail_on_anomaly and inspection.verdict == "anomaly":
         raise typer.Exit(ANOMALY_EXIT_CODE)
