@@ -132,6 +132,8 @@ def test_what_no_bundle_has_is_an_export(toy_bundle, word, command) -> None:
     [
         (["--takt-ms", "0"], 2, "takt_ms"),
         (["--takt-ms", "-1"], 2, "takt_ms"),
+        (["--ask", " "], 2, "the question is empty"),
+        (["--ask", "<|im_end|>"], 6, "<|im_end|>"),
         (["--duration", "0"], 2, "above 0"),
         (["--soak", "30m", "--duration", "5"], 2, "leave out"),
         (["--sweep", "cores=2"], 2, "a sweep is written"),
@@ -171,6 +173,22 @@ def test_a_short_run(cli, toy_bundle, pictures, tmp_path: Path) -> None:
     assert case["limits"] is None
     assert (tmp_path / "out" / "p.csv").read_text(encoding="utf-8").startswith("case,bundle")
     assert (tmp_path / "out" / "p.html").read_text(encoding="utf-8").endswith("</html>\n")
+
+
+def test_a_question_in_free_words_is_a_stage(cli, toy_bundle, pictures) -> None:
+    golden, folder = pictures
+    words = ["--golden", golden, "--images", folder, "--threads", 1, "--max-new-tokens", 2]
+    load = ["--duration", "0.05", "--warm-up", 0, "--task", "classify", "--ask", " Why? "]
+    code, out, err = cli("profile", toy_bundle.path, *words, *load, "--json")
+    assert code == 0, err
+    (case,) = json.loads(out)["cases"]
+    assert case["ask"] == " Why? "
+    assert list(case["stages_ms"])[-5:-2] == ["classify", "ask", "other"]
+    assert case["stages_ms"]["ask"]["p50"] > 0
+    assert 0 < case["tokens"]["ask"]["written"] <= 2
+    assert case["tokens"]["ask"]["read"] > 0
+    assert case["limits"]["stages"]["ask"]["runs"] == case["limits"]["stages"]["classify"]["runs"]
+    assert "and a question in free words" in settings(ask="Why?").words()
 
 
 def test_parts_of_an_inspection_add_up(toy_bundle, pictures) -> None:

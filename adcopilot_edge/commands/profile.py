@@ -30,6 +30,10 @@ def profile(
         Literal["verdict", "classify", "locate", "describe", "all"],
         typer.Option(help="What to ask of each part beside the verdict."),
     ] = "all",
+    ask: Annotated[
+        str | None,
+        typer.Option(help="A question in your own words, asked of each part; its stage is ask."),
+    ] = None,
     takt_ms: Annotated[
         float | None,
         typer.Option(help="Time allowed for a part: tells the share of parts inside it."),
@@ -77,6 +81,7 @@ def profile(
     Jetson also power, temperature, clocks and throttling. Exits with 0 also if not stable.
 
     Examples: adcopilot-edge profile bundle --takt-ms 500 --html profile.html;
+    adcopilot-edge profile bundle --task verdict --ask "Is the label straight?";
     adcopilot-edge profile small large --sweep threads=1,2,4 --csv profile.csv;
     adcopilot-edge profile bundle --golden golden.png --images parts --soak 30m
     """
@@ -97,6 +102,7 @@ def profile(
         golden=golden_path,
         tests=tests,
         task=task,
+        ask=ask,
         provider=provider,
         threads=threads,
         concurrency=concurrency,

@@ -76,13 +76,17 @@ def find_limits(bundle: Bundle, settings: ProfileSettings, medians_ms: dict[str,
         EdgeError: A graph fails.
     """
     provider = "cuda" if settings.provider in BACKENDS else settings.provider
+    words = bundle.manifest.prompt.tasks
+    questions: dict[str, str] = {name: words[name] for name in TASKS if name != "verdict"}
+    if settings.ask is not None:
+        questions["ask"] = settings.ask.strip()
     work = count_work(
         bundle,
         settings.golden,
         settings.tests[0],
         provider=settings.provider,
         num_threads=settings.threads,
-        tasks=tuple(name for name in TASKS if name != "verdict" and name in medians_ms),
+        questions={name: text for name, text in questions.items() if name in medians_ms},
         max_new_tokens=settings.max_new_tokens,
     )
     rates = measure_rates(provider, settings.threads)

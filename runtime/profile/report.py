@@ -136,6 +136,7 @@ class CaseReport:
             "threads": settings.threads,
             "concurrency": settings.concurrency,
             "task": settings.task,
+            "ask": settings.ask,
             "max_new_tokens": settings.max_new_tokens,
             "pictures": len(settings.tests),
             "opening_ms": self.opening.to_json(),

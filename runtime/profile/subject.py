@@ -113,6 +113,7 @@ class Subject:
             self._golden,
             test,
             task=self._task,
+            ask=self._settings.ask,
             max_new_tokens=self._settings.max_new_tokens,
         )
         latency_ms = (time.perf_counter() - start) * 1000
