@@ -34,6 +34,9 @@ def profile(
         str | None,
         typer.Option(help="A question in your own words, asked of each part; its stage is ask."),
     ] = None,
+    tile: Annotated[
+        bool, typer.Option("--tile", help="Inspect in tiles, as inspect --tile does.")
+    ] = False,
     takt_ms: Annotated[
         float | None,
         typer.Option(help="Time allowed for a part: tells the share of parts inside it."),
@@ -77,7 +80,8 @@ def profile(
 
     Measures until the figures are stable (at least 30 inspections, median and halves within 3 %),
     or says that they are not. The least time of a stage is what reading its weights and computing
-    its products would take at the rates that this machine reaches when it does nothing else. On a
+    its products would take at the rates that this machine reaches when it does nothing else. With
+    --tile a stage is that of all tiles of a part together, and answers have no least time. On a
     Jetson also power, temperature, clocks and throttling. Exits with 0 also if not stable.
 
     Examples: adcopilot-edge profile bundle --takt-ms 500 --html profile.html;
@@ -103,6 +107,7 @@ def profile(
         tests=tests,
         task=task,
         ask=ask,
+        tile=tile,
         provider=provider,
         threads=threads,
         concurrency=concurrency,

@@ -20,12 +20,12 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smh]?)", re.ASCII)
 class ProfileSettings:
     """One case: a bundle, its load, and when to stop.
 
-    bundle: None is the embedded one. ask: a question in free words, asked last. tests: shown one
-    after the other, again and again. warm_up: inspections that count apart. max_time_s: when to
-    give up waiting for stable figures. duration_s: measure that long instead, stable or not.
-    soak_s: measure until the temperature is steady, at most that long. concurrency: callers that
-    share one inspector, which takes them in turn. with_limits: measure what the machine can do,
-    too.
+    bundle: None is the embedded one. ask: a question in free words, asked last. tile: inspect in
+    tiles. tests: shown one after the other, again and again. warm_up: inspections that count apart.
+    max_time_s: when to give up waiting for stable figures. duration_s: measure that long instead,
+    stable or not. soak_s: measure until the temperature is steady, at most that long. concurrency:
+    callers that share one inspector, which takes them in turn. with_limits: measure what the
+    machine can do, too.
     """
 
     golden: Path
@@ -33,6 +33,7 @@ class ProfileSettings:
     bundle: Path | None = None
     task: str = "all"
     ask: str | None = None
+    tile: bool = False
     provider: str = "cpu"
     threads: int | None = None
     concurrency: int = 1
@@ -66,7 +67,8 @@ class ProfileSettings:
             threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         callers = f"{self.concurrency} caller{'s' if self.concurrency > 1 else ''}"
         question = "" if self.ask is None else " and a question in free words"
-        return f"{self.provider}, {threads}, {callers}, task {self.task}{question}"
+        way = ", in tiles" if self.tile else ""
+        return f"{self.provider}, {threads}, {callers}, task {self.task}{question}{way}"
 
 
 def parse_duration(text: str) -> float:

@@ -49,6 +49,14 @@ class Work:
     operations: Operations
     num_runs: int = 1
 
+    def times(self, count: int) -> Work:
+        """The same work done ``count`` times."""
+        done = self.operations
+        return Work(
+            operations=Operations(count * done.floating, count * done.integer),
+            num_runs=count * self.num_runs,
+        )
+
 
 def count_work(
     bundle: Bundle,
