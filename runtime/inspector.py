@@ -185,7 +185,8 @@ class Inspector:
             takt_ms: Time for all of it, from the call on. Questions that do not fit are left out,
                 an answer is cut, the verdict never; notes say so. Not for tiles or votes.
             cascade: Let parts that look like the golden pass without the language model, and miss
-                defects that leave the anomaly map quiet. Not for tiles or votes.
+                defects that leave the anomaly map quiet. ``Cascade()`` goes by the threshold of
+                the golden's verdict state. Not for tiles or votes.
 
         Raises:
             ConfigError: An argument is out of range, or not for tiles or votes.
