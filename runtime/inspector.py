@@ -137,6 +137,14 @@ class Inspector:
         with self._lock:
             return self._goldens.add(open_golden(image), name)[1]
 
+    def add_tiles(self, image: ImageSource, name: str | None = None) -> list[StoredPack]:
+        """Store the tiles of a golden image as packs, for tiled inspections of parts of its size.
+
+        Equal tiles share one. Arguments and errors are those of ``add_golden``.
+        """
+        with self._lock:
+            return self._goldens.add_tiles(open_golden(image), name)
+
     def product(self, name: str) -> tuple[GoldenReference, ...]:
         """The golden references of a product, from its packs; no golden file is read.
 
@@ -177,7 +185,8 @@ class Inspector:
             takt_ms: Time for all of it, from the call on. Questions that do not fit are left out,
                 an answer is cut, the verdict never; notes say so. Not for tiles or votes.
             cascade: Let parts that look like the golden pass without the language model, and miss
-                defects that leave the anomaly map quiet. Not for tiles or votes.
+                defects that leave the anomaly map quiet. ``Cascade()`` goes by the threshold of
+                the golden's verdict state. Not for tiles or votes.
 
         Raises:
             ConfigError: An argument is out of range, or not for tiles or votes.

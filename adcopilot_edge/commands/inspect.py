@@ -8,15 +8,39 @@ from typing import Annotated, Literal
 
 import typer
 
+from adcopilot_edge.commands.cascade import print_decided, read_cascade
+from adcopilot_edge.commands.golden_choice import choose_goldens, split_pictures
 from adcopilot_edge.commands.options import Json, Packs, Provider, Threads
 from adcopilot_edge.commands.printing import print_inspection, print_json
+from adcopilot_edge.errors import ConfigError
 
 ANOMALY_EXIT_CODE = 10
 
 
 def inspect(
     golden: Annotated[Path, typer.Argument(help="Picture of a part known to be good.")],
-    test: Annotated[Path, typer.Argument(help="Picture of the part to inspect.")],
+    test: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Picture of the part to inspect. With --product the first picture is that.",
+            show_default=False,
+        ),
+    ] = None,
+    more_goldens: Annotated[
+        list[Path] | None,
+        typer.Option("--golden", help="A further golden image of the product; several may be."),
+    ] = None,
+    product: Annotated[
+        str | None,
+        typer.Option(help="Take the golden images from the packs of golden add --name."),
+    ] = None,
+    choose: Annotated[
+        Literal["nearest", "vote"] | None,
+        typer.Option(
+            help="Of several golden images: go by the nearest, which is the default and costs one "
+            "inspection, or by a vote of all.",
+        ),
+    ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle to use; by default the one in this package.")
     ] = None,
@@ -41,6 +65,20 @@ def inspect(
         bool,
         typer.Option("--uncalibrated", help="Go by the bundle's own threshold and ranges instead."),
     ] = False,
+    cascade: Annotated[
+        bool,
+        typer.Option(
+            "--cascade",
+            help="Let parts with a quiet anomaly map pass without the language model, by the "
+            "threshold of calibrate --cascade.",
+        ),
+    ] = False,
+    audit_share: Annotated[
+        float | None,
+        typer.Option(
+            help="With --cascade: share of the passing parts that the model sees anyway; 0.02."
+        ),
+    ] = None,
     packs: Packs = None,
     max_offset: Annotated[
         float | None, typer.Option(help="Note a test image shifted by more pixels than this.")
@@ -87,8 +125,24 @@ def inspect(
     With --takt-ms the description is left out first, then types, boxes, and your question; the
     verdict never. The notes say what was left out and by how much the time was exceeded.
 
-    Example: adcopilot-edge inspect golden.png part.png --task all --overlay result.png
+    With --cascade a part whose anomaly map stays quiet is normal without the language model being
+    asked, whatever it would have said; path tells who decided, and the note cascade_missed that an
+    audit, a share chosen by the pixels, disagrees.
+
+    Of several golden images (--golden, --product) the one whose features are nearest to the part's
+    counts, or each of them has a vote; the result says which, under goldens.
+
+    Examples: adcopilot-edge inspect golden.png part.png --task all --overlay result.png;
+    adcopilot-edge inspect lid-1.png part.png --golden lid-2.png --golden lid-3.png --choose vote;
+    adcopilot-edge inspect part.png --product lid
     """
+    pictures = [golden] if test is None else [golden, test]
+    goldens, parts = split_pictures(pictures, more_goldens or (), product, choose)
+    if len(parts) > 1:
+        raise ConfigError("--product brings the golden images: name the test image alone")
+    asked_cascade = read_cascade(
+        is_on=cascade, audit_share=audit_share, is_uncalibrated=uncalibrated
+    )
     from adcopilot_edge.runtime.health import HealthLimits
     from adcopilot_edge.runtime.images import open_image
     from adcopilot_edge.runtime.inspector import Inspector
@@ -109,22 +163,28 @@ def inspect(
             min_similarity=min_similarity,
         ),
     )
+    chosen = choose_goldens(inspector, goldens, product, choose)
     inspection = inspector.inspect(
-        golden,
-        test,
+        chosen.golden,
+        parts[0],
         task=task,
         ask=ask,
         tile=tile,
         max_new_tokens=max_new_tokens,
         constrained=not unconstrained,
         takt_ms=takt_ms,
+        cascade=asked_cascade,
     )
     if overlay is not None:
-        save_image(draw_overlay(open_image(golden), open_image(test), inspection), overlay)
+        drawn = draw_overlay(chosen.picture(inspection), open_image(parts[0]), inspection)
+        save_image(drawn, overlay)
         print(f"wrote {overlay}", file=sys.stderr)
     if as_json:
-        print_json(inspection.to_json())
+        print_json(inspection.to_json() | chosen.tell(inspection))
     else:
         print_inspection(inspection)
+        chosen.print_told(inspection)
+        if cascade:
+            print_decided(inspection)
     if fail_on_anomaly and inspection.verdict == "anomaly":
         raise typer.Exit(ANOMALY_EXIT_CODE)
