@@ -36,6 +36,11 @@ class LinearForm(Protocol):
         """The precision of the weights."""
         ...
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether layers of one input are faster one by one than stacked and split again."""
+        ...
+
     def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
         """Add the layer's product with ``value`` (T, inputs); returns (T, outputs)."""
         ...
@@ -54,6 +59,7 @@ class FloatForm:
     """float32 weights as the checkpoint has them, one row an output."""
 
     precision: ClassVar[Precision] = "fp32"
+    is_apart: ClassVar[bool] = False
 
     def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
         """See :class:`LinearForm`."""
@@ -74,9 +80,13 @@ class FloatForm:
 
 @dataclass(frozen=True, slots=True)
 class DynamicInt8Form:
-    """INT8 weights, one scale an output; the input is quantized to UINT8 as it comes, per call."""
+    """INT8 weights, one scale an output; the input is quantized to UINT8 as it comes, per call.
+
+    Layers apart share that: onnxruntime finds that they begin alike.
+    """
 
     precision: ClassVar[Precision] = "int8"
+    is_apart: ClassVar[bool] = True
 
     def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
         """See :class:`LinearForm`."""
@@ -143,6 +153,7 @@ class BlockForm:
     rounding: how levels are chosen. dtype: of input, scales and output.
     """
 
+    is_apart: ClassVar[bool] = False
     bits: Bits
     block_size: int
     rounding: Rounding = field(default_factory=RoundToNearest)

@@ -27,6 +27,7 @@ class RowInt8Form:
     """
 
     precision: ClassVar[Precision] = "int8"
+    is_apart: ClassVar[bool] = True
 
     def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
         """See :class:`~adcopilot_edge.export.linear.LinearForm`."""

@@ -1,9 +1,9 @@
-"""How the graphs are put together, each choice beside what else it could be, on this CPU.
+"""How the graphs are put together: each choice in its two ways, on this CPU.
 
     python tests/bench_choices.py --shape 3b --rows 358 1
 
 Random weights; the two ways of a choice take turns, run by run, and a ratio is the median over the
-turns of the other way's time over ours.
+turns of the second way's time over the first's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ FORMS: dict[str, LinearForm] = {
     "int4, blocks of 128": BlockForm(bits=4, block_size=128, accuracy_level=4),
     "int8, a range for each token": RowInt8Form(),
 }
+HEAD = BlockForm(bits=8, block_size=128, accuracy_level=4)
 Write = Callable[[Path], None]
 Feeds = Mapping[str, FloatArray]
 
@@ -48,11 +49,11 @@ class Timing:
     repeats: int
     threads: int
 
-    def compare(self, choice: str, form: str, ours: Write, other: Write, feeds: Feeds) -> None:
+    def compare(self, choice: str, form: str, one: Write, other: Write, feeds: Feeds) -> None:
         """Print the row of one choice."""
         with tempfile.TemporaryDirectory() as name:
             sessions = []
-            for index, write in enumerate((ours, other)):
+            for index, write in enumerate((one, other)):
                 path = Path(name) / f"{index}.onnx"
                 write(path)
                 sessions.append(open_session(path, self.threads))
@@ -64,19 +65,22 @@ class Timing:
                     if turn:
                         seconds.append(time.perf_counter() - started)
         ratio = np.median(np.array(times[1]) / np.array(times[0]))
-        cells = " | ".join(f"{1e3 * np.median(one):.2f}" for one in times)
+        cells = " | ".join(f"{1e3 * np.median(way):.2f}" for way in times)
         print(f"| {choice} | {form} | {cells} | {ratio:.2f} |", flush=True)
 
 
 def products(form: LinearForm, layers: Sequence[Linear], values: FloatArray) -> Write:
-    """A graph of ``layers``, all of the same input."""
+    """A graph of ``layers``, all of the same input; what is stacked is split again."""
 
     def write(path: Path) -> None:
         with new_graph(path) as graph:
             value = graph.input("rows", values.shape)
             for index, layer in enumerate(layers):
-                result = form.apply(graph, value, layer)
-                graph.output(result, f"product{index}", (len(values), layer.shape[0]))
+                sizes = [replace(layer, modules=(it,)).shape[0] for it in layer.modules]
+                stack = form.apply(graph, value, layer)
+                parts = graph.split(stack, sizes, axis=-1, name=f"parts{index}")
+                for place, (part, size) in enumerate(zip(parts, sizes, strict=True)):
+                    graph.output(part, f"product{index}.{place}", (len(values), size))
 
     return write
 
@@ -154,12 +158,14 @@ def time_decoder(checkpoint: Checkpoint, rows: Sequence[int], timing: Timing) ->
                 apart = products(form, [layer.layer(module) for module in modules], values)
                 choice = f"{name} of {count} rows in one product, or apart"
                 timing.compare(choice, form_name, packed, apart, {"rows": values})
+        linear = Linear(checkpoint, "head", (checkpoint.head_name.removesuffix(".weight"),))
+        last = head(HEAD, linear, values, last_only=True)
         if count > 1:
-            head_form = BlockForm(bits=8, block_size=128, accuracy_level=4)
-            linear = Linear(checkpoint, "head", (checkpoint.head_name.removesuffix(".weight"),))
-            last, whole = (head(head_form, linear, values, last_only=it) for it in (True, False))
-            choice = f"head on the last of {count} rows, or on all"
-            timing.compare(choice, "int8, blocks of 128", last, whole, {"rows": values})
+            choice, whole = f"on the last of {count} rows, or on all", HEAD
+        else:
+            choice, whole = "in 8 bits, or in 4", replace(HEAD, bits=4)
+        other = head(whole, linear, values, last_only=False)
+        timing.compare(f"head {choice}", "blocks of 128", last, other, {"rows": values})
 
 
 def time_vision(checkpoint: Checkpoint, side: int, timing: Timing) -> None:
@@ -210,7 +216,7 @@ def main() -> None:
     options = parser.parse_args()
     timing = Timing(options.repeats, options.threads)
     print(f"{cpu()}, {options.threads} threads, onnxruntime {onnxruntime.__version__}\n")
-    print("| choice | form | ours, ms | other, ms | other / ours |")
+    print("| one way, or the other | form | one, ms | other, ms | other / one |")
     print("| --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as name:
         checkpoint = shape_checkpoint(Path(name) / "checkpoint", options.shape)
