@@ -3,10 +3,30 @@ VENV   := .venv
 DEVICE := .venv-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint type bench clean
+.PHONY: help demo test test-slow lint type bench bench-3b bench-device clean
+
+# What `make bench` measures; results go to $(OUT)/$(SHAPE)/*.txt.
+OUT        ?= build/bench
+SHAPE      ?= nano
+RESULTS    := $(OUT)/$(SHAPE)
+CHECKPOINT ?= $(RESULTS)/checkpoint
+BUNDLE     ?= $(RESULTS)/bundle
+IMAGE_SIZE ?= 224
+EXPORT     ?= --int8 --llm int4
+THREADS    ?= 2
+ROUNDS     ?= 5
+SIZES      ?= 448 672
+# Interpreters that have llama-cpp-python and onnxruntime-genai; without: no peers of the decoder.
+LLAMA      ?=
+GENAI      ?=
+# More words for a bench.
+TAKT       ?= --dtype float32
+DECODER    ?=
+GROWTH     ?=
+PACKS      ?= --bundle $(BUNDLE)
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 demo: $(DEVICE)/ready ## a first inspection, with the device side alone
 	$(DEVICE)/bin/adcopilot-edge demo
@@ -25,12 +45,41 @@ lint: $(VENV)/ready ## style, formatting, import rules
 type: $(VENV)/ready ## types
 	$(VENV)/bin/mypy
 
-bench: $(DEVICE)/ready ## time an inspection, stage by stage
+bench: $(VENV)/ready $(BUNDLE)/manifest.json $(SIZES:%=$(RESULTS)/bundle-%/manifest.json) ## time everything on a random nano, or on CHECKPOINT=... BUNDLE=...; results in OUT=...
+	@mkdir -p $(RESULTS)
+	$(call measure,inspect)
+	$(call measure,takt,$(CHECKPOINT) $(BUNDLE) --threads $(THREADS) --rounds $(ROUNDS) $(TAKT))
+	$(call measure,vision,$(CHECKPOINT) $(BUNDLE) --threads $(THREADS) --rounds $(ROUNDS))
+	$(call measure,decoder,$(CHECKPOINT) $(BUNDLE) --threads $(THREADS) --rounds $(ROUNDS) \
+	  --work $(RESULTS)/peers $(LLAMA:%=--llama-python %) $(GENAI:%=--genai-python %) $(DECODER))
+	$(call measure,growth,$(BUNDLE) $(SIZES:%=$(RESULTS)/bundle-%) --threads $(THREADS) --rounds $(ROUNDS) $(GROWTH))
+	$(call measure,packs,$(PACKS))
+
+bench-3b: ## the same at the shape of 3B, which takes long and 30 GB of disk
+	$(MAKE) bench SHAPE=3b IMAGE_SIZE=448 EXPORT="$(EXPORT) --llm-block 128" ROUNDS=3 SIZES=224 \
+	  TAKT="--dtype bfloat16" GROWTH="--parts 1 3 --goldens 1 2 --rounds 1" PACKS="--shape 3b"
+
+bench-device: $(DEVICE)/ready ## time an inspection, stage by stage, with the device side alone
 	$(DEVICE)/bin/python tests/bench_inspect.py
 
 clean: ## remove the environments and everything that was built or cached
 	rm -rf $(VENV) $(DEVICE) build dist *.egg-info .coverage .*_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# measure,NAME,WORDS: run tests/bench_NAME.py and keep what it prints.
+measure = $(VENV)/bin/python tests/bench_$(1).py $(2) > $(RESULTS)/$(1).txt; \
+	  code=$$?; cat $(RESULTS)/$(1).txt; exit $$code
+# A checkpoint or bundle that is there is taken as it is, whatever its age.
+export_to = $(VENV)/bin/python -m adcopilot_edge export $(CHECKPOINT) --out $(@D) $(EXPORT) --no-proof
+
+$(RESULTS)/checkpoint/config.json: | $(VENV)/ready
+	$(VENV)/bin/python tests/full_shape.py $(SHAPE) $(@D)
+
+$(BUNDLE)/manifest.json: | $(CHECKPOINT)/config.json $(VENV)/ready
+	$(export_to) --image-size $(IMAGE_SIZE)
+
+$(RESULTS)/bundle-%/manifest.json: | $(CHECKPOINT)/config.json $(VENV)/ready
+	$(export_to) --image-size $*
 
 $(DEVICE)/ready: EXTRAS := cpu
 $(VENV)/ready:   EXTRAS := cpu,tensorrt-rtx,export,optimum,train,dev

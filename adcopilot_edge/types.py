@@ -155,7 +155,7 @@ class Inspection:
     by ``calibrate --ranges``).
     ``golden_pack_damaged`` and ``golden_pack_outdated`` tell of a golden pack that was not used,
     ``health:...`` of a number of ``health`` out of the limits that were set;
-    ``golden_nearest:...`` and ``golden_votes:...`` of a golden set.
+    ``golden_nearest:...``, ``golden_votes:...`` and ``golden_shown:...`` of a golden set.
     takt_overrun_ms: by how much the inspection exceeded its takt, 0 if it did not, None without a
     takt. path: who decided; ``map`` where a cascade let the part pass without the language model,
     and anomaly_score is the cascade's suspicion then; ``audit`` where the model was asked although

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from adcopilot_edge.calibration.conformal import limit_rank
-from adcopilot_edge.calibration.verdicts import Scores, VerdictRecipe
+from adcopilot_edge.calibration.verdicts import Measured, VerdictRecipe
 from adcopilot_edge.errors import StateError
 from adcopilot_edge.manifest import StageParity
 from adcopilot_edge.runtime.golden import pixel_hash
@@ -91,8 +91,8 @@ def compare_ranges(
     inspector: Inspector,
     renewed: Inspector,
     picture: ImageArray,
-    before: tuple[Scores, Scores],
-    after: tuple[Scores, Scores],
+    before: tuple[Measured, Measured],
+    after: tuple[Measured, Measured],
     recipe: VerdictRecipe,
 ) -> RangesReport:
     """The scores of good and bad parts before and after, held against the limits in use.
@@ -111,7 +111,7 @@ def compare_ranges(
     """
     name, rule = _rule_in_use(inspector, picture, tile=recipe.tile)
     good, bad = (
-        np.array([[rule.decide(float(score)) for score in scores] for scores in pair])
+        np.array([[rule.decide(float(score)) for score in one.scores] for one in pair])
         for pair in zip(before, after, strict=True)
     )
     overkill = (good == "anomaly").sum(axis=1)

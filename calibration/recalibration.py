@@ -11,15 +11,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import adcopilot_edge
-from adcopilot_edge.calibration.conformal import limit_rank
+from adcopilot_edge.calibration.cascade import require_map
 from adcopilot_edge.calibration.parts import Parts, read_parts
 from adcopilot_edge.calibration.ranges_gate import RangesReport, compare_ranges
 from adcopilot_edge.calibration.verdicts import (
     Calibration,
-    Scores,
+    Measured,
     VerdictRecipe,
     derive,
-    measure_scores,
+    measure_parts,
 )
 from adcopilot_edge.errors import CalibrationError, GateError, TooFewSamplesError
 from adcopilot_edge.runtime.engine import relevel
@@ -75,6 +75,8 @@ def recalibrate(
         InferenceError: An inspection fails.
     """
     require_static(inspector.engine.bundle.manifest)
+    if recipe.max_asked is not None:
+        require_map(inspector.engine.bundle.manifest.model)
     parts = read_parts(picture, good, bad, on_step=on_step)
     first, second = parts.halves()
     _require_enough(first, second, recipe)
@@ -108,7 +110,7 @@ def _require_enough(first: Parts, second: Parts, recipe: VerdictRecipe) -> None:
             f"{total}. Add {2 * MIN_PARTS - total}"
         )
     try:
-        limit_rank(len(second.good), recipe.max_overkill)
+        recipe.require_enough(len(second.good))
     except TooFewSamplesError as err:
         raise TooFewSamplesError(
             f"of {total} good parts one half gives the ranges; the other sets the limits, and {err}"
@@ -174,11 +176,11 @@ def _score(
     recipe: VerdictRecipe,
     steps: tuple[str, str],
     on_step: OnStep,
-) -> tuple[Scores, Scores]:
-    """Scores of the good and of the bad parts."""
+) -> tuple[Measured, Measured]:
+    """What is said of the good and of the bad parts."""
     golden = inspector.golden(picture)
     good, bad = (
-        measure_scores(inspector, golden, files, tile=recipe.tile, step=step, on_step=on_step)
+        measure_parts(inspector, golden, files, tile=recipe.tile, step=step, on_step=on_step)
         for step, files in zip(steps, (parts.good, parts.bad), strict=True)
     )
     return good, bad

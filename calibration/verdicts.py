@@ -13,9 +13,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 import adcopilot_edge
+from adcopilot_edge.calibration.cascade import Scores, measure_cascade, require_map
 from adcopilot_edge.calibration.conformal import (
     limit_rank,
     upper_limit,
@@ -35,8 +35,6 @@ from adcopilot_edge.runtime.verdict_rule import soften
 from adcopilot_edge.runtime.verdict_state import BadParts, GoodParts, VerdictState
 from adcopilot_edge.types import OnStep
 
-Scores = NDArray[np.float64]
-
 MAX_REVIEW = 0.05  # unless more is asked for: one good part in twenty looked at by a person
 
 
@@ -46,23 +44,44 @@ class VerdictRecipe:
 
     max_overkill: largest share of good parts that may be anomalies. max_review: largest share that
     may be uncertain or anomalies; equal to ``max_overkill`` there is no ``uncertain``. confidence:
-    of all other bounds. tile: parts are inspected in tiles.
+    of all other bounds. tile: parts are inspected in tiles. max_asked: largest share of good parts
+    that the cascade may leave to the language model; None measures no cascade.
     """
 
     max_overkill: float = 0.01
     max_review: float = MAX_REVIEW
     confidence: float = 0.95
     tile: bool = False
+    max_asked: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_overkill", "max_review", "confidence"):
-            if not 0 < getattr(self, name) < 1:
+        for name in ("max_overkill", "max_review", "confidence", "max_asked"):
+            if getattr(self, name) is not None and not 0 < getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
         if self.max_review < self.max_overkill:
             raise ConfigError(
                 f"max_review, {self.max_review}, is below max_overkill, {self.max_overkill}: every "
                 "anomaly is reviewed too"
             )
+        if self.tile and self.max_asked is not None:
+            raise ConfigError("tiles have no cascade: all their verdicts are needed")
+
+    def require_enough(self, num_good: int) -> None:
+        """Raise TooFewSamplesError unless so many good parts can bound every share."""
+        limit_rank(num_good, self.max_overkill)
+        if self.max_asked is not None:
+            limit_rank(num_good, self.max_asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the model said of parts, in their order: (S,) float64 each, 0..1.
+
+    suspicions: the largest values of the anomaly maps; NaN where the bundle has none.
+    """
+
+    scores: Scores
+    suspicions: Scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,19 +128,21 @@ def calibrate(
         ConfigError: The inspector goes by a verdict state.
         InferenceError: An inspection fails.
     """
+    if recipe.max_asked is not None:
+        require_map(inspector.engine.bundle.manifest.model)
     parts = read_parts(golden.image, good, bad, on_step=on_step)
-    limit_rank(len(parts.good), recipe.max_overkill)  # before an hour of inspections
+    recipe.require_enough(len(parts.good))  # before an hour of inspections
     if bad is not None and not parts.bad:
         raise CalibrationError(f"{bad} holds nothing but the golden image; bad parts are needed")
 
-    good_scores, bad_scores = (
-        measure_scores(inspector, golden, files, tile=recipe.tile, step=step, on_step=on_step)
+    measured_good, measured_bad = (
+        measure_parts(inspector, golden, files, tile=recipe.tile, step=step, on_step=on_step)
         for step, files in (("good", parts.good), ("bad", parts.bad))
     )
-    return derive(inspector, golden, parts, good_scores, bad_scores, recipe)
+    return derive(inspector, golden, parts, measured_good, measured_bad, recipe)
 
 
-def measure_scores(
+def measure_parts(
     inspector: Inspector,
     golden: GoldenReference,
     files: Sequence[Path],
@@ -129,14 +150,14 @@ def measure_scores(
     tile: bool,
     step: str,
     on_step: OnStep,
-) -> Scores:
-    """The model's own scores of the parts in ``files``, in their order.
+) -> Measured:
+    """The model's own scores of the parts in ``files``, and how suspicious their maps are.
 
     Raises:
         ConfigError: The inspector goes by a verdict state.
         InferenceError: An inspection fails.
     """
-    scores = np.empty(len(files))
+    scores, suspicions = np.empty(len(files)), np.full(len(files), np.nan)
     for index, file in enumerate(files):
         inspection = inspector.inspect(golden, file, tile=tile)
         if inspection.calibration is not None:
@@ -144,27 +165,38 @@ def measure_scores(
                 "limits are set on the model's own scores: open the inspector with calibrated=False"
             )
         scores[index] = inspection.anomaly_score
+        if inspection.anomaly_map is not None:
+            suspicions[index] = inspection.anomaly_map.max()
         on_step(step, index + 1, len(files))
-    return scores
+    return Measured(scores, suspicions)
 
 
 def derive(
     inspector: Inspector,
     golden: GoldenReference,
     parts: Parts,
-    good_scores: Scores,
-    bad_scores: Scores,
+    good: Measured,
+    bad: Measured,
     recipe: VerdictRecipe,
 ) -> Calibration:
-    """The limits from the scores of ``parts``, which ``inspector`` gave.
+    """The limits from what ``inspector`` said of ``parts``.
 
     Raises:
         TooFewSamplesError: There are too few good parts for the bounds.
         CalibrationError: The scores are of no use.
     """
     ranges = inspector.engine.ranges
-    limits = _limit(good_scores, parts, recipe)
-    fit = _fit(good_scores, bad_scores) if bad_scores.size else None
+    limits = _limit(good.scores, parts, recipe)
+    fit = _fit(good.scores, bad.scores) if bad.scores.size else None
+    cascade = None
+    if recipe.max_asked is not None:
+        cascade = measure_cascade(
+            good.suspicions,
+            bad.suspicions,
+            bad.scores <= limits.normal_up_to,
+            max_asked=recipe.max_asked,
+            confidence=recipe.confidence,
+        )
     state = VerdictState(
         created_by=f"adcopilot-edge {adcopilot_edge.__version__}",
         created_at=datetime.now(timezone.utc).replace(microsecond=0),
@@ -174,9 +206,10 @@ def derive(
         tile=recipe.tile,
         confidence=recipe.confidence,
         good=limits,
-        bad=None if fit is None else _count(bad_scores, parts, limits, recipe, fit),
+        bad=None if fit is None else _count(bad.scores, parts, limits, recipe, fit),
         temperature=None if fit is None else fit.temperature,
         ranges=None if ranges is None else ranges.id,
+        cascade=cascade,
     )
     return Calibration(state=state, num_repeated=parts.num_repeated, fit=fit)
 

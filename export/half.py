@@ -26,6 +26,7 @@ class HalfForm:
 
     exact: frozenset[str] = field(default_factory=frozenset)
     precision: ClassVar[Precision] = "fp16"
+    is_apart: ClassVar[bool] = False
 
     def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
         """See :class:`linear.LinearForm`. Raises CheckpointError where a weight overflows."""

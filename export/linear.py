@@ -36,6 +36,11 @@ class LinearForm(Protocol):
         """The precision of the weights."""
         ...
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether layers of one input are faster one by one than stacked and split again."""
+        ...
+
     def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
         """Add the layer's product with ``value`` (T, inputs); returns (T, outputs)."""
         ...
@@ -54,6 +59,7 @@ class FloatForm:
     """float32 weights as the checkpoint has them, one row an output."""
 
     precision: ClassVar[Precision] = "fp32"
+    is_apart: ClassVar[bool] = False
 
     def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
         """See :class:`LinearForm`."""
@@ -74,39 +80,22 @@ class FloatForm:
 
 @dataclass(frozen=True, slots=True)
 class DynamicInt8Form:
-    """INT8 weights, one scale an output; the input is quantized to UINT8 as it comes, per call."""
+    """INT8 weights, one scale an output; the input is quantized to UINT8 as it comes, per call.
+
+    Layers apart share that: onnxruntime finds that they begin alike.
+    """
 
     precision: ClassVar[Precision] = "int8"
+    is_apart: ClassVar[bool] = True
 
     def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
         """See :class:`LinearForm`."""
-        name = layer.name
-        outputs, inputs = layer.shape
-        quantized = cache(lambda: quantize_outputs(layer.matrix()))
-        weight = graph.stream(
-            f"{name}.weight", np.int8, (inputs, outputs), lambda: [quantized()[0]]
-        )
-        weight_zero = graph.constant(f"{name}.weight_zero", np.zeros(outputs, np.int8))
-        weight_scale = graph.stream(
-            f"{name}.weight_scale", np.float32, (outputs,), lambda: [quantized()[1]]
-        )
-        levels, scale, zero = graph.op_outputs(
-            "DynamicQuantizeLinear", [value], name=f"{name}.levels", num_outputs=3
-        )
-        levels.dtype = zero.dtype = ir.DataType.UINT8
-        product = graph.op(
-            "MatMulInteger",
-            [levels, weight, zero, weight_zero],
-            name=f"{name}.integer",
-            dtype=ir.DataType.INT32,
-        )
-        product = graph.cast(product, ir.DataType.FLOAT, name=f"{name}.float")
-        scale = graph.op("Mul", [scale, weight_scale], name=f"{name}.scale")
         bias = layer.bias()
-        output = graph.op("Mul", [product, scale], name=name if bias is None else f"{name}.product")
+        name = layer.name if bias is None else f"{layer.name}.product"
+        output = integer_product(graph, value, layer, name=name)
         if bias is None:
             return output
-        return graph.add(output, graph.constant(f"{name}.bias", bias), name=name)
+        return graph.add(output, graph.constant(f"{layer.name}.bias", bias), name=layer.name)
 
     def operand(self, layer: Linear) -> ir.DataType:
         """See :class:`LinearForm`."""
@@ -115,6 +104,35 @@ class DynamicInt8Form:
     def weight_bytes(self, outputs: int, inputs: int) -> int:
         """See :class:`LinearForm`."""
         return outputs * (inputs + 5)
+
+
+def integer_product(graph: GraphBuilder, value: ir.Value, layer: Linear, *, name: str) -> ir.Value:
+    """Add the product with INT8 weights, without a bias, called ``name``; (T, outputs).
+
+    The nodes are those that onnxruntime makes one of on a CPU.
+    """
+    outputs, inputs = layer.shape
+    quantized = cache(lambda: quantize_outputs(layer.matrix()))
+    weight = graph.stream(
+        f"{layer.name}.weight", np.int8, (inputs, outputs), lambda: [quantized()[0]]
+    )
+    weight_zero = graph.constant(f"{layer.name}.weight_zero", np.zeros(outputs, np.int8))
+    weight_scale = graph.stream(
+        f"{layer.name}.weight_scale", np.float32, (outputs,), lambda: [quantized()[1]]
+    )
+    levels, scale, zero = graph.op_outputs(
+        "DynamicQuantizeLinear", [value], name=f"{layer.name}.levels", num_outputs=3
+    )
+    levels.dtype = zero.dtype = ir.DataType.UINT8
+    product = graph.op(
+        "MatMulInteger",
+        [levels, weight, zero, weight_zero],
+        name=f"{layer.name}.integer",
+        dtype=ir.DataType.INT32,
+    )
+    product = graph.cast(product, ir.DataType.FLOAT, name=f"{layer.name}.float")
+    scale = graph.op("Mul", [scale, weight_scale], name=f"{layer.name}.scale")
+    return graph.op("Mul", [product, scale], name=name)
 
 
 def quantize_outputs(matrix: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
@@ -135,6 +153,7 @@ class BlockForm:
     rounding: how levels are chosen. dtype: of input, scales and output.
     """
 
+    is_apart: ClassVar[bool] = False
     bits: Bits
     block_size: int
     rounding: Rounding = field(default_factory=RoundToNearest)

@@ -35,6 +35,11 @@ class MixedForm:
     kept: frozenset[str]
     precision: ClassVar[Precision] = "int8"
 
+    @property
+    def is_apart(self) -> bool:
+        """See :class:`linear.LinearForm`; as if nothing were kept."""
+        return self.int8.is_apart
+
     def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
         """See :class:`linear.LinearForm`."""
         return self._form_of(layer).apply(graph, value, layer)

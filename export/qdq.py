@@ -45,6 +45,7 @@ class QdqForm:
     floats: HalfForm
     ranges: Ranges
     precision: ClassVar[Precision] = "int8"
+    is_apart: ClassVar[bool] = False
 
     def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
         """See :class:`linear.LinearForm`. Raises CalibrationError where a range is missing."""

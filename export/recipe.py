@@ -14,6 +14,7 @@ from adcopilot_edge.export.gptq import Gptq, Grams
 from adcopilot_edge.export.half import HalfForm
 from adcopilot_edge.export.linear import BlockForm, FloatForm, LinearForm
 from adcopilot_edge.export.rounding import Bits, HalfQuadratic, KQuant, Rounding, RoundToNearest
+from adcopilot_edge.export.rows import RowInt8Form
 from adcopilot_edge.manifest import Int8Form, Precision, Target
 
 # The fast forms of each target; the first of a row is its default.
@@ -28,6 +29,7 @@ LLM_PRECISIONS: dict[Target, tuple[Precision, ...]] = {
     "tensorrt": ("int4", "int8", "fp16"),
 }
 Quantizer = Literal["rtn", "k-quant", "hqq", "gptq"]
+BlockSize = int | Literal["row"]
 # The precisions of the language model that each can make.
 QUANTIZERS: dict[Quantizer, tuple[Precision, ...]] = {
     "rtn": ("int4", "int8"),
@@ -38,6 +40,9 @@ QUANTIZERS: dict[Quantizer, tuple[Precision, ...]] = {
 # onnxruntime's accuracy level at which a block product quantizes its input to INT8 as well. On
 # trained nano weights the logits are then off by 0.8 % of the largest, against 0.6 % without.
 _INT8_ACTIVATIONS = 4
+# Of the head beside layers with one scale an output: it sees one row, which small blocks slow down.
+_HEAD_BLOCK = 128
+_BLOCKS = (16, 32, 64, 128, 256)  # that onnxruntime's quantizer and kernels know
 _CELL = 28  # pixels of a merged cell: sides must be multiples of it
 _SIZE = re.compile(r"(\d+)(?:x(\d+))?")
 
@@ -48,9 +53,10 @@ class ExportRecipe:
 
     image_height, image_width: pixels, fixed in the graphs. vision: precision of the vision and the
     comparison graph. llm: of the decoder. quantizer: how the levels of an ``int8`` or ``int4``
-    decoder are chosen. block_size: weights there that share a scale. max_sequence_length: tokens
-    that the device's key-value cache holds; None takes 2048, or more where the images need it.
-    is_proven: whether the bundle is held against the checkpoint before it takes its name.
+    decoder are chosen. block_size: weights there that share a scale; ``row`` is all of an output's,
+    and a scale of its own for each token. max_sequence_length: tokens that the device's key-value
+    cache holds; None takes 2048, or more where the images need it. is_proven: whether the bundle is
+    held against the checkpoint before it takes its name.
     num_parity_pairs: pairs that the proof runs. max_new_tokens: ids that each greedy answer of the
     proof may have. None for these two takes 20 and 64, or 1 and 2 where the model does not fit into
     the memory and each id reads it anew. int8_form: whether the levels of what the vision side's
@@ -69,7 +75,7 @@ class ExportRecipe:
     vision: Precision = "fp32"
     llm: Precision = "fp32"
     quantizer: Quantizer = "rtn"
-    block_size: int = 32
+    block_size: BlockSize = 32
     max_sequence_length: int | None = None
     is_proven: bool = True
     num_parity_pairs: int | None = None
@@ -97,10 +103,7 @@ class ExportRecipe:
                 )
         self._check_quantizer()
         self._check_calibration()
-        if self.block_size < 16 or self.block_size & (self.block_size - 1):
-            raise ConfigError(
-                f"block_size must be a power of two of at least 16, got {self.block_size}"
-            )
+        self._check_blocks()
         for name in ("max_sequence_length", "num_parity_pairs", "max_new_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -116,6 +119,20 @@ class ExportRecipe:
             raise ConfigError(
                 f"the quantizer {self.quantizer!r} makes {' or '.join(known)}, and the language "
                 f"model is to be {self.llm}. Choose another precision or quantizer."
+            )
+
+    def _check_blocks(self) -> None:
+        if self.block_size == "row":
+            if (self.llm, self.target, self.quantizer) != ("int8", "cpu", "rtn"):
+                raise ConfigError(
+                    "blocks of a whole row are for a language model in int8, rounded by 'rtn', for "
+                    f"the target 'cpu'; it is to be {self.llm}, {self.quantizer!r}, for "
+                    f"{self.target!r}. Choose a number of weights, or these."
+                )
+        elif self.block_size not in _BLOCKS:
+            raise ConfigError(
+                f"block_size must be one of {', '.join(map(str, _BLOCKS))} or 'row', "
+                f"got {self.block_size}"
             )
 
     def _check_calibration(self) -> None:
@@ -225,6 +242,8 @@ class ExportRecipe:
             return FloatForm()
         if self.llm == "fp16":
             return HalfForm()
+        if self.block_size == "row":
+            return RowInt8Form()
         return self._blocks(4 if self.llm == "int4" else 8, self._rounding(grams))
 
     @property
@@ -250,11 +269,24 @@ class ExportRecipe:
         on_cpu = self.target == "cpu"
         return BlockForm(
             bits=bits,
-            block_size=self.block_size,
+            block_size=_HEAD_BLOCK if self.block_size == "row" else self.block_size,
             rounding=rounding,
             accuracy_level=_INT8_ACTIVATIONS if on_cpu else 0,
             dtype=ir.DataType.FLOAT if on_cpu else ir.DataType.FLOAT16,
         )
+
+
+def parse_block_size(text: str) -> BlockSize:
+    """The block size of ``128`` or ``row``; whether it is a possible one, the recipe says.
+
+    Raises:
+        ConfigError: It is neither a number nor ``row``.
+    """
+    if text == "row":
+        return "row"
+    if not text.isdecimal():
+        raise ConfigError(f"a block size is a number of weights or 'row', got {text!r}")
+    return int(text)
 
 
 def parse_image_size(text: str) -> tuple[int, int]:

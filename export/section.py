@@ -5,6 +5,7 @@ Reads like the model's own code: a section is a module, ``linear`` and ``norm`` 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -58,15 +59,13 @@ class Section:
         return self.dialect.rms_norm(self.graph, value, gain, eps, name=path)
 
     def swiglu(self, value: ir.Value, name: str) -> ir.Value:
-        """Apply the gated MLP ``name``, its gate and up projections in one product."""
+        """Apply the gated MLP ``name``, its gate and up projections in one product or two."""
         mlp, graph = self.child(name), self.graph
         down = mlp.layer("down_proj")
         padding = -down.shape[1] % self.dialect.width_multiple
         down = replace(down, extra_inputs=padding)
         stacked = replace(mlp.layer("gate_proj", "up_proj", name="gate_up"), extra_outputs=padding)
-        width = stacked.shape[0] // 2
-        product = self.form.apply(graph, value, stacked)
-        halves = graph.split(product, (width, width), axis=-1, name=f"{stacked.name}.halves")
+        halves = self._halves(value, stacked)
         # What is multiplied here is the down projection's input, and must not overflow before it.
         gate, up = (
             graph.cast(half, self.form.operand(down), name=f"{stacked.name}.{side}")
@@ -76,3 +75,14 @@ class Section:
         silu = graph.op("Mul", [gate, sigmoid], name=f"{stacked.name}.silu")
         hidden = graph.op("Mul", [silu, up], name=f"{stacked.name}.gated")
         return self.form.apply(graph, hidden, down)
+
+    def _halves(self, value: ir.Value, stacked: Linear) -> Sequence[ir.Value]:
+        """The products of ``value`` with each of the two modules of ``stacked``."""
+        if self.form.is_apart:
+            layers = [
+                replace(stacked, name=module, modules=(module,)) for module in stacked.modules
+            ]
+            return [self.form.apply(self.graph, value, layer) for layer in layers]
+        width = stacked.shape[0] // 2
+        product = self.form.apply(self.graph, value, stacked)
+        return self.graph.split(product, (width, width), axis=-1, name=f"{stacked.name}.halves")

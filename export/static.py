@@ -36,6 +36,7 @@ class StaticInt8Form:
 
     ranges: Ranges
     precision: ClassVar[Precision] = "int8"
+    is_apart: ClassVar[bool] = False
 
     def apply(self, graph: GraphBuilder, value: ir.Value, layer: Linear) -> ir.Value:
         """See :class:`linear.LinearForm`. Raises CalibrationError where a range is missing."""

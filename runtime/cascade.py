@@ -21,22 +21,24 @@ from adcopilot_edge.types import DecisionPath, FloatArray, ImageArray
 class Cascade:
     """When a part passes without the language model.
 
-    threshold: the suspicion, 0..1, up to which it does; ``calibration.cascade`` sets it from good
-    parts. audit_share: of the parts that would pass, the share that the model sees anyway. seed:
-    chooses them, by their pixels, so that a picture is always treated alike.
+    threshold: the suspicion, 0..1, up to which it does; None is the one that ``adcopilot-edge
+    calibrate --cascade`` stored for the golden image. audit_share: of the parts that would pass,
+    the share that the model sees anyway. seed: chooses them, by their pixels, so that a picture is
+    always treated alike.
 
     Raises:
         ConfigError: ``threshold`` or ``audit_share`` is not in 0..1.
     """
 
-    threshold: float
+    threshold: float | None = None
     audit_share: float = 0.02
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("threshold", "audit_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must be in 0..1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ConfigError(f"{name} must be in 0..1, got {value}")
 
     def choose(self, suspicion: float, pixels: ImageArray) -> DecisionPath:
         """Return who decides about a part.
@@ -45,6 +47,7 @@ class Cascade:
             suspicion: Of ``suspicion``; one that is not a number is the model's.
             pixels: (image_height, image_width, 3) uint8, the part at the bundle's size.
         """
+        assert self.threshold is not None  # ``stored_threshold`` has filled it in
         if not suspicion <= self.threshold:
             return "model"
         digest = hashlib.sha256(f"{self.seed} ".encode())

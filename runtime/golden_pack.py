@@ -42,7 +42,9 @@ class PackRecord(Record):
 
     key: what the numbers depend on, as one hash (``golden_key``). bundle: the id of the engine that
     read the image. name: the product's, as its user calls it; several packs may share it.
-    next_text, maximum: where positions go on (``Positions``). tensors: all that the file must hold.
+    tile: x, y, width and height in pixels of the golden image where the pack is of a tile of it,
+    else None. next_text, maximum: where positions go on (``Positions``). tensors: all that the file
+    must hold.
     """
 
     format: Literal["adcopilot-edge-golden"] = "adcopilot-edge-golden"
@@ -55,6 +57,7 @@ class PackRecord(Record):
     provider: str
     variant: str = ""
     name: str | None = None
+    tile: tuple[int, int, int, int] | None = None
     next_text: int = Field(ge=0)
     maximum: int = Field(ge=0)
     tensors: dict[str, TensorEntry]
@@ -73,6 +76,7 @@ class PackOrigin:
     provider: str
     variant: str
     name: str | None
+    tile: tuple[int, int, int, int] | None = None
 
 
 def write_pack(path: Path, reference: GoldenReference, origin: PackOrigin) -> PackRecord:
@@ -91,6 +95,7 @@ def write_pack(path: Path, reference: GoldenReference, origin: PackOrigin) -> Pa
         provider=origin.provider,
         variant=origin.variant,
         name=origin.name,
+        tile=origin.tile,
         next_text=reference.prefix.positions.next_text,
         maximum=reference.prefix.positions.maximum,
         tensors=describe_tensors(tensors),

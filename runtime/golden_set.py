@@ -68,12 +68,15 @@ def vote(inspections: Sequence[Inspection]) -> Inspection:
 
     The verdict is that of more than half of them, else ``uncertain``; the score is their median.
     Boxes, words and the rest are those of the one that said the same with the middle score, or of
-    the middle one of all where none did. Times are summed, notes collected.
+    the middle one of all where none did; ``golden_shown:PLACE`` says which, from 0. Times are
+    summed, notes collected.
     """
     ranked = sorted(inspections, key=lambda one: one.anomaly_score)
     (first, count), *_ = Counter(one.verdict for one in inspections).most_common()
     verdict: Verdict = first if 2 * count > len(inspections) else "uncertain"
     agreeing = [one for one in ranked if one.verdict == verdict] or ranked
+    shown = agreeing[len(agreeing) // 2]
+    place = next(index for index, one in enumerate(inspections) if one is shown)
     times: dict[str, float] = {}
     for one in inspections:
         for stage, ms in one.timings_ms.items():
@@ -81,12 +84,12 @@ def vote(inspections: Sequence[Inspection]) -> Inspection:
     votes = ",".join(one.verdict for one in inspections)
     notes = dict.fromkeys(note for one in inspections for note in one.notes)
     return replace(
-        agreeing[len(agreeing) // 2],
+        shown,
         verdict=verdict,
         anomaly_score=float(np.median([one.anomaly_score for one in inspections])),
         timings_ms=times,
         golden_cached=all(one.golden_cached for one in inspections),
-        notes=(*notes, f"golden_votes:{votes}"),
+        notes=(*notes, f"golden_shown:{place}", f"golden_votes:{votes}"),
     )
 
 

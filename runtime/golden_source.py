@@ -7,16 +7,20 @@ damaged one is written again. Only ``add`` makes packs where none were.
 from __future__ import annotations
 
 import logging
+from pathlib import Path
+
+import numpy as np
 
 from adcopilot_edge.errors import PackError
 from adcopilot_edge.runtime.engine import Engine
-from adcopilot_edge.runtime.golden import GoldenReference, GoldenStore
+from adcopilot_edge.runtime.golden import GoldenReference, GoldenStore, pixel_hash
 from adcopilot_edge.runtime.golden_key import golden_key
 from adcopilot_edge.runtime.golden_pack import PackOrigin, PackRecord, read_record
 from adcopilot_edge.runtime.golden_packs import GoldenPacks, StoredPack
 from adcopilot_edge.runtime.golden_picture import golden_picture, open_golden
 from adcopilot_edge.runtime.golden_set import GoldenSet
 from adcopilot_edge.runtime.images import ImageSource
+from adcopilot_edge.runtime.tiling import plan_tiles
 from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.types import ImageArray
 
@@ -99,6 +103,42 @@ class GoldenSource:
         self._memory.keep(reference)
         return reference, stored
 
+    def add_tiles(self, image: ImageArray, name: str | None = None) -> list[StoredPack]:
+        """Store a pack for each tile of a golden image, as tiled inspections cut it.
+
+        Those of a picture of this size, for this bundle's tiles: a part of another size has other
+        tiles, which are read anew. Tiles with equal pixels share a pack; one whose pixels are a
+        golden image with a pack of its own needs none.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            name: The product's.
+
+        Raises:
+            PackError: There is no folder of packs, or it can't be written to.
+            SessionError: A graph fails.
+        """
+        if self._packs is None:
+            raise PackError("this inspector was opened without a folder for golden packs")
+        model = self._engine.bundle.manifest.model
+        height, width = image.shape[:2]
+        added: dict[Path, StoredPack] = {}
+        for tile in plan_tiles(
+            height, width, tile_height=model.image_height, tile_width=model.image_width
+        ):
+            pixels = np.ascontiguousarray(tile.crop(image))
+            origin = self._origin(
+                pixel_hash(pixels), name, tile=(tile.x, tile.y, tile.width, tile.height)
+            )
+            path = self._packs.path(origin.key)
+            if path in added or self._is_whole(path):
+                continue
+            reference = self._memory.get_or_make(
+                pixels, self._engine.id, self._engine.read_golden, cache=False
+            )
+            added[path] = self._packs.store(reference, origin)
+        return list(added.values())
+
     def product(self, name: str) -> tuple[GoldenReference, ...]:
         """The references of all packs of a product that this engine can use, oldest first.
 
@@ -110,7 +150,7 @@ class GoldenSource:
         records = [
             pack.record
             for pack in self._packs.stored()
-            if pack.record is not None and pack.record.name == name
+            if pack.record is not None and pack.record.name == name and pack.record.tile is None
         ]
         usable = [record for record in records if record.key == self._key(record.golden_sha256)]
         if not usable:
@@ -153,14 +193,15 @@ class GoldenSource:
     def _repair(self, packs: GoldenPacks, image: ImageArray, key: str) -> GoldenReference:
         """Read an image anew and store it in the place of its damaged pack, where that works."""
         try:
-            name = read_record(packs.path(key)).name
+            record = read_record(packs.path(key))
+            name, tile = record.name, record.tile
         except PackError:
-            name = None
+            name = tile = None
         reference = self._memory.get_or_make(
             image, self._engine.id, self._engine.read_golden, cache=False
         )
         try:
-            packs.store(reference, self._origin(reference.image_sha256, name))
+            packs.store(reference, self._origin(reference.image_sha256, name, tile=tile))
         except PackError as err:
             _LOG.warning("%s", err)
         return reference
@@ -173,6 +214,13 @@ class GoldenSource:
             and pack.record.provider == self._engine.provider
             for pack in packs.stored()
         )
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether the pack at ``path`` is of a whole golden image."""
+        try:
+            return path.exists() and read_record(path).tile is None
+        except PackError:
+            return False
 
     def _note(self, note: str, message: str) -> None:
         _LOG.warning("%s", message)
@@ -189,10 +237,17 @@ class GoldenSource:
             variant=self._variant(),
         )
 
-    def _origin(self, image_sha256: str, name: str | None) -> PackOrigin:
+    def _origin(
+        self,
+        image_sha256: str,
+        name: str | None,
+        *,
+        tile: tuple[int, int, int, int] | None = None,
+    ) -> PackOrigin:
         return PackOrigin(
             key=self._key(image_sha256),
             provider=self._engine.provider,
             variant=self._variant(),
             name=name,
+            tile=tile,
         )

@@ -139,6 +139,14 @@ class Inspector:
         with self._lock:
             return self._goldens.add(open_golden(image), name)[1]
 
+    def add_tiles(self, image: ImageSource, name: str | None = None) -> list[StoredPack]:
+        """Store the tiles of a golden image as packs, for tiled inspections of parts of its size.
+
+        Equal tiles share one. Arguments and errors are those of ``add_golden``.
+        """
+        with self._lock:
+            return self._goldens.add_tiles(open_golden(image), name)
+
     def product(self, name: str) -> tuple[GoldenReference, ...]:
         """The golden references of a product, from its packs; no golden file is read.
 
@@ -179,7 +187,8 @@ class Inspector:
             takt_ms: Time for all of it, from the call on. Questions that do not fit are left out,
                 an answer is cut, the verdict never; notes say so. Not for tiles or votes.
             cascade: Let parts that look like the golden pass without the language model, and miss
-                defects that leave the anomaly map quiet. Not for tiles or votes.
+                defects that leave the anomaly map quiet. ``Cascade()`` goes by the threshold of
+                the golden's verdict state. Not for tiles or votes.
 
         Raises:
             ConfigError: An argument is out of range, or not for tiles or votes.
@@ -216,19 +225,14 @@ class Inspector:
         ``tests`` may be endless and may wait, as a camera does. A thread reads it, never further
         than one image behind the part in turn. Closing the generator ends the thread, and drops
         the image that it had ready. Arguments and results are those of ``inspect``; no set votes.
-
         A part's takt and ``total`` count from its turn on: the result before was taken, and its
         own image has come. What was done before that is ``timings_ms["ahead"]``.
 
         Yields:
-            A result for each image, in order. An image that can't be used is told there.
-
-        Raises:
-            InputError: The golden can't be used; of a part it is no exception but its result.
+            A result for each image, in order. One that can't be used is told there, no exception;
+            a golden that can't be used raises at once.
         """
-        if has_votes(golden):
-            raise ConfigError("votes are not prepared ahead. Choose the nearest golden, or inspect")
-        check_tests(tests)
+        check_tests(golden, tests)
         check_limits(takt_ms, cascade, has_many_verdicts=tile)
         request = read_request(self.engine, task, ask, max_new_tokens, constrained, cascade)
         Takt(takt_ms, self._pace)  # a limit out of range is told before the first part

@@ -15,14 +15,17 @@ from PIL import Image
 
 from adcopilot_edge.errors import ConfigError, InputError
 from adcopilot_edge.runtime.ahead import one_ahead
+from adcopilot_edge.runtime.golden_set import has_votes
 from adcopilot_edge.runtime.images import ImageSource
 from adcopilot_edge.runtime.part_image import PartImage
 from adcopilot_edge.runtime.preprocess import Preprocessor
 from adcopilot_edge.types import Inspection, PartResult
 
 
-def check_tests(tests: Iterable[ImageSource]) -> None:
-    """Raise ConfigError for one image instead of several: its letters or rows would count."""
+def check_tests(golden: object, tests: Iterable[ImageSource]) -> None:
+    """Raise ConfigError for a vote, or for one image, whose letters or rows would count."""
+    if has_votes(golden):
+        raise ConfigError("votes are not prepared ahead. Choose the nearest golden, or inspect")
     if isinstance(tests, (str, bytes, os.PathLike, Image.Image, np.ndarray)):
         raise ConfigError(
             f"tests must give several images, got one {type(tests).__name__}. Put it into a list; "

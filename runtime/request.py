@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -33,6 +33,12 @@ class Request:
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise ConfigError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
+
+    def with_threshold(self, find: Callable[[], float]) -> Request:
+        """The same request; a cascade without a threshold of its own has the one that is found."""
+        if self.cascade is None or self.cascade.threshold is not None:
+            return self
+        return replace(self, cascade=replace(self.cascade, threshold=find()))
 
     def only(self, *names: str) -> Request:
         """The same request with these questions alone, as far as it has them."""

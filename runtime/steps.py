@@ -17,7 +17,7 @@ from adcopilot_edge.runtime.health import HealthCheck
 from adcopilot_edge.runtime.images import ImageSource, check_same_aspect
 from adcopilot_edge.runtime.part_image import PartImage
 from adcopilot_edge.runtime.request import Request
-from adcopilot_edge.runtime.rule_choice import choose_rule
+from adcopilot_edge.runtime.rule_choice import choose_rule, stored_threshold
 from adcopilot_edge.runtime.stream import Event
 from adcopilot_edge.runtime.takt import Takt, overrun_notes
 from adcopilot_edge.runtime.tiled import TiledInspection
@@ -59,7 +59,8 @@ class InspectionSteps:
 
         Raises:
             InferenceError: The image can't be used, or a graph fails.
-            StateError: The golden's verdict state can't be used for this inspection.
+            StateError: The golden's verdict state can't be used for this inspection, or a cascade
+                needs a threshold that it lacks.
         """
         clock, num_made = part.take_turn(), self.goldens.num_made
         self.goldens.take_notes()  # those of calls before
@@ -78,6 +79,8 @@ class InspectionSteps:
             health, warnings = self.health.check(reference, sha256, view)
         threshold = self.engine.bundle.manifest.decision.threshold
         state, rule, notes = choose_rule(self.states, threshold, sha256, tile=tile)
+        model = self.engine.bundle.manifest.model
+        request = request.with_threshold(lambda: stored_threshold(state, model))
         if tile:
             tiled = TiledInspection(
                 engine=self.engine,

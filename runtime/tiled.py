@@ -55,7 +55,7 @@ class TiledInspection:
             height, width, tile_height=model.image_height, tile_width=model.image_width
         )
         with self.clock.stage("golden"):
-            golden = _resized(golden, height, width)
+            golden = resized(golden, height, width)
         in_each = self.request.only(*_ASKED_IN_EACH)
         found = [(tile, self._inspect(tile, golden, test, in_each)) for tile in tiles]
         found.sort(key=lambda item: item[1].score, reverse=True)
@@ -90,8 +90,8 @@ class TiledInspection:
         return interpret(examination, manifest, height=tile.height, width=tile.width)
 
 
-def _resized(image: ImageArray, height: int, width: int) -> ImageArray:
-    """``image`` at another size, by the filter of the preprocessing."""
+def resized(image: ImageArray, height: int, width: int) -> ImageArray:
+    """``image`` (H, W, 3) at another size, as a golden takes that of the test image."""
     if image.shape[:2] == (height, width):
         return image
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))

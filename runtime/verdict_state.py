@@ -56,12 +56,33 @@ class BadParts(Record):
     ece_after: float = Field(ge=0, le=1)
 
 
+class CascadeParts(Record):
+    """Up to which suspicion parts pass without the language model, and what that did.
+
+    threshold: the suspicion, 0..1. max_asked: a next good part is above it with at most this
+    chance; asked_bound: the same with the calibration's confidence for this very threshold.
+    good_passing, bad_passing: how many of the measured parts pass; bad_passing_bound: the bound of
+    that share. escapes: bad parts that are called normal by the cascade or behind it, with the
+    bound of their share. No bad part had a say in the threshold; None without bad parts.
+    """
+
+    threshold: float = Field(ge=0, lt=1)
+    max_asked: float = Field(gt=0, lt=1)
+    asked_bound: float = Field(ge=0, le=1)
+    good_passing: int = Field(ge=0)
+    bad_passing: int | None = Field(default=None, ge=0)
+    bad_passing_bound: float | None = Field(default=None, ge=0, le=1)
+    escapes: int | None = Field(default=None, ge=0)
+    escape_bound: float | None = Field(default=None, ge=0, le=1)
+
+
 class VerdictState(Record):
     """The verdicts of one bundle on parts compared with one golden image.
 
     golden_sha256: of the golden's decoded pixels. provider, tile: how the parts were inspected;
     scores of another way are other scores. temperature: None where nothing was fitted. ranges: the
-    id of the ranges state that the INT8 layers went by, None for the bundle's own.
+    id of the ranges state that the INT8 layers went by, None for the bundle's own. cascade: None
+    where no threshold of it was asked for.
     """
 
     format: Literal["adcopilot-edge-verdicts"] = "adcopilot-edge-verdicts"
@@ -77,6 +98,7 @@ class VerdictState(Record):
     bad: BadParts | None = None
     temperature: float | None = Field(default=None, gt=0)
     ranges: str | None = None
+    cascade: CascadeParts | None = None
 
     @model_validator(mode="after")
     def _check_limits(self) -> VerdictState:
@@ -88,8 +110,9 @@ class VerdictState(Record):
     def id(self) -> str:
         """A hash over all of the state, which its inspections name."""
         values = self.model_dump(mode="json")
-        if self.ranges is None:
-            del values["ranges"]  # states older than the field keep their id
+        for name in ("ranges", "cascade"):  # states older than the field keep their id
+            if values[name] is None:
+                del values[name]
         content = json.dumps(values, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 

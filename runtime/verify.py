@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ from safetensors.numpy import load_file
 from adcopilot_edge.bundle import open_bundle
 from adcopilot_edge.errors import ManifestError
 from adcopilot_edge.manifest import Parity, StageParity
+from adcopilot_edge.runtime.cached_results import compare_results
 from adcopilot_edge.runtime.cached_rungs import compare_cached
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.ladder import Tolerance, compare, run_ladder, worst
 from adcopilot_edge.runtime.tensors import AnyArray
+from adcopilot_edge.types import LabelledPair
 
+_OWN_TOKENS = 128  # of each answer about a pair of the caller's, as in inspect
 _PAIR_KEY = re.compile(r"pair(\d+)/(\w+)")
 
 
@@ -30,7 +34,8 @@ _PAIR_KEY = re.compile(r"pair(\d+)/(\w+)")
 class VerifyReport:
     """How the stages of a bundle came out; nothing but hashes where a bundle holds no pairs.
 
-    ranges: the id of the measured ranges that it went by, None for the bundle's own.
+    ranges: the id of the measured ranges that it went by, None for the bundle's own. num_own_pairs:
+    pairs of the caller's that were inspected with and without a kept golden.
     """
 
     bundle: str
@@ -39,6 +44,7 @@ class VerifyReport:
     num_pairs: int
     stages: tuple[StageParity, ...]
     ranges: str | None = None
+    num_own_pairs: int = 0
 
     @property
     def first_failure(self) -> StageParity | None:
@@ -59,22 +65,30 @@ class VerifyReport:
             "first_failure": failure.stage if failure else None,
             "num_files": self.num_files,
             "num_pairs": self.num_pairs,
+            "num_own_pairs": self.num_own_pairs,
             "stages": [_stage_json(stage) for stage in self.stages],
         }
 
 
 def verify_bundle(
-    path: str | os.PathLike[str], *, provider: str = "cpu", num_threads: int | None = None
+    path: str | os.PathLike[str],
+    *,
+    provider: str = "cpu",
+    num_threads: int | None = None,
+    own_pairs: Iterable[LabelledPair] = (),
+    on_pair: Callable[[int], None] = lambda done: None,
 ) -> VerifyReport:
     """Check the hash of every file, then run the stored pairs and compare every stage.
 
     At the end the pairs run once more, with the golden from a pack on disk: the stages
-    ``cached_logits`` and so on.
+    ``cached_logits`` and so on. Pairs of the caller's own give the stages of ``compare_results``.
 
     Args:
         path: The bundle.
         provider: Where to run, as for ``Inspector.open``.
         num_threads: As for ``Inspector.open``.
+        own_pairs: Inspected with the golden not kept, in memory and from a pack.
+        on_pair: Told how many of those are done.
 
     Raises:
         BundleError: The bundle is missing, damaged, or of another format.
@@ -84,13 +98,21 @@ def verify_bundle(
     inspector = Inspector.open(path, provider=provider, num_threads=num_threads, verify=False)
     ranges = inspector.engine.ranges
     num_pairs, stages = run_stored_pairs(inspector)
+    cached = run_cached_pairs(inspector)
+    num_own_pairs, own = compare_results(
+        inspector,
+        ((pair.golden, pair.test) for pair in own_pairs),
+        max_new_tokens=_OWN_TOKENS,
+        on_pair=on_pair,
+    )
     return VerifyReport(
         bundle=bundle.id,
         provider=inspector.engine.provider,
         num_files=len(bundle.manifest.files),
         num_pairs=num_pairs,
-        stages=(*stages, *run_cached_pairs(inspector)),
+        stages=(*stages, *cached, *own),
         ranges=None if ranges is None else ranges.id,
+        num_own_pairs=num_own_pairs,
     )
 
 

@@ -23,13 +23,18 @@ from adcopilot_edge.export.fused import FUSED
 from adcopilot_edge.export.graph import new_graph
 from adcopilot_edge.export.linear import BlockForm, DynamicInt8Form, FloatForm, LinearForm
 from adcopilot_edge.export.rounding import Bits
+from adcopilot_edge.export.rows import RowInt8Form
 from adcopilot_edge.export.section import Section
 
 
 def all_forms() -> dict[str, LinearForm]:
-    """Float, dynamic INT8, and blocks of 4 and 8 bits with float and with INT8 inputs."""
-    forms: dict[str, LinearForm] = {"fp32": FloatForm(), "dynamic int8": DynamicInt8Form()}
-    for bits, block, level in product((4, 8), (32, 64, 128), (0, 4)):
+    """Float, INT8 with one scale an output, and blocks with float and with INT8 inputs."""
+    forms: dict[str, LinearForm] = {
+        "fp32": FloatForm(),
+        "int8, one range for all tokens": DynamicInt8Form(),
+        "int8, a range for each token": RowInt8Form(),
+    }
+    for bits, block, level in product((4, 8), (32, 64, 128, 256), (0, 4)):
         inputs = "int8" if level else "float"
         forms[f"int{bits}, blocks of {block}, {inputs} inputs"] = BlockForm(
             bits=cast(Bits, bits), block_size=block, accuracy_level=level

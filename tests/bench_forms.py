@@ -23,8 +23,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-from full_shape import full_config, write_checkpoint
-from tiny import tiny_config
+from full_shape import full_config, nano_config, write_checkpoint
 
 from adcopilot_edge.calibration.ranges import Ranges
 from adcopilot_edge.export.checkpoint import Checkpoint, open_checkpoint
@@ -41,7 +40,6 @@ from adcopilot_edge.export.section import Section
 from adcopilot_edge.export.static import StaticInt8Form
 from adcopilot_edge.export.vision import write_vision_graph
 from adcopilot_edge.runtime.preprocess import Preprocessor
-from adcopilot_edge.training.recipe import load_recipe
 from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.types import FloatArray
 
@@ -66,12 +64,7 @@ def all_forms(ranges: Ranges, layers: Sequence[str]) -> dict[str, LinearForm]:
 
 def shape_checkpoint(folder: Path, shape: str) -> Checkpoint:
     """A random checkpoint whose vision side has the ``shape``; its language model is cut short."""
-    if shape == "nano":
-        model = load_recipe("nano").model
-        changes = model.model_dump(exclude={"vocab_size"})
-        config = tiny_config(**changes)
-    else:
-        config = full_config(shape, layers=1)
+    config = nano_config() if shape == "nano" else full_config(shape, layers=1)
     return open_checkpoint(write_checkpoint(folder, config))
 
 

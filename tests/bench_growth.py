@@ -30,7 +30,7 @@ def main() -> None:
     golden = first.golden(pair.golden)
     goldens = [
         first.golden(generate_pair(seed, size=448).to_labelled().golden)
-        for seed in range(max(GOLDENS))
+        for seed in range(max(options.goldens))
     ]
 
     def several(count: int) -> Callable[[], object]:
@@ -40,8 +40,8 @@ def main() -> None:
     def parts(count: int) -> Callable[[], object]:
         return lambda: [first.inspect(golden, pair.test) for _ in range(count)]
 
-    report("parts", {count: parts(count) for count in PARTS}, options.rounds, per=PARTS)
-    report("golden images, the nearest", {n: several(n) for n in GOLDENS}, options.rounds)
+    report("parts", {n: parts(n) for n in options.parts}, options.rounds, per=options.parts)
+    report("golden images, the nearest", {n: several(n) for n in options.goldens}, options.rounds)
     sizes = {one.engine.bundle.manifest.model.num_merged: one for one in inspectors}
     report(
         "image tokens",
@@ -81,6 +81,8 @@ def report(
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundles", type=Path, nargs="+")
+    parser.add_argument("--parts", type=int, nargs="+", default=PARTS)
+    parser.add_argument("--goldens", type=int, nargs="+", default=GOLDENS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int)
     return parser.parse_args()

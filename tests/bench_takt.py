@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 
@@ -65,12 +65,18 @@ def main() -> None:
     print(json.dumps({"precision": manifest.precision, "rows": rows}))
 
 
-def time_in_turns(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each run in each round, after one round to warm up."""
+def time_in_turns(
+    runs: Mapping[str, Callable[[], object]], rounds: int, *, pause_s: float = 0.0
+) -> dict[str, list[float]]:
+    """Seconds of each run in each round, after one round to warm up.
+
+    pause_s: before each run, so that the threads of the one before have gone to sleep.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
         names = list(runs)[:: 1 if turn % 2 else -1]
         for name in names:
+            time.sleep(pause_s)
             start = time.perf_counter()
             runs[name]()
             if turn:

@@ -5,6 +5,7 @@ Real classes, real shapes, real layout; the values are noise of realistic scale.
 
     python tests/full_shape.py 7b checkpoint-7b
     python tests/full_shape.py 3b checkpoint-3b --stock
+    python tests/full_shape.py nano checkpoint-nano
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from adcopilot_edge.training.config import ADCopilotConfig
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.processor import ADCopilotProcessor
+from adcopilot_edge.training.recipe import load_recipe
 from adcopilot_edge.training.tokenizer import CHAT_TEMPLATE
 
 # Of Qwen2.5-VL: width, MLP, layers, heads, key-value heads, vocabulary, tied head.
@@ -79,6 +81,11 @@ def full_config(
         vision_end_token_id=small.vision_end_token_id,
         tie_word_embeddings=is_tied,
     )
+
+
+def nano_config() -> Any:
+    """The configuration of the nano, but for its vocabulary."""
+    return tiny.tiny_config(**load_recipe("nano").model.model_dump(exclude={"vocab_size"}))
 
 
 def write_checkpoint(folder: Path, config: Any, *, seed: int = 0) -> Path:
@@ -168,17 +175,22 @@ def _draw(name: str, shape: tuple[int, ...], seed: int) -> Iterator[Tensor]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("shape", choices=sorted(SHAPES))
+    parser.add_argument("shape", choices=[*sorted(SHAPES), "nano"])
     parser.add_argument("out", type=Path)
     parser.add_argument("--stock", action="store_true", help="without a Comparison Encoder")
     parser.add_argument("--layers", type=int, help="fewer layers of the language model")
     arguments = parser.parse_args()
     started = time.monotonic()
-    config = full_config(
-        arguments.shape,
-        compare_token_size=0 if arguments.stock else 100,
-        layers=arguments.layers,
-    )
+    if arguments.shape == "nano":
+        if arguments.stock or arguments.layers:
+            parser.error("the nano has one shape: no --stock, no --layers")
+        config = nano_config()
+    else:
+        config = full_config(
+            arguments.shape,
+            compare_token_size=0 if arguments.stock else 100,
+            layers=arguments.layers,
+        )
     folder = write_checkpoint(arguments.out, config)
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder}: {size / 1e9:.2f} GB in {time.monotonic() - started:.0f} s")

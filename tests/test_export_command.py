@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import onnx
@@ -271,8 +273,28 @@ def test_blocks_of_the_language_model_are_as_large_as_asked(
     assert sizes == {size}
 
 
-def test_a_block_that_is_no_power_of_two(call, checkpoint: Path, tmp_path: Path) -> None:
-    words = ["--llm", "int4", "--llm-block", 48]
+def test_blocks_of_whole_rows(call, checkpoint: Path, tmp_path: Path) -> None:
+    words = ["--image-size", "56", "--llm", "int8", "--llm-block", "row", "--parity-pairs", 1]
+    code, _, err = call(checkpoint, "--out", tmp_path / "bundle", *words)
+    assert code == 0, err
+    graph = onnx.load(tmp_path / "bundle" / "decoder.onnx", load_external_data=False).graph
+    operators = Counter(node.op_type for node in graph.node)
+    assert operators["MatMulNBits"] == 1  # the head
+    assert operators["MatMulInteger"] == operators["ReduceMax"] > 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--llm", "int4", "--llm-block", 48), "one of 16, 32, 64, 128, 256 or 'row', got 48"),
+        (("--llm", "int4", "--llm-block", "all"), "a number of weights or 'row', got 'all'"),
+        (("--llm", "int4", "--llm-block", "row"), "in int8, .*it is to be int4"),
+        (("--llm", "int8", "--llm-block", "row", "--target", "cuda"), "for the target 'cpu'"),
+    ],
+)
+def test_blocks_that_can_t_be(
+    call, checkpoint: Path, tmp_path: Path, words: tuple[object, ...], message: str
+) -> None:
     code, _, err = call(checkpoint, "--out", tmp_path / "bundle", *words)
     assert code == 2
-    assert "power of two" in err
+    assert re.search(message, " ".join(err.split()))

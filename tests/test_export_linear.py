@@ -22,6 +22,7 @@ from adcopilot_edge.export.linear import (
     FloatForm,
     LinearForm,
 )
+from adcopilot_edge.export.rows import RowInt8Form
 from adcopilot_edge.export.weights import Linear
 from adcopilot_edge.types import FloatArray
 
@@ -69,6 +70,35 @@ def test_int8_is_what_quantize_dynamic_makes(
     assert 1e-4 < error < 0.1
 
 
+def test_rows_have_ranges_of_their_own(tmp_path: Path, layer: Linear, rows: FloatArray) -> None:
+    """A token that stands out takes no level from the others, as it does with one range for all."""
+    rows = rows.copy()
+    rows[2] *= 1000
+    rows[4] = 0
+    others = [0, 1, 3, 5, 6]
+
+    def error(form: LinearForm, name: str) -> float:
+        product = ours(tmp_path / name, form, layer, rows)
+        bias = layer.bias()
+        assert bias is not None
+        np.testing.assert_allclose(product[4], bias, atol=1e-6)
+        expected = exact(layer, rows)
+        return float(np.abs(product - expected)[others].max() / np.abs(expected[others]).max())
+
+    assert error(RowInt8Form(), "rows.onnx") < 0.06
+    assert error(DynamicInt8Form(), "dynamic.onnx") > 0.3
+
+
+def test_a_row_is_rounded_as_if_it_were_alone(
+    tmp_path: Path, layer: Linear, rows: FloatArray
+) -> None:
+    """Apart from the zero point, which one range of all rows gives."""
+    together = ours(tmp_path / "together.onnx", RowInt8Form(), layer, rows)
+    for index, row in enumerate(rows):
+        alone = ours(tmp_path / f"{index}.onnx", RowInt8Form(), layer, row[None])[0]
+        np.testing.assert_allclose(together[index], alone, atol=0.03 * np.abs(alone).max())
+
+
 def test_int8_cannot_overflow_the_pair_sums_of_x86_without_vnni() -> None:
     assert np.iinfo(np.int16).max >= 2 * 255 * WEIGHT_LIMIT
 
@@ -112,7 +142,9 @@ def test_a_matrix_read_in_pieces_gives_the_same_file(
     assert names[0].read_bytes() == names[1].read_bytes()
 
 
-@pytest.mark.parametrize("form", [FloatForm(), DynamicInt8Form(), BlockForm(bits=4, block_size=32)])
+@pytest.mark.parametrize(
+    "form", [FloatForm(), DynamicInt8Form(), RowInt8Form(), BlockForm(bits=4, block_size=32)]
+)
 def test_the_size_is_known_beforehand(
     tmp_path: Path, layer: Linear, rows: FloatArray, form: LinearForm
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from adcopilot_edge.export.linear import (
     LinearForm,
     quantize_outputs,
 )
+from adcopilot_edge.export.rows import RowInt8Form
 from adcopilot_edge.export.vision import write_vision_graph
 from adcopilot_edge.export.windows import patch_indices, window_layout
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
@@ -108,6 +110,22 @@ def test_int8_stays_near_and_a_wrong_scale_does_not(
     wrong, _ = onnx_outputs(tmp_path, checkpoint, patches, grid, DynamicInt8Form())
     assert relative_error(expected, int8) < 0.05  # 0.02 here: 8 bits over three blocks
     assert relative_error(expected, wrong) > 0.1
+
+
+@pytest.mark.parametrize("form", [DynamicInt8Form, RowInt8Form])
+def test_gate_and_up_apart_are_what_they_are_together(
+    tmp_path: Path, checkpoint: Checkpoint, form: type[LinearForm], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = (8, 8)
+    found = []
+    for is_apart in (True, False):
+        monkeypatch.setattr(form, "is_apart", is_apart)
+        found.append(onnx_outputs(tmp_path, checkpoint, patches_of(grid), grid, form()))
+        nodes = onnx.load(tmp_path / "vision.onnx", load_external_data=False).graph.node
+        products = [node.name for node in nodes if node.op_type == "MatMulInteger"]
+        assert any("gate_up" in name for name in products) != is_apart
+    for apart, together in zip(*found, strict=True):
+        np.testing.assert_array_equal(apart, together)
 
 
 def relative_error(expected: FloatArray, actual: FloatArray) -> float:

@@ -85,3 +85,16 @@ def test_what_fails_for_all_is_one_error(inspect):
     assert err.count("error: ") == 1
     assert inspect("good", "good", "bad", "--overlay", "x.png")[0] == 2
     assert inspect("good", "good", "bad", "--takt-ms", 9, "--tile")[0] == 2
+
+
+def test_several_goldens_and_the_cascade(inspect, pictures, cli, damaged_bundle):
+    found = inspect("good", "bad", "good", "--golden", "bad", "--json")
+    records = [json.loads(line) for line in found[1].splitlines()]
+    assert [record["verdict"] for record in records] == ["normal", "normal"]
+    taken = [[one["golden"] for one in record["goldens"] if one["taken"]] for record in records]
+    assert taken == [[str(pictures["bad"])], [str(pictures["good"])]]
+    assert inspect("good", "bad", "good", "--golden", "bad", "--choose", "vote")[0] == 2
+    words = ("--bundle", damaged_bundle, "--threads", 1)
+    assert cli("golden", "add", damaged_bundle, pictures["good"], "--name", "lid")[0] == 0
+    parts = cli("inspect", pictures["bad"], pictures["good"], "--product", "lid", "--json", *words)
+    assert [json.loads(line)["verdict"] for line in parts[1].splitlines()] == ["anomaly", "normal"]

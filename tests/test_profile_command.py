@@ -10,7 +10,7 @@ from PIL import Image
 from profile_cases import settings
 
 from adcopilot_edge.errors import ConfigError, ImageNotFoundError, InputError
-from adcopilot_edge.runtime.profile.run import _waited_s, run_case
+from adcopilot_edge.runtime.profile.run import _look_notes, _waited_s, run_case
 from adcopilot_edge.runtime.profile.settings import find_pictures, parse_duration
 from adcopilot_edge.runtime.profile.sweep import Sweep, parse_sweep, plan_cases, run_cases
 
@@ -132,6 +132,8 @@ def test_what_no_bundle_has_is_an_export(toy_bundle, word, command) -> None:
     [
         (["--takt-ms", "0"], 2, "takt_ms"),
         (["--takt-ms", "-1"], 2, "takt_ms"),
+        (["--ask", " "], 2, "the question is empty"),
+        (["--ask", "<|im_end|>"], 6, "<|im_end|>"),
         (["--duration", "0"], 2, "above 0"),
         (["--soak", "30m", "--duration", "5"], 2, "leave out"),
         (["--sweep", "cores=2"], 2, "a sweep is written"),
@@ -171,6 +173,55 @@ def test_a_short_run(cli, toy_bundle, pictures, tmp_path: Path) -> None:
     assert case["limits"] is None
     assert (tmp_path / "out" / "p.csv").read_text(encoding="utf-8").startswith("case,bundle")
     assert (tmp_path / "out" / "p.html").read_text(encoding="utf-8").endswith("</html>\n")
+
+
+def test_a_question_in_free_words_is_a_stage(cli, toy_bundle, pictures) -> None:
+    golden, folder = pictures
+    words = ["--golden", golden, "--images", folder, "--threads", 1, "--max-new-tokens", 2]
+    load = ["--duration", "0.05", "--warm-up", 0, "--task", "classify", "--ask", " Why? "]
+    code, out, err = cli("profile", toy_bundle.path, *words, *load, "--json")
+    assert code == 0, err
+    (case,) = json.loads(out)["cases"]
+    assert case["ask"] == " Why? "
+    assert list(case["stages_ms"])[-5:-2] == ["classify", "ask", "other"]
+    assert case["stages_ms"]["ask"]["p50"] > 0
+    assert 0 < case["tokens"]["ask"]["written"] <= 2
+    assert case["tokens"]["ask"]["read"] > 0
+    assert case["limits"]["stages"]["ask"]["runs"] == case["limits"]["stages"]["classify"]["runs"]
+    assert "and a question in free words" in settings(ask="Why?").words()
+
+
+def test_a_profile_in_tiles(cli, toy_bundle, tmp_path: Path, image_pair) -> None:
+    """A part of 2 x 2 tiles with one defect; stages are sums over the tiles."""
+    golden, test = (image.repeat(2, 0).repeat(2, 1)[:84, :126] for image in image_pair)
+    for image, name in ((golden, "golden.png"), (test, "part.png")):
+        Image.fromarray(image).save(tmp_path / name)
+    words = ["--golden", tmp_path / "golden.png", "--images", tmp_path / "part.png", "--threads", 1]
+    load = ["--duration", "0.05", "--warm-up", 0, "--max-new-tokens", 2, "--ask", "Why?"]
+    code, out, err = cli("profile", toy_bundle.path, *words, *load, "--tile", "--json")
+    assert code == 0, err
+    (case,) = json.loads(out)["cases"]
+    (whole,) = json.loads(cli("profile", toy_bundle.path, *words, *load, "--json")[1])["cases"]
+    assert (case["tiles"], whole["tiles"]) == (4, None)
+    assert "golden" in case["stages_ms"]
+    assert case["stages_ms"]["until_verdict"]["p50"] < case["stages_ms"]["inspection"]["p50"]
+    for stage in ("prefill", "verdict"):
+        # The worst tile is shown once more for the question.
+        assert case["tokens"][stage]["read"] == 5 * whole["tokens"][stage]["read"]
+        in_tiles, at_once = (it["limits"]["stages"][stage] for it in (case, whole))
+        assert (in_tiles["runs"], at_once["runs"]) == (5, 1)
+        assert in_tiles["float_ops"] == 5 * at_once["float_ops"]
+    assert case["tokens"]["golden"]["read"] == 4 * whole["tokens"]["golden"]["read"]
+    assert case["tokens"]["ask"]["read"] == whole["tokens"]["ask"]["read"]  # of the worst tile
+    assert case["tokens"]["locate"]["read"] % whole["tokens"]["locate"]["read"] == 0
+    assert "locate" not in case["limits"]["stages"]
+    assert settings(tile=True).words().endswith("in tiles")
+
+
+def test_parts_in_several_numbers_of_tiles_are_told() -> None:
+    assert _look_notes([4, 4]) == []
+    (note,) = _look_notes([4, 5, 16])
+    assert note == "a part took 4 to 16 looks at tiles: the least times are those of 4"
 
 
 def test_parts_of_an_inspection_add_up(toy_bundle, pictures) -> None:

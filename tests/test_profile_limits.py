@@ -118,6 +118,8 @@ def test_integers_are_never_slower_than_floats() -> None:
 
 def test_the_work_of_a_bundle(toy_bundle) -> None:
     golden, tests = find_pictures(None, None)
+    words = toy_bundle.manifest.prompt.tasks
+    questions = {name: words[name] for name in ("classify", "locate")}
     # The toy's pictures are 56 x 84; these are square, and are squeezed.
     work = count_work(
         toy_bundle,
@@ -125,10 +127,11 @@ def test_the_work_of_a_bundle(toy_bundle) -> None:
         tests[0],
         provider="cpu",
         num_threads=1,
-        tasks=("classify", "locate"),
+        questions={**questions, "ask": "Why?"},
         max_new_tokens=4,
     )
-    assert list(work) == ["vision", "comparison", "prefill", "verdict", "classify", "locate"]
+    stages = ["vision", "comparison", "prefill", "verdict", "classify", "locate", "ask"]
+    assert list(work) == stages
     assert 1 <= work["classify"].num_runs <= 4
     assert work["prefill"].num_runs == work["verdict"].num_runs == 1
     prefill, verdict = work["prefill"].operations, work["verdict"].operations

@@ -104,6 +104,14 @@ def test_both_states_are_stored_and_gone_by(cli, words, bundle, line) -> None:
     assert (report.first_failure, report.ranges) == (None, ranges["id"])
 
 
+def test_with_a_cascade_of_the_half_that_gave_no_ranges(cli, words, line) -> None:
+    options = ("--bad", line / "bad", "--cascade", "--max-asked", "0.2")
+    verdicts, _ = both(cli, words, *options)
+    assert verdicts["good"]["num"] == 19
+    assert verdicts["cascade"]["good_passing"] >= 16  # all but (19 + 1) * 0.2 - 1
+    assert verdicts["cascade"]["bad_passing"] <= verdicts["cascade"]["escapes"] <= 3
+
+
 def test_for_people(cli, words) -> None:
     code, out, err = cli(*words)
     assert code == 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adcopilot_edge.commands.cascade import print_cascade, read_max_asked
 from adcopilot_edge.commands.options import Json, Provider, Threads
 from adcopilot_edge.commands.printing import print_fact, print_json
 from adcopilot_edge.commands.progress import StepProgress
@@ -41,6 +42,17 @@ def calibrate(
     tile: Annotated[
         bool, typer.Option("--tile", help="Inspect in tiles, as inspect --tile will.")
     ] = False,
+    cascade: Annotated[
+        bool,
+        typer.Option("--cascade", help="Measure the threshold of inspect --cascade, too."),
+    ] = False,
+    max_asked: Annotated[
+        float | None,
+        typer.Option(
+            help="With --cascade: largest share of good parts that go on to the language model; "
+            "0.1."
+        ),
+    ] = None,
     state: Annotated[
         Path | None,
         typer.Option(help="Store in this .json, for inspect --state; not beside the bundle."),
@@ -77,6 +89,10 @@ def calibrate(
     ones: same product, camera, light. The state is stored beside the bundle, and every inspection
     with this golden image goes by it; the state before is kept for --roll-back.
 
+    With --cascade, the state also holds up to which value of the anomaly map a part passes without
+    the language model. Good parts alone set it: the next one is asked about with a chance of at
+    most --max-asked. What share of bad parts it lets pass is known from --bad alone, and printed.
+
     With --ranges, a bundle of static INT8 on a CPU gets the ranges of its layers from half of the
     good parts, at least 16. The other half, and bad parts, show what that does to verdicts: if they
     get worse, or the stored pair of the export leaves its tolerances, nothing is stored and the
@@ -84,6 +100,7 @@ def calibrate(
     void, and have to be made again.
 
     Examples: adcopilot-edge calibrate bundle --golden golden.png --good parts/good --bad parts/bad;
+    adcopilot-edge calibrate bundle --golden golden.png --good parts/good --bad parts/bad --cascade;
     adcopilot-edge calibrate bundle --golden golden.png --good parts/good --ranges;
     adcopilot-edge calibrate bundle --golden golden.png --roll-back
     """
@@ -92,7 +109,8 @@ def calibrate(
     if ranges and state is not None:
         raise ConfigError("--ranges stores beside the bundle alone: leave --state out")
     if roll_back:
-        if good is not None or bad is not None or dry_run or diagram is not None:
+        measuring = (good, bad, diagram, max_asked) != (None,) * 4 or dry_run or cascade
+        if measuring:
             raise ConfigError("--roll-back goes with --golden and --state alone")
         if ranges:
             roll_back_both(bundle, golden, as_json=as_json)
@@ -117,6 +135,7 @@ def calibrate(
         max_review=max(MAX_REVIEW, max_overkill) if max_review is None else max_review,
         confidence=confidence,
         tile=tile,
+        max_asked=read_max_asked(is_on=cascade, max_asked=max_asked),
     )
     inspector = _open(bundle, provider, threads)
     opened = inspector.engine.bundle
@@ -254,4 +273,5 @@ def _print_state(state: VerdictState, *, num_repeated: int = 0) -> None:
             f"temperature {fitted}, expected calibration error {bad.ece_before:.4f} before, "
             f"{bad.ece_after:.4f} after, on the same parts",
         )
+    print_cascade(state)
     print_fact("holds for", "parts exchangeable with these: same product, camera, light, batches")

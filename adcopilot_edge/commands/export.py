@@ -74,12 +74,12 @@ def export(
         typer.Option(help="How the levels of int8 and int4 are chosen; gptq needs --calib."),
     ] = "rtn",
     llm_block: Annotated[
-        int,
+        str,
         typer.Option(
-            help="Weights of int8 and int4 that share a scale: 32, 64, 128. Larger blocks read a "
-            "prompt faster, and are coarser."
+            help="Weights of int8 and int4 that share a scale: 16 to 256, or row, for int8 all of "
+            "an output's. Larger ones read a prompt faster, and are coarser."
         ),
-    ] = 32,
+    ] = "32",
     calib: Annotated[
         Path | None,
         typer.Option(
@@ -176,6 +176,7 @@ def export(
         LLM_PRECISIONS,
         VISION_PRECISIONS,
         ExportRecipe,
+        parse_block_size,
         parse_image_size,
     )
     from adcopilot_edge.runtime.memory import parse_bytes
@@ -188,7 +189,7 @@ def export(
         vision=precisions[0] if precisions else VISION_PRECISIONS[target][0],
         llm=llm or LLM_PRECISIONS[target][0],
         quantizer=llm_quantizer,
-        block_size=llm_block,
+        block_size=parse_block_size(llm_block),
         is_proven=not no_proof,
         num_parity_pairs=parity_pairs,
         int8_form=int8_form,

@@ -25,6 +25,12 @@ def add(
     name: Annotated[
         str | None, typer.Option(help="The product's name; several packs may share it.")
     ] = None,
+    tile: Annotated[
+        bool,
+        typer.Option(
+            "--tile", help="Store its tiles too, for inspect --tile of parts of the same size."
+        ),
+    ] = False,
     packs: Packs = None,
     max_bytes: Annotated[
         str | None,
@@ -41,7 +47,11 @@ def add(
     one bundle, provider, processor and release, and is found by the pixels, whatever the picture's
     file is called.
 
+    With --tile each tile of the golden has a pack too. Tiles are cut by the part's size and the
+    bundle's, and found by their pixels: a part of another size than the golden finds none.
+
     Examples: adcopilot-edge golden add bundle golden.png --name lid;
+    adcopilot-edge golden add bundle board.png --tile;
     adcopilot-edge golden add bundle lid-1.png lid-2.png --name lid --max-bytes 2G
     """
     from adcopilot_edge.runtime.inspector import Inspector
@@ -49,7 +59,11 @@ def add(
 
     limit = None if max_bytes is None else parse_bytes(max_bytes)
     inspector = Inspector.open(bundle, provider=provider, num_threads=threads, packs=packs)
-    added = [inspector.add_golden(picture, name) for picture in golden]
+    added = []
+    for picture in golden:
+        added.append(inspector.add_golden(picture, name))
+        if tile:
+            added += inspector.add_tiles(picture, name)
     removed = []
     if limit is not None:
         _, folder = _open(bundle, packs)
@@ -181,6 +195,7 @@ def _to_json(pack: StoredPack, state: str) -> dict[str, Any]:
     return {
         "id": record.id if record else None,
         "name": record.name if record else None,
+        "tile": record.tile if record else None,
         "state": state,
         "provider": record.provider if record else None,
         "golden_sha256": record.golden_sha256 if record else None,
@@ -196,6 +211,9 @@ def _to_json(pack: StoredPack, state: str) -> dict[str, Any]:
 def _row(pack: StoredPack, state: str) -> tuple[str, ...]:
     record = pack.record
     name = (record.name if record else None) or "-"
+    if record and record.tile:
+        x, y, width, height = record.tile
+        name += f", tile {width}x{height} at {x},{y}"
     return (
         record.id if record else pack.path.name,
         name,

@@ -1,4 +1,4 @@
-"""``inspect``: one golden image, and one test image or several, each with its result."""
+"""``inspect``: a test image against a golden, or several, each with its result."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from adcopilot_edge.commands.cascade import print_decided, read_cascade
+from adcopilot_edge.commands.golden_choice import GoldenChoice, choose_goldens, split_pictures
 from adcopilot_edge.commands.options import Packs, Provider, Threads
 from adcopilot_edge.commands.printing import print_inspection, print_json, print_part
+from adcopilot_edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from adcopilot_edge.types import PartResult
@@ -22,11 +25,29 @@ ANOMALY_EXIT_CODE = 10
 def inspect(
     golden: Annotated[Path, typer.Argument(help="Picture of a part known to be good.")],
     tests: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
-            help="Picture of the part to inspect, or several of them.", metavar="TEST..."
+            help="Picture of the part to inspect, or several of them. With --product the first "
+            "picture is one too.",
+            metavar="[TEST]...",
+            show_default=False,
         ),
-    ],
+    ] = None,
+    more_goldens: Annotated[
+        list[Path] | None,
+        typer.Option("--golden", help="A further golden image of the product; several may be."),
+    ] = None,
+    product: Annotated[
+        str | None,
+        typer.Option(help="Take the golden images from the packs of golden add --name."),
+    ] = None,
+    choose: Annotated[
+        Literal["nearest", "vote"] | None,
+        typer.Option(
+            help="Of several golden images: go by the nearest, which is the default and costs one "
+            "inspection, or by a vote of all.",
+        ),
+    ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle to use; by default the one in this package.")
     ] = None,
@@ -51,6 +72,20 @@ def inspect(
         bool,
         typer.Option("--uncalibrated", help="Go by the bundle's own threshold and ranges instead."),
     ] = False,
+    cascade: Annotated[
+        bool,
+        typer.Option(
+            "--cascade",
+            help="Let parts with a quiet anomaly map pass without the language model, by the "
+            "threshold of calibrate --cascade.",
+        ),
+    ] = False,
+    audit_share: Annotated[
+        float | None,
+        typer.Option(
+            help="With --cascade: share of the passing parts that the model sees anyway; 0.02."
+        ),
+    ] = None,
     packs: Packs = None,
     max_offset: Annotated[
         float | None, typer.Option(help="Note a test image shifted by more pixels than this.")
@@ -103,22 +138,35 @@ def inspect(
     With --takt-ms the description is left out first, then types, boxes, and your question; the
     verdict never. The notes say what was left out and by how much the time was exceeded.
 
+    With --cascade a part whose anomaly map stays quiet is normal without the language model being
+    asked, whatever it would have said; path tells who decided, and the note cascade_missed that an
+    audit, a share chosen by the pixels, disagrees.
+
+    Of several golden images (--golden, --product) the one whose features are nearest to the part's
+    counts, or each of them has a vote; the result says which, under goldens.
+
     Of several test images each is prepared while the one before is inspected, and each has a line
     as soon as it is known; boxes, health and times are in --json, beside the file's name (test).
     A picture that can't be used has its error there, the others go on, and the exit code is that
     of the error (6), else 10 for an anomaly with --fail-on-anomaly, else 0.
 
-    Example: adcopilot-edge inspect golden.png part.png --task all --overlay result.png
-    Example: adcopilot-edge inspect golden.png parts/*.png --json
+    Examples: adcopilot-edge inspect golden.png part.png --task all --overlay result.png;
+    adcopilot-edge inspect lid-1.png part.png --golden lid-2.png --golden lid-3.png --choose vote;
+    adcopilot-edge inspect part.png --product lid;
+    adcopilot-edge inspect golden.png parts/*.png --json
     """
-    from adcopilot_edge.errors import ConfigError
+    pictures = [golden, *(tests or ())]
+    goldens, paths = split_pictures(pictures, more_goldens or (), product, choose)
+    if overlay is not None and len(paths) > 1:
+        raise ConfigError("--overlay draws one test image. Inspect the others without it")
+    asked_cascade = read_cascade(
+        is_on=cascade, audit_share=audit_share, is_uncalibrated=uncalibrated
+    )
     from adcopilot_edge.runtime.health import HealthLimits
     from adcopilot_edge.runtime.images import open_image
     from adcopilot_edge.runtime.inspector import Inspector
     from adcopilot_edge.runtime.overlay import draw_overlay, save_image
 
-    if overlay is not None and len(tests) > 1:
-        raise ConfigError("--overlay draws one test image. Inspect the others without it")
     inspector = Inspector.open(
         bundle,
         provider=provider,
@@ -134,22 +182,23 @@ def inspect(
             min_similarity=min_similarity,
         ),
     )
-    if len(tests) > 1:
+    chosen = choose_goldens(inspector, goldens, product, choose)
+    if len(paths) > 1:
         parts = inspector.inspect_many(
-            golden,
-            tests,
+            chosen.golden,
+            paths,
             task=task,
             ask=ask,
             tile=tile,
             max_new_tokens=max_new_tokens,
             constrained=not unconstrained,
             takt_ms=takt_ms,
+            cascade=asked_cascade,
         )
-        code = _print_parts(parts, tests, as_json=as_json, fail_on_anomaly=fail_on_anomaly)
-        raise typer.Exit(code)
-    (test,) = tests
+        raise typer.Exit(_print_parts(parts, paths, chosen, as_json, fail_on_anomaly))
+    (test,) = paths
     inspection = inspector.inspect(
-        golden,
+        chosen.golden,
         test,
         task=task,
         ask=ask,
@@ -157,38 +206,46 @@ def inspect(
         max_new_tokens=max_new_tokens,
         constrained=not unconstrained,
         takt_ms=takt_ms,
+        cascade=asked_cascade,
     )
     if overlay is not None:
-        save_image(draw_overlay(open_image(golden), open_image(test), inspection), overlay)
+        drawn = draw_overlay(chosen.picture(inspection), open_image(test), inspection)
+        save_image(drawn, overlay)
         print(f"wrote {overlay}", file=sys.stderr)
     if as_json:
-        print_json(inspection.to_json())
+        print_json(inspection.to_json() | chosen.tell(inspection))
     else:
         print_inspection(inspection)
+        chosen.print_told(inspection)
+        if cascade:
+            print_decided(inspection)
     if fail_on_anomaly and inspection.verdict == "anomaly":
         raise typer.Exit(ANOMALY_EXIT_CODE)
 
 
 def _print_parts(
     parts: Generator[PartResult, None, None],
-    tests: list[Path],
-    *,
+    paths: list[Path],
+    chosen: GoldenChoice,
     as_json: bool,
     fail_on_anomaly: bool,
 ) -> int:
     """Print each result as it comes; return the exit code of the worst."""
     codes = {0}
-    width = max(len(str(test)) for test in tests)
+    width = max(len(str(path)) for path in paths)
     with closing(parts):
-        for test, part in zip(tests, parts, strict=True):
+        for path, part in zip(paths, parts, strict=True):
+            told = {}
             if part.error is not None:
                 codes.add(part.error.exit_code)
-                print(f"error: {test}: {part.error}", file=sys.stderr)
-            elif fail_on_anomaly and part.inspection and part.inspection.verdict == "anomaly":
-                codes.add(ANOMALY_EXIT_CODE)
+                print(f"error: {path}: {part.error}", file=sys.stderr)
+            elif part.inspection is not None:
+                told = chosen.tell(part.inspection)
+                if fail_on_anomaly and part.inspection.verdict == "anomaly":
+                    codes.add(ANOMALY_EXIT_CODE)
             if as_json:
-                print_json({"test": str(test), **part.to_json()})
+                print_json({"test": str(path), **part.to_json(), **told})
             else:
-                print_part(str(test), part, width)
+                print_part(str(path), part, width)
             sys.stdout.flush()
     return max(codes - {ANOMALY_EXIT_CODE}) or max(codes)

@@ -52,7 +52,11 @@ def print_part(name: str, part: PartResult, width: int) -> None:
         f"{name:<{width}}  {one.verdict:<9}  score {one.anomaly_score:.3f}  "
         f"boxes {len(one.defects):>2}  {one.timings_ms['total']:7.1f} ms"
     )
-    words = {**one.text, **({"notes": ", ".join(one.notes)} if one.notes else {})}
+    words = dict(one.text)
+    if one.path != "model":
+        words["decided by"] = one.path
+    if one.notes:
+        words["notes"] = ", ".join(one.notes)
     print_rows(
         (f"  {key}", " ".join(value.split()) or "(no words)") for key, value in words.items()
     )

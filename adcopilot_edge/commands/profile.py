@@ -30,6 +30,13 @@ def profile(
         Literal["verdict", "classify", "locate", "describe", "all"],
         typer.Option(help="What to ask of each part beside the verdict."),
     ] = "all",
+    ask: Annotated[
+        str | None,
+        typer.Option(help="A question in your own words, asked of each part; its stage is ask."),
+    ] = None,
+    tile: Annotated[
+        bool, typer.Option("--tile", help="Inspect in tiles, as inspect --tile does.")
+    ] = False,
     takt_ms: Annotated[
         float | None,
         typer.Option(help="Time allowed for a part: tells the share of parts inside it."),
@@ -73,10 +80,12 @@ def profile(
 
     Measures until the figures are stable (at least 30 inspections, median and halves within 3 %),
     or says that they are not. The least time of a stage is what reading its weights and computing
-    its products would take at the rates that this machine reaches when it does nothing else. On a
+    its products would take at the rates that this machine reaches when it does nothing else. With
+    --tile a stage is that of all tiles of a part together, and answers have no least time. On a
     Jetson also power, temperature, clocks and throttling. Exits with 0 also if not stable.
 
     Examples: adcopilot-edge profile bundle --takt-ms 500 --html profile.html;
+    adcopilot-edge profile bundle --task verdict --ask "Is the label straight?";
     adcopilot-edge profile small large --sweep threads=1,2,4 --csv profile.csv;
     adcopilot-edge profile bundle --golden golden.png --images parts --soak 30m
     """
@@ -97,6 +106,8 @@ def profile(
         golden=golden_path,
         tests=tests,
         task=task,
+        ask=ask,
+        tile=tile,
         provider=provider,
         threads=threads,
         concurrency=concurrency,

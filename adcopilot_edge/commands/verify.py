@@ -15,7 +15,10 @@ from adcopilot_edge.commands.workshop import require_export
 from adcopilot_edge.errors import ConfigError, ParityError
 
 if TYPE_CHECKING:
+    from adcopilot_edge.calibration.pairs import Pairs
     from adcopilot_edge.runtime.verify import VerifyReport
+
+_OWN_PAIRS = 10
 
 
 def verify(
@@ -27,9 +30,19 @@ def verify(
     adapter: Annotated[
         str | None, typer.Option(help="With --reference: the adapter that was merged.")
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your own pairs, as for gate: inspect them with and without a kept golden image, "
+            "too."
+        ),
+    ] = None,
     pairs: Annotated[
         int | None,
-        typer.Option(help="With --reference: how many pairs; 20, or 1 above --max-ram.", min=1),
+        typer.Option(
+            help="With --reference: how many pairs; 20, or 1 above --max-ram. With --data: 10.",
+            min=1,
+        ),
     ] = None,
     max_ram: Annotated[
         str | None, typer.Option(help="With --reference: memory it may take, as 4G.")
@@ -41,20 +54,24 @@ def verify(
     """Hash every file of a bundle, then compare every stage of an inspection.
 
     The device compares with what the exporter stored of one pair, and then an inspection with the
-    golden image from a pack on disk (cached_...) with one without. With --reference the checkpoint
-    itself is asked, about new pairs. Nothing of the bundle changes. Exits with 3 when a file is
-    damaged and with 4 when a stage is out of its tolerance; the first one is named.
+    golden image from a pack on disk (cached_...) with one without. With --data your own pairs are
+    inspected, all tasks, with the golden image not kept, kept in memory (memory_...) and from a
+    pack (pack_...): verdict, boxes and words must be equal. With --reference the checkpoint itself
+    is asked, about new pairs. Nothing of the bundle changes. Exits with 3 when a file is damaged
+    and with 4 when a stage is out of its tolerance; the first one is named.
 
-    Examples: adcopilot-edge verify bundle;
+    Examples: adcopilot-edge verify bundle; adcopilot-edge verify bundle --data line-images;
     adcopilot-edge verify bundle --reference checkpoint --pairs 5 --max-ram 4G
     """
     if reference is None:
-        if (adapter, pairs, max_ram) != (None, None, None):
-            raise ConfigError("--adapter, --pairs and --max-ram go with --reference")
-        from adcopilot_edge.runtime.verify import verify_bundle
-
-        report = verify_bundle(bundle, provider=provider, num_threads=threads)
+        if (adapter, max_ram) != (None, None) or (pairs is not None and data is None):
+            raise ConfigError(
+                "--adapter and --max-ram go with --reference, --pairs with it or with --data"
+            )
+        report = _verify_here(bundle, data, pairs or _OWN_PAIRS, provider, threads)
     else:
+        if data is not None:
+            raise ConfigError("--reference makes pairs of its own: leave --data out")
         report = _ask_checkpoint(bundle, reference, adapter, pairs, max_ram, provider)
     if as_json:
         print_json(report.to_json())
@@ -62,6 +79,29 @@ def verify(
         _print_report(report)
     if report.first_failure is not None:
         raise typer.Exit(ParityError.exit_code)
+
+
+def _verify_here(
+    path: Path, data: Path | None, num_pairs: int, provider: str, threads: int | None
+) -> VerifyReport:
+    """The report of the bundle at ``path`` on this device, and on pairs of ``data``."""
+    from adcopilot_edge.bundle import open_bundle
+    from adcopilot_edge.calibration.held_out import read_held_out
+    from adcopilot_edge.runtime.verify import verify_bundle
+
+    with StepProgress() as progress:
+        own: Pairs = []
+        if data is not None:
+            model = open_bundle(path, verify=False).manifest.model
+            tile = max(model.image_height, model.image_width)
+            own = read_held_out([data], count=num_pairs, tile=tile).pairs
+        return verify_bundle(
+            path,
+            provider=provider,
+            num_threads=threads,
+            own_pairs=own,
+            on_pair=lambda done: progress("pairs", done, len(own)),
+        )
 
 
 def _ask_checkpoint(
@@ -105,6 +145,8 @@ def _print_report(report: VerifyReport) -> None:
         print_fact("ranges", f"{report.ranges}, measured here")
     print_fact("files", f"{report.num_files}, all hashes match")
     print_fact("pairs", str(report.num_pairs) if report.num_pairs else "none stored")
+    if report.num_own_pairs:
+        print_fact("own pairs", f"{report.num_own_pairs}, golden kept and not kept")
     print_rows(
         (
             stage.stage,

@@ -64,25 +64,37 @@ class Limits:
         }
 
 
-def find_limits(bundle: Bundle, settings: ProfileSettings, medians_ms: dict[str, float]) -> Limits:
+def find_limits(
+    bundle: Bundle, settings: ProfileSettings, medians_ms: dict[str, float], *, num_looks: int = 1
+) -> Limits:
     """Measure the machine and hold the stages against it.
 
     Args:
         bundle: The bundle that was profiled.
         settings: How.
         medians_ms: What each stage takes.
+        num_looks: How often a part is shown, of tiles once each. How many of these are asked
+            questions depends on the part, so in tiles answers have no limit.
 
     Raises:
         EdgeError: A graph fails.
     """
     provider = "cuda" if settings.provider in BACKENDS else settings.provider
+    words = bundle.manifest.prompt.tasks
+    questions: dict[str, str] = {name: words[name] for name in TASKS if name != "verdict"}
+    if settings.ask is not None:
+        questions["ask"] = settings.ask.strip()
     work = count_work(
         bundle,
         settings.golden,
         settings.tests[0],
         provider=settings.provider,
         num_threads=settings.threads,
-        tasks=tuple(name for name in TASKS if name != "verdict" and name in medians_ms),
+        questions={
+            name: text
+            for name, text in questions.items()
+            if name in medians_ms and not settings.tile
+        },
         max_new_tokens=settings.max_new_tokens,
     )
     rates = measure_rates(provider, settings.threads)
@@ -95,7 +107,8 @@ def find_limits(bundle: Bundle, settings: ProfileSettings, medians_ms: dict[str,
         size = weight_bytes(bundle, graph)
         if graph not in bandwidths:
             bandwidths[graph] = read_rate(size, provider, settings.threads)
-        stages[name] = hold_against(stage_work, rates, size, bandwidths[graph], medians_ms[name])
+        done = stage_work.times(num_looks)
+        stages[name] = hold_against(done, rates, size, bandwidths[graph], medians_ms[name])
     return Limits(rates=rates, stages=stages)
 
 

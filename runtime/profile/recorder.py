@@ -19,12 +19,29 @@ from adcopilot_edge.types import FloatArray, Task
 
 @dataclass(slots=True)
 class Heard:
-    """What the dialogue did in one inspection: milliseconds and tokens by name, in order."""
+    """What the dialogue did in one inspection: milliseconds and tokens by name, in order.
+
+    In tiles a name comes several times, and counts together. num_answers: how often it was asked.
+    num_looks: how often an image was shown: of tiles the worst twice, if there is more to ask.
+    """
 
     ms: dict[str, float] = field(default_factory=dict)
     decode_ms: dict[str, float] = field(default_factory=dict)
     read_tokens: dict[str, int] = field(default_factory=dict)
     written_tokens: dict[str, int] = field(default_factory=dict)
+    num_answers: dict[str, int] = field(default_factory=dict)
+    num_looks: int = 0
+
+    def add_read(self, name: str, start_s: float, num_tokens: int) -> None:
+        """Count what was done since ``start_s``, of the clock ``perf_counter``, under a name."""
+        self.ms[name] = self.ms.get(name, 0.0) + (time.perf_counter() - start_s) * 1000
+        self.read_tokens[name] = self.read_tokens.get(name, 0) + num_tokens
+
+    def add_answer(self, name: str, decode_ms: float, num_tokens: int) -> None:
+        """Count an answer under a name."""
+        self.decode_ms[name] = self.decode_ms.get(name, 0.0) + decode_ms
+        self.written_tokens[name] = self.written_tokens.get(name, 0) + num_tokens
+        self.num_answers[name] = self.num_answers.get(name, 0) + 1
 
 
 class ListeningDialogue(Dialogue):
@@ -55,16 +72,14 @@ class ListeningDialogue(Dialogue):
         start = time.perf_counter()
         super().show(golden, *image_tokens)
         heard = self._record()
-        heard.ms["prefill"] = (time.perf_counter() - start) * 1000
-        heard.read_tokens["prefill"] = len(self._segments.test.ids)
+        heard.add_read("prefill", start, len(self._segments.test.ids))
+        heard.num_looks += 1
 
     def first_logits(self, question: str) -> FloatArray:
         """As for ``Dialogue``; counts as ``verdict``."""
         start = time.perf_counter()
         logits = super().first_logits(question)
-        heard = self._record()
-        heard.ms["verdict"] = (time.perf_counter() - start) * 1000
-        heard.read_tokens["verdict"] = len(self._question(question).ids)
+        self._record().add_read("verdict", start, len(self._question(question).ids))
         return logits
 
     def answering(
@@ -82,10 +97,8 @@ class ListeningDialogue(Dialogue):
             question, max_new_tokens=max_new_tokens, clock=clock, guide=guide, may_go_on=may_go_on
         )
         heard, name = self._record(), self._names.get(question, "ask")
-        heard.ms[name] = (time.perf_counter() - start) * 1000
-        heard.decode_ms[name] = clock.timings_ms().get("decode", 0.0) - decoded_ms
-        heard.read_tokens[name] = len(self._question(question).ids)
-        heard.written_tokens[name] = len(answer.ids)
+        heard.add_read(name, start, len(self._question(question).ids))
+        heard.add_answer(name, clock.timings_ms().get("decode", 0.0) - decoded_ms, len(answer.ids))
         return answer
 
     def _record(self) -> Heard:

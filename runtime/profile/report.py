@@ -136,6 +136,8 @@ class CaseReport:
             "threads": settings.threads,
             "concurrency": settings.concurrency,
             "task": settings.task,
+            "ask": settings.ask,
+            "tiles": measured.trials[0].num_tiles,
             "max_new_tokens": settings.max_new_tokens,
             "pictures": len(settings.tests),
             "opening_ms": self.opening.to_json(),

@@ -64,10 +64,14 @@ def run_case(
     if (waited := waited_s / measurement.wall_s) > _WAIT_SHARE:
         notes.append(f"for {waited:.0%} of the time other programs had the cores")
     limits: Limits | None = None
+    looks = [trial.num_looks for trial in measurement.trials]
     if settings.with_limits:
         _tell(on_step, "limits")
         try:
-            limits = find_limits(bundle, settings, _medians(measurement.trials))
+            limits = find_limits(
+                bundle, settings, _medians(measurement.trials), num_looks=min(looks)
+            )
+            notes += _look_notes(looks)
             notes += _limit_notes(limits)
         except EdgeError as err:
             notes.append(f"the machine's limits could not be measured: {err}")
@@ -119,11 +123,14 @@ def _time_asides(
 
 def _count_tokens(subject: Subject, trials: Sequence[Trial]) -> dict[str, TaskTokens]:
     """Tokens by stage; written ones on average over the trials."""
-    tokens = {"golden": TaskTokens(read=subject.num_golden_tokens)}
-    for name, read in trials[0].read_tokens.items():
+    num_goldens = trials[0].num_tiles or 1
+    tokens = {"golden": TaskTokens(read=num_goldens * subject.num_golden_tokens)}
+    for name in dict.fromkeys(name for trial in trials for name in trial.read_tokens):
+        # In tiles it depends on the part how often a question is asked.
+        read = max(trial.read_tokens.get(name, 0) for trial in trials)
         written = [trial.written_tokens.get(name, 0) for trial in trials]
-        # The first token comes with the question: each further one is a step.
-        steps = sum(max(count - 1, 0) for count in written)
+        # The first token of an answer comes with the question: each further one is a step.
+        steps = sum(written) - sum(trial.num_answers.get(name, 0) for trial in trials)
         decode_s = sum(trial.decode_ms.get(name, 0.0) for trial in trials) / 1000
         tokens[name] = TaskTokens(
             read=read,
@@ -163,6 +170,14 @@ def _waited_s(root: Path) -> float:
         return int(words[1]) / 1e9
     except (OSError, IndexError, ValueError):
         return 0.0
+
+
+def _look_notes(looks: Sequence[int]) -> list[str]:
+    """That the limits are those of the fewest looks, where parts took several numbers of them."""
+    fewest, most = min(looks), max(looks)
+    if fewest == most:
+        return []
+    return [f"a part took {fewest} to {most} looks at tiles: the least times are those of {fewest}"]
 
 
 def _limit_notes(limits: Limits) -> list[str]:

@@ -20,17 +20,20 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smh]?)", re.ASCII)
 class ProfileSettings:
     """One case: a bundle, its load, and when to stop.
 
-    bundle: None is the embedded one. tests: shown one after the other, again and again. warm_up:
-    inspections that count apart. max_time_s: when to give up waiting for stable figures.
-    duration_s: measure that long instead, stable or not. soak_s: measure until the temperature is
-    steady, at most that long. concurrency: callers that share one inspector, which takes them in
-    turn. with_limits: measure what the machine can do, too.
+    bundle: None is the embedded one. ask: a question in free words, asked last. tile: inspect in
+    tiles. tests: shown one after the other, again and again. warm_up: inspections that count apart.
+    max_time_s: when to give up waiting for stable figures. duration_s: measure that long instead,
+    stable or not. soak_s: measure until the temperature is steady, at most that long. concurrency:
+    callers that share one inspector, which takes them in turn. with_limits: measure what the
+    machine can do, too.
     """
 
     golden: Path
     tests: tuple[Path, ...]
     bundle: Path | None = None
     task: str = "all"
+    ask: str | None = None
+    tile: bool = False
     provider: str = "cpu"
     threads: int | None = None
     concurrency: int = 1
@@ -45,6 +48,8 @@ class ProfileSettings:
     def __post_init__(self) -> None:
         if self.task not in (*TASKS, "all"):
             raise ConfigError(f"task must be of {', '.join(TASKS)} or all, got {self.task!r}")
+        if self.ask is not None and not self.ask.strip():
+            raise ConfigError("the question is empty; ask something or leave it out")
         for name, lowest in (("concurrency", 1), ("warm_up", 0), ("max_new_tokens", 1)):
             if (value := getattr(self, name)) < lowest:
                 raise ConfigError(f"{name} must be at least {lowest}, got {value}")
@@ -61,7 +66,9 @@ class ProfileSettings:
         if self.threads is not None:
             threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         callers = f"{self.concurrency} caller{'s' if self.concurrency > 1 else ''}"
-        return f"{self.provider}, {threads}, {callers}, task {self.task}"
+        question = "" if self.ask is None else " and a question in free words"
+        way = ", in tiles" if self.tile else ""
+        return f"{self.provider}, {threads}, {callers}, task {self.task}{question}{way}"
 
 
 def parse_duration(text: str) -> float:

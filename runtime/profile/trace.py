@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -48,6 +49,14 @@ class Work:
     operations: Operations
     num_runs: int = 1
 
+    def times(self, count: int) -> Work:
+        """The same work done ``count`` times."""
+        done = self.operations
+        return Work(
+            operations=Operations(count * done.floating, count * done.integer),
+            num_runs=count * self.num_runs,
+        )
+
 
 def count_work(
     bundle: Bundle,
@@ -56,12 +65,13 @@ def count_work(
     *,
     provider: str,
     num_threads: int | None,
-    tasks: tuple[str, ...],
+    questions: Mapping[str, str],
     max_new_tokens: int,
 ) -> dict[str, Work]:
     """The work of each stage of one inspection; opens the bundle a second time.
 
-    Stages whose graph onnxruntime does not run, as engines, are left out.
+    Each of ``questions``, words by name, is a stage beside the verdict. Stages whose graph
+    onnxruntime does not run, as engines, are left out.
 
     Raises:
         EdgeError: As ``open_engine`` and its parts.
@@ -83,15 +93,13 @@ def count_work(
         comparison = engine.encoder.compare(reference.features, encoded.features)
         engine.dialogue.show(reference.prefix, encoded.tokens, comparison.tokens)
         engine.verdict_logits()
-        words, num_tokens = bundle.manifest.prompt.tasks, {}
-        for task in tasks:
+        num_tokens = {}
+        for name, words in questions.items():
             answer = engine.dialogue.answer(
-                words[task],  # type: ignore[index]
-                max_new_tokens=max_new_tokens,
-                clock=StageClock(),
+                words, max_new_tokens=max_new_tokens, clock=StageClock()
             )
             # The last token is not read again.
-            num_tokens[task] = len(answer.ids)
+            num_tokens[name] = len(answer.ids)
         runs = {
             name: graphs[graph.file].close()
             for name, graph in bundle.manifest.graphs.items()
