@@ -18,7 +18,7 @@ from adcopilot_edge.runtime.device_array import DeviceArray
 from adcopilot_edge.runtime.drain import drain
 from adcopilot_edge.runtime.embedding import EmbeddingTable
 from adcopilot_edge.runtime.session import GraphSession, OpenGraph
-from adcopilot_edge.runtime.tensors import OnDevice
+from adcopilot_edge.runtime.tensors import as_on_device
 from adcopilot_edge.types import FloatArray, IntArray
 
 
@@ -129,7 +129,7 @@ class Decoder:
 
     def _join(self, parts: Sequence[FloatArray]) -> FloatArray:
         """The embeddings (1, S, D) of all parts, on the device where one of them is."""
-        where = {part.device for part in parts if isinstance(part, OnDevice)}
+        where = {there.device for part in parts if (there := as_on_device(part)) is not None}
         if not where:
             return np.concatenate(parts)[np.newaxis]
         width = self._model.hidden_size
