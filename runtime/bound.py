@@ -1,4 +1,4 @@
-"""Graphs whose state lies in bound buffers, updated in place.
+"""Graphs on bound buffers: what they read and write is allocated once, not in every run.
 
 Knows nothing of what the buffers hold, nor how a session is opened.
 """
@@ -59,7 +59,11 @@ class Buffer:
 
 
 class BoundGraph:
-    """A graph whose state lives in buffers: a run copies only its feeds and its other outputs."""
+    """A graph whose state lives in buffers.
+
+    On the CPU a run reads its feeds where they lie and writes each output of fixed shape to the
+    same memory every time. On another device it copies feeds there and those outputs back.
+    """
 
     def __init__(self, session: BindableSession, state: Mapping[tuple[str, str], Buffer]) -> None:
         self._session = session
@@ -70,33 +74,63 @@ class BoundGraph:
         sources = [source for source, _ in state]
         targets = [target for _, target in state]
         self._inputs = {name: spec for name, spec in session.inputs.items() if name not in sources}
-        self._results = [name for name in session.outputs if name not in targets]
-        self._num_targets = len(targets)
+        self._fed: dict[str, AnyArray] = {}
+        self._fixed = {
+            name: np.zeros(_lengths(spec), spec.dtype)
+            for name, spec in session.outputs.items()
+            if name not in targets and session.provider == "cpu" and None not in spec.shape
+        }
+        for name, array in self._fixed.items():
+            self._binding.bind_output(
+                name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data
+            )
+        bound = {*targets, *self._fixed}
+        self._varying = [name for name in session.outputs if name not in bound]
+        self._num_bound = len(bound)
 
     def run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """Run once; the buffers hold the new state afterwards.
 
         Args:
-            feeds: An array for each input that is no buffer, on the host or on the device.
+            feeds: An array for each input that is no buffer, on the host or on the device. One
+                that was fed the last time too costs nothing, whatever was written to it since.
 
         Returns:
-            The outputs that are no buffers.
+            The outputs that are no buffers, valid until the next run.
 
         Raises:
             SessionError: A feed does not fit, or onnxruntime fails.
         """
-        check_feeds(self._session.name, self._inputs, feeds)
-        for name, array in feeds.items():
-            if (there := as_on_device(array)) is not None:
-                self._binding.bind_input(
-                    name, there.device, 0, there.dtype.type, there.shape, there.address
-                )
-            else:
-                self._binding.bind_cpu_input(name, np.require(array, requirements="C"))
-        for name in self._results:
+        new = [name for name, array in feeds.items() if self._fed.get(name) is not array]
+        if new or len(feeds) != len(self._inputs):
+            check_feeds(self._session.name, self._inputs, feeds)
+            for name in new:
+                self._feed(name, feeds[name])
+        for name in self._varying:
             self._binding.bind_output(name, "cpu")
         self._session.run_bound(self._binding)
+        if not self._varying:
+            return dict(self._fixed)
         # Outputs come in the order in which their names were first bound. copy_outputs_to_cpu
         # would copy the state as well.
-        values = self._binding.get_outputs()[self._num_targets :]
-        return {name: value.numpy() for name, value in zip(self._results, values, strict=True)}
+        values = self._binding.get_outputs()[self._num_bound :]
+        varying = zip(self._varying, values, strict=True)
+        return self._fixed | {name: value.numpy() for name, value in varying}
+
+    def _feed(self, name: str, array: AnyArray) -> None:
+        """Make ``array`` the input ``name`` of this run, and of later ones where it is in place."""
+        self._fed.pop(name, None)
+        if (there := as_on_device(array)) is not None:
+            self._binding.bind_input(
+                name, there.device, 0, there.dtype.type, there.shape, there.address
+            )
+            return
+        self._binding.bind_cpu_input(name, np.require(array, requirements="C"))
+        # Elsewhere, and of an array in another order, what was bound is a copy.
+        if self._session.provider == "cpu" and array.flags.c_contiguous:
+            self._fed[name] = array
+
+
+def _lengths(spec: TensorSpec) -> tuple[int, ...]:
+    """The shape of a tensor whose lengths are all fixed."""
+    return tuple(length for length in spec.shape if length is not None)
