@@ -18,7 +18,8 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.export.memory import return_freed
-from adcopilot_edge.runtime.session import Buffer, GraphSession, Runner
+from adcopilot_edge.runtime.bound import Buffer
+from adcopilot_edge.runtime.session import GraphSession, Runner
 from adcopilot_edge.runtime.tensors import AnyArray, TensorSpec, check_feeds, require_names
 
 State = Mapping[tuple[str, str], Buffer]

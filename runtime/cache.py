@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 
 from adcopilot_edge.errors import InputError
 from adcopilot_edge.manifest import ModelSpec
-from adcopilot_edge.runtime.session import Buffer
+from adcopilot_edge.runtime.bound import Buffer
 from adcopilot_edge.runtime.tensors import AnyArray
 from adcopilot_edge.types import FloatArray
 

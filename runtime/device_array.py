@@ -13,8 +13,8 @@ from numpy.typing import DTypeLike
 
 from adcopilot_edge.errors import SessionError
 from adcopilot_edge.runtime.cuda import open_stream
-from adcopilot_edge.runtime.session import error_classes, load_onnxruntime
-from adcopilot_edge.runtime.tensors import AnyArray, OnDevice
+from adcopilot_edge.runtime.ort import error_classes, load_onnxruntime
+from adcopilot_edge.runtime.tensors import AnyArray, as_on_device
 
 
 class DeviceArray:
@@ -69,7 +69,7 @@ class DeviceArray:
             The number of rows.
         """
         rows = [
-            part if isinstance(part, OnDevice) else np.ascontiguousarray(part) for part in parts
+            np.ascontiguousarray(part) if as_on_device(part) is None else part for part in parts
         ]
         num_rows = sum(int(part.shape[0]) for part in rows)
         assert num_rows <= self.shape[0], f"{num_rows} rows do not fit into {self.shape}"
@@ -78,7 +78,8 @@ class DeviceArray:
             assert part.dtype == self.dtype, f"{part.dtype} is not {self.dtype}"
             assert part.shape[1:] == self.shape[1:], f"{part.shape} are no rows of {self.shape}"
             num_bytes = math.prod(part.shape) * self.dtype.itemsize
-            source = part.address if isinstance(part, OnDevice) else part.ctypes.data
+            there = as_on_device(part)
+            source = part.ctypes.data if there is None else there.address
             self._copy(target, source, num_bytes)
             target += num_bytes
         if self.device != "cpu":

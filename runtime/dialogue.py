@@ -15,9 +15,8 @@ from adcopilot_edge.positions import EMPTY, Positions, mrope_positions
 from adcopilot_edge.runtime.box_grammar import BoxGrammar
 from adcopilot_edge.runtime.box_guide import BoxGuide, TokenChoices
 from adcopilot_edge.runtime.cache import KVPrefix
-from adcopilot_edge.runtime.decode import Decoder, Guide
+from adcopilot_edge.runtime.decode import Decoder, Embeds, Guide
 from adcopilot_edge.runtime.drain import drain
-from adcopilot_edge.runtime.embedding import EmbeddingTable
 from adcopilot_edge.runtime.segments import PromptSegments, Segment
 from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.runtime.tokenizer import TextTokenizer
@@ -59,12 +58,10 @@ class Dialogue:
         self,
         manifest: Manifest,
         decoder: Decoder,
-        embedding: EmbeddingTable,
         tokenizer: TextTokenizer,
     ) -> None:
         self._manifest = manifest
         self._decoder = decoder
-        self._embedding = embedding
         self._tokenizer = tokenizer
         self._segments = PromptSegments(manifest, tokenizer)
         self._positions = EMPTY
@@ -183,14 +180,12 @@ class Dialogue:
 
     def _read(self, segment: Segment, image_tokens: Sequence[FloatArray] = ()) -> FloatArray:
         """Append a segment; return the logits (V,) behind it."""
-        rows = self._embedding.rows(segment.ids)
-        embeds = [rows]
-        if segment.image is not None:
-            embeds = [rows[: segment.image.start], *image_tokens, rows[segment.image.stop :]]
-        num_rows = sum(part.shape[0] for part in embeds)
-        assert num_rows == len(rows), f"{num_rows} embeddings for {len(rows)} ids"
+        ids, image = segment.ids, segment.image
+        parts: list[Embeds] = [ids]
+        if image is not None:
+            parts = [ids[: image.start], *image_tokens, ids[image.stop :]]
         mode = self._manifest.model.compare_position_mode
         positions = mrope_positions(segment.spans, mode, after=self._positions)
-        logits = self._decoder.prefill(embeds, positions.ids)
+        logits = self._decoder.prefill(parts, positions.ids)
         self._positions = positions
         return logits

@@ -23,7 +23,8 @@ from adcopilot_edge.bundle import Bundle, open_bundle
 from adcopilot_edge.errors import BundleError, EdgeError, MissingExtraError
 from adcopilot_edge.runtime.inspector import embedded_bundle
 from adcopilot_edge.runtime.machine import cpu_model, read_text
-from adcopilot_edge.runtime.session import PROVIDER_CLASSES, GraphSession, load_onnxruntime
+from adcopilot_edge.runtime.ort import load_onnxruntime
+from adcopilot_edge.runtime.session import PROVIDER_CLASSES, GraphSession
 
 PACKAGES = (
     "numpy",

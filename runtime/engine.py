@@ -165,7 +165,7 @@ def open_engine(
             open_graph=open_vision,
             open_probes=open_probes,
         ),
-        dialogue=Dialogue(manifest, decoder, embedding, tokenizer),
+        dialogue=Dialogue(manifest, decoder, tokenizer),
         ranges=ranges,
     )
 

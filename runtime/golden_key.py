@@ -16,7 +16,7 @@ from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.runtime.engines.api import BACKENDS
 from adcopilot_edge.runtime.engines.record import FOLDER as ENGINES
 from adcopilot_edge.runtime.machine import cpu_model
-from adcopilot_edge.runtime.session import load_onnxruntime
+from adcopilot_edge.runtime.ort import load_onnxruntime
 
 # Raised when what a pack holds, or how it is written, changes.
 PACK_VERSION = 1

@@ -13,8 +13,9 @@ import numpy as np
 from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.errors import SessionError
 from adcopilot_edge.manifest import GraphName
+from adcopilot_edge.runtime.bound import Buffer
 from adcopilot_edge.runtime.ranges_state import RangesState
-from adcopilot_edge.runtime.session import Buffer, GraphSession, OpenGraph, Runner
+from adcopilot_edge.runtime.session import GraphSession, OpenGraph, Runner
 from adcopilot_edge.runtime.tensors import AnyArray, TensorSpec
 
 # Low and high by graph and layer.

@@ -31,6 +31,12 @@ class OnDevice(Protocol):
         ...
 
 
+def as_on_device(array: AnyArray | OnDevice) -> OnDevice | None:
+    """Return ``array`` where its values lie on a device, else None."""
+    # First the common case: to ask a protocol takes longer than to bind an input.
+    return array if not isinstance(array, np.ndarray) and isinstance(array, OnDevice) else None
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """Name, dtype and shape of one input or output; None stands for a length that varies."""

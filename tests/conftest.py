@@ -13,7 +13,7 @@ from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.manifest import Precision
 from adcopilot_edge.runtime.engines.api import Api, load_api
 from adcopilot_edge.runtime.inspector import Inspector
-from adcopilot_edge.types import FloatArray, ImageArray, IntArray
+from adcopilot_edge.types import FloatArray, ImageArray
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("runtime", "export", "calibration", "training")
@@ -166,13 +166,13 @@ def toy_inspector(toy_bundle: Bundle) -> Inspector:
 def fed(toy_inspector: Inspector, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The lengths of all that the decoder of ``toy_inspector`` was fed, in order."""
     decoder = toy_inspector.engine.dialogue._decoder
-    prefill, lengths = decoder.prefill, []
+    run, lengths = decoder._run, []
 
-    def count(embeds: FloatArray, position_ids: IntArray) -> FloatArray:
-        lengths.append(position_ids.shape[1])
-        return prefill(embeds, position_ids)
+    def count(embeds: FloatArray, end: int) -> FloatArray:
+        lengths.append(embeds.shape[1])
+        return run(embeds, end)
 
-    monkeypatch.setattr(decoder, "prefill", count)
+    monkeypatch.setattr(decoder, "_run", count)
     return lengths
 
 

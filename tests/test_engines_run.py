@@ -12,11 +12,12 @@ import pytest
 
 from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.errors import EngineError, SessionError
+from adcopilot_edge.runtime.bound import Buffer
 from adcopilot_edge.runtime.device_array import DeviceArray
 from adcopilot_edge.runtime.engines.api import Api
 from adcopilot_edge.runtime.engines.record import EngineRecord
 from adcopilot_edge.runtime.engines.run import EngineGraph
-from adcopilot_edge.runtime.session import Buffer, GraphSession
+from adcopilot_edge.runtime.session import GraphSession
 
 
 class Stream:

@@ -14,6 +14,7 @@ from toy import MODEL, write_toy_bundle
 from adcopilot_edge.bundle import open_bundle
 from adcopilot_edge.errors import AspectMismatchError, ConfigError, InputError, SessionError
 from adcopilot_edge.positions import mrope_positions
+from adcopilot_edge.runtime.decode import Embeds
 from adcopilot_edge.runtime.dialogue import Answer
 from adcopilot_edge.runtime.engine import open_engine
 from adcopilot_edge.runtime.examine import Examination
@@ -129,18 +130,20 @@ def test_reuse_gives_the_logits_of_reading_all_at_once(inspector, image_pair):
     }
     segments = PromptSegments(manifest, engine.tokenizer)
     question = segments.question(manifest.prompt.ask_task("verdict"))
-    parts = [(segments.golden, blocks["golden"]), (segments.test, blocks["test"]), (question, None)]
-    embeds = []
+    parts = [
+        (segments.golden, [blocks["golden"]]),
+        (segments.test, [blocks["test"]]),
+        (question, []),
+    ]
+    embeds: list[Embeds] = []
     for segment, image_tokens in parts:
-        rows = engine.dialogue._embedding.rows(segment.ids)
-        if image_tokens is not None:
-            rows[segment.image] = image_tokens
-        embeds.append(rows)
+        ids, image = segment.ids, segment.image
+        embeds += [ids] if image is None else [ids[: image.start], *image_tokens, ids[image.stop :]]
     spans = [span for segment, _ in parts for span in segment.spans]
     positions = mrope_positions(spans, manifest.model.compare_position_mode)
     decoder = engine.dialogue._decoder
     decoder.cache.truncate(0)
-    at_once = decoder.prefill(np.concatenate(embeds), positions.ids)
+    at_once = decoder.prefill(embeds, positions.ids)
     engine.dialogue.show(engine.read_golden(golden).prefix, blocks["test"])
     np.testing.assert_allclose(engine.verdict_logits(), at_once, rtol=1e-5, atol=1e-4)
 

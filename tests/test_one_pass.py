@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -90,3 +93,23 @@ def test_a_branch_that_fails_steps_back(inspector, image_pair):
     with pytest.raises(InputError, match="Ask a shorter question"):
         inspector.engine.dialogue.first_logits("why " * 200)
     assert cache.length == length
+
+
+def test_inspections_leave_nothing_in_memory(inspector, image_pair):
+    golden = inspector.golden(image_pair[0])
+
+    def inspect(count):
+        for _ in range(count):
+            inspector.inspect(golden, image_pair[1], task="all", ask="Why?", max_new_tokens=WORDS)
+
+    tracemalloc.start()
+    try:
+        inspect(3)
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        inspect(60)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 60 << 10, "one copy of the logits of each inspection is more than 60 KiB"

@@ -10,11 +10,12 @@ from static_ranges import NAME, make_ranges
 
 from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.errors import InputError, SessionError
+from adcopilot_edge.runtime.bound import Buffer
 from adcopilot_edge.runtime.engine import open_engine, relevel
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.levels import levels_of
 from adcopilot_edge.runtime.relevel import Edges, WatchedGraph
-from adcopilot_edge.runtime.session import Buffer, GraphSession
+from adcopilot_edge.runtime.session import GraphSession
 
 pytestmark = pytest.mark.torch
 

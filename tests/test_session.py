@@ -14,8 +14,9 @@ from adcopilot_edge.errors import (
     ProviderUnavailableError,
     SessionError,
 )
-from adcopilot_edge.runtime import session as session_module
-from adcopilot_edge.runtime.session import ADVICE, Buffer, GraphSession, check_provider
+from adcopilot_edge.runtime.bound import Buffer
+from adcopilot_edge.runtime.ort import ADVICE, load_onnxruntime
+from adcopilot_edge.runtime.session import PROVIDER_CLASSES, GraphSession, check_provider
 
 NATIVE_ERRORS = [
     value
@@ -123,14 +124,14 @@ def test_an_unknown_provider(toy_bundle):
 
 
 def test_an_absent_provider_is_no_fallback(monkeypatch):
-    ort = session_module.load_onnxruntime()
+    ort = load_onnxruntime()
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(ProviderUnavailableError, match=r"'cuda' is not in this onnxruntime"):
         check_provider("cuda")
 
 
 def test_a_provider_that_did_not_start_is_no_fallback(monkeypatch, tmp_path):
-    monkeypatch.setattr(session_module.load_onnxruntime(), "InferenceSession", Elsewhere)
+    monkeypatch.setattr(load_onnxruntime(), "InferenceSession", Elsewhere)
     with pytest.raises(ProviderUnavailableError, match="offers SlowExecutionProvider instead"):
         GraphSession(tmp_path / "graph.onnx")
 
@@ -148,8 +149,8 @@ def test_onnxruntime_is_an_extra(monkeypatch):
 
 @pytest.mark.parametrize(("provider", "options"), [("cpu", {}), ("cuda", {"use_tf32": "0"})])
 def test_float32_is_float32_on_every_provider(monkeypatch, tmp_path, provider, options):
-    ort, asked = session_module.load_onnxruntime(), []
-    name = session_module.PROVIDER_CLASSES[provider]
+    ort, asked = load_onnxruntime(), []
+    name = PROVIDER_CLASSES[provider]
 
     def keep(*_, providers, **__):
         asked.extend(providers)

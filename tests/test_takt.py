@@ -38,13 +38,13 @@ def clock(monkeypatch):
 def inspector(toy_bundle, clock, monkeypatch):
     inspector = Inspector(open_engine(open_bundle(toy_bundle.path), provider="cpu", num_threads=1))
     decoder = inspector.engine.dialogue._decoder
-    prefill = decoder.prefill
+    run = decoder._run
 
-    def slow(embeds, position_ids):
-        clock.ms += RUN_MS + TOKEN_MS * position_ids.shape[1]
-        return prefill(embeds, position_ids)
+    def slow(embeds, end):
+        clock.ms += RUN_MS + TOKEN_MS * embeds.shape[1]
+        return run(embeds, end)
 
-    monkeypatch.setattr(decoder, "prefill", slow)
+    monkeypatch.setattr(decoder, "_run", slow)
     return inspector
 
 

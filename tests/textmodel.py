@@ -47,9 +47,9 @@ class TextModel:
             mrope_section=language.mrope_section,
         )
         shape = (language.vocab_size, language.hidden_size)
-        self._table = EmbeddingTable(folder / _TABLE, shape)
+        table = EmbeddingTable(folder / _TABLE, shape)
         self._decoder = Decoder(
-            folder / _GRAPH, model, self._table, provider="cpu", num_threads=num_threads
+            folder / _GRAPH, model, table, provider="cpu", num_threads=num_threads
         )
 
     def continued(self, ids: Sequence[int], num_tokens: int) -> list[int]:
@@ -71,7 +71,7 @@ class TextModel:
     def _read(self, ids: Sequence[int]) -> FloatArray:
         start = self._decoder.cache.length
         positions: IntArray = np.tile(np.arange(start, start + len(ids), dtype=np.int64), (3, 1))
-        return self._decoder.prefill(self._table.rows(np.array(ids, dtype=np.int64)), positions)
+        return self._decoder.prefill(np.array(ids, dtype=np.int64), positions)
 
 
 def write_text_model(

@@ -24,16 +24,17 @@ import numpy as np
 
 from adcopilot_edge.bundle import hash_file
 from adcopilot_edge.errors import EngineError, SessionError
+from adcopilot_edge.runtime.bound import Buffer
 from adcopilot_edge.runtime.cuda import open_stream
 from adcopilot_edge.runtime.device_array import DeviceArray
 from adcopilot_edge.runtime.engines.api import Api
 from adcopilot_edge.runtime.engines.log import open_log, start
 from adcopilot_edge.runtime.engines.record import EngineRecord
-from adcopilot_edge.runtime.session import Buffer, Runner
+from adcopilot_edge.runtime.session import Runner
 from adcopilot_edge.runtime.tensors import (
     AnyArray,
-    OnDevice,
     TensorSpec,
+    as_on_device,
     check_feeds,
     require_names,
 )
@@ -125,8 +126,8 @@ class EngineGraph:
 
     def _feed(self, name: str, array: AnyArray) -> None:
         """Make ``array`` the input ``name`` of the next run."""
-        if isinstance(array, OnDevice):
-            self._point(name, array.address)
+        if (there := as_on_device(array)) is not None:
+            self._point(name, there.address)
             return
         buffer = self._buffers[name]
         if self._held.get(name) is not array:

@@ -18,10 +18,10 @@ from adcopilot_edge.bundle import open_bundle
 from adcopilot_edge.runtime.golden import GoldenReference
 from adcopilot_edge.runtime.images import ImageSource, open_image
 from adcopilot_edge.runtime.inspector import Inspector, TaskChoice, embedded_bundle
+from adcopilot_edge.runtime.ort import load_onnxruntime
 from adcopilot_edge.runtime.overlay import draw_overlay
 from adcopilot_edge.runtime.profile.recorder import ListeningDialogue
 from adcopilot_edge.runtime.profile.settings import ProfileSettings
-from adcopilot_edge.runtime.session import load_onnxruntime
 from adcopilot_edge.runtime.tiled import resized
 from adcopilot_edge.runtime.tiling import plan_tiles
 from adcopilot_edge.types import Inspection

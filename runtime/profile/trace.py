@@ -19,12 +19,8 @@ from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.errors import SessionError
 from adcopilot_edge.runtime.engine import open_engine
 from adcopilot_edge.runtime.images import open_image
-from adcopilot_edge.runtime.session import (
-    PROVIDER_CLASSES,
-    GraphSession,
-    error_classes,
-    load_onnxruntime,
-)
+from adcopilot_edge.runtime.ort import error_classes, load_onnxruntime
+from adcopilot_edge.runtime.session import PROVIDER_CLASSES, GraphSession
 from adcopilot_edge.runtime.timing import StageClock
 
 _ATTENTION = ("MultiHeadAttention", "Attention")
