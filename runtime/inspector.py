@@ -25,6 +25,7 @@ from adcopilot_edge.runtime.request import TaskChoice as TaskChoice
 from adcopilot_edge.runtime.steps import InspectionSteps
 from adcopilot_edge.runtime.stream import Event, with_result
 from adcopilot_edge.runtime.takt import Pace, Takt
+from adcopilot_edge.runtime.threads import Threads
 from adcopilot_edge.runtime.turns import Turns
 from adcopilot_edge.runtime.verdict_store import VerdictStates
 from adcopilot_edge.types import Inspection
@@ -63,7 +64,7 @@ class Inspector:
         path: str | os.PathLike[str] | None = None,
         *,
         provider: str = "cpu",
-        num_threads: int | None = None,
+        num_threads: Threads | Path = None,
         verify: bool = True,
         state: str | os.PathLike[str] | None = None,
         calibrated: bool = True,
@@ -77,7 +78,9 @@ class Inspector:
             provider: Where to run: ``cpu``, ``cuda``, or with the vision side as engines, which
                 ``adcopilot-edge build`` makes, ``tensorrt`` or ``tensorrt-rtx``. There is no silent
                 fallback.
-            num_threads: Threads of one operator; None leaves the choice to onnxruntime.
+            num_threads: Threads of one operator, ``ThreadSettings``, or a file of
+                ``adcopilot-edge doctor --tune --out``; None takes what ``doctor --tune`` stored
+                beside the bundle for this machine, or else leaves the choice to onnxruntime.
             verify: Hash every file first.
             state: A file of ``adcopilot-edge calibrate --state``, for all inspections; None takes
                 what lies beside the bundle for a golden image, if anything does. A file is read
@@ -94,7 +97,8 @@ class Inspector:
             SessionError: A graph can't be used.
             EngineError: There is no engine for this machine, or it can't be used.
             MissingExtraError: A package of the provider is not installed.
-            StateError: ``state`` is missing or damaged, or measured ranges are.
+            StateError: ``state`` is missing or damaged, or measured ranges are, or a file of thread
+                settings is, or is not for this bundle and machine.
             ConfigError: ``state`` is given and ``calibrated`` is false.
         """
         if state is not None and not calibrated:

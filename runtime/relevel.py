@@ -16,6 +16,7 @@ from adcopilot_edge.manifest import GraphName
 from adcopilot_edge.runtime.ranges_state import RangesState
 from adcopilot_edge.runtime.session import Buffer, GraphSession, OpenGraph, Runner
 from adcopilot_edge.runtime.tensors import AnyArray, TensorSpec
+from adcopilot_edge.runtime.threads import Threads
 
 # Low and high by graph and layer.
 Edges = dict[GraphName, dict[str, tuple[float, float]]]
@@ -27,7 +28,7 @@ def releveling_opener(bundle: Bundle, ranges: RangesState | None) -> OpenGraph:
     names = _graph_names(bundle)
 
     def open_graph(
-        path: Path, *, provider: str, num_threads: int | None, **settings: bool
+        path: Path, *, provider: str, num_threads: Threads, **settings: bool
     ) -> GraphSession:
         graph = names.get(path)
         return GraphSession(
@@ -53,7 +54,7 @@ def watching_opener(bundle: Bundle, ranges: RangesState | None, edges: Edges) ->
     )
 
     def open_graph(
-        path: Path, *, provider: str, num_threads: int | None, **settings: bool
+        path: Path, *, provider: str, num_threads: Threads, **settings: bool
     ) -> WatchedGraph:
         # In any other order the inputs of all layers would stay in memory to the end.
         settings["keeps_order"] = True
