@@ -75,7 +75,7 @@ def entry(options: Any, key: str) -> str | None:
 def told(threads: Any) -> tuple[int, str | None, str | None]:
     options = session_options(onnxruntime, threads, has_fixed_shapes=True)
     names = ("intra_op.allow_spinning", "intra_op_thread_affinities")
-    return (options.intra_op_num_threads, *(entry(options, name) for name in names))  # type: ignore[return-value]
+    return (options.intra_op_num_threads, *(entry(options, name) for name in names))
 
 
 @pytest.mark.parametrize(
@@ -98,11 +98,7 @@ def test_no_settings(values) -> None:
     with pytest.raises(ConfigError, match="threads"):
         ThreadSettings(**values)
     with pytest.raises(ValueError, match="threads"):
-        state(
-            "b" * 16,
-            Machine(cpu="c", num_cores=1, onnxruntime="1"),
-            **{"num_threads": None} | values,
-        )
+        state("b" * 16, this_machine(), **{"num_threads": None, **values})
 
 
 def test_a_graph_computes_the_same_under_all(toy_bundle: Bundle) -> None:

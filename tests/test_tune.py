@@ -53,7 +53,7 @@ def tuned(times: Times, *, rounds: int = 20, waits: list[float] | None = None) -
         opener(times),
         max_time_s=rounds * (len(CANDIDATES) + 2),
         clock=lambda: float(next(ticks)),
-        pause=[].append if waits is None else waits.append,
+        pause=([] if waits is None else waits).append,
     )
 
 
@@ -125,7 +125,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         command, "_opener", lambda _: opener(lambda it, _: 5.0 if it == ONE else 10.0)
     )
-    monkeypatch.setattr(tuning_module.time, "sleep", lambda _: None)
+    monkeypatch.setattr(tuning_module, "_PAUSE_S", 0.0)
 
 
 def test_a_dry_run_writes_nothing(cli, damaged_bundle: Path, monkeypatch) -> None:
