@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from adcopilot_edge.commands import tune as command
 from adcopilot_edge.errors import ConfigError, StateError
@@ -106,6 +107,7 @@ def test_too_little_time_chooses_nothing() -> None:
     assert result.is_default
     assert result.candidates[0].interval is None
     assert "--max-time" in result.reason
+    assert not result.is_conclusive
     with pytest.raises(ConfigError, match="above 0"):
         tune(CANDIDATES, opener(lambda *_: 1.0), max_time_s=0)
 
@@ -155,6 +157,28 @@ def test_what_is_chosen_is_stored_and_used(cli, damaged_bundle: Path) -> None:
     code, out, _ = cli("doctor", damaged_bundle, "--tune")
     assert "again: 1 thread" in out
     assert "chosen     1 thread: measured again" in out
+
+
+@pytest.mark.usefixtures("given")
+def test_too_little_time_stores_nothing(cli, damaged_bundle: Path) -> None:
+    code, out, _ = cli("doctor", damaged_bundle, "--tune", "--max-time", "0.000001", "--json")
+    assert code == 1
+    assert json.loads(out)["stored"] is None
+    assert not (damaged_bundle / "threads").exists()
+
+
+@pytest.mark.usefixtures("given")
+def test_a_profile_names_them(cli, damaged_bundle: Path, image_pair, tmp_path: Path) -> None:
+    assert cli("doctor", damaged_bundle, "--tune")[0] == 0
+    for name, image in zip(("golden", "part"), image_pair, strict=True):
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
+    words = ["profile", damaged_bundle, "--no-limits", "--duration", "0.01", "--task", "verdict"]
+    words += ["--golden", tmp_path / "golden.png", "--images", tmp_path / "part.png", "--json"]
+    (tuned_case,) = json.loads(cli(*words)[1])["cases"]
+    assert tuned_case["threads"] is None
+    assert tuned_case["threads_in_use"].startswith("1 thread (tuned, ")
+    (explicit,) = json.loads(cli(*words, "--threads", 2)[1])["cases"]
+    assert (explicit["threads"], explicit["threads_in_use"]) == (2, "2 threads")
 
 
 @pytest.mark.usefixtures("given")

@@ -48,8 +48,9 @@ def doctor(
 
     With --tune each setting (number of threads, spinning or not, on which cores) takes turns with
     onnxruntime's own choice. One is chosen only when a second measurement confirms that its
-    verdicts are faster by more than the scatter and by 2 %; otherwise the default is stored. Other
-    programs that run meanwhile are part of what is measured: let run what runs on the line.
+    verdicts are faster by more than the scatter and by 2 %; otherwise the default is stored. With
+    too little time to tell, nothing is stored and the exit code is 1. Other programs that run
+    meanwhile are part of what is measured: let run what runs on the line.
 
     Examples: adcopilot-edge doctor --json;
     adcopilot-edge doctor --tune bundle --max-time 2m;

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from adcopilot_edge.commands.printing import print_fact, print_json, print_rows
 from adcopilot_edge.commands.progress import StepProgress
 
@@ -21,7 +23,7 @@ _STEPS = 8  # tokens of an answer: enough for the time of one
 def tune_threads(
     path: Path | None, out: Path | None, *, max_time: str, dry_run: bool, as_json: bool
 ) -> None:
-    """Measure a bundle under each setting, and store what is the fastest."""
+    """Measure a bundle under each setting, and store the fastest; exit with 1 if none can be told."""
     from adcopilot_edge.bundle import open_bundle
     from adcopilot_edge.runtime.inspector import embedded_bundle
     from adcopilot_edge.runtime.profile.settings import parse_duration
@@ -40,14 +42,15 @@ def tune_threads(
     _check_memory(bundle)
     with StepProgress() as progress:
         tuning = tune(candidates, _opener(bundle), max_time_s=max_time_s, on_step=progress)
-    state = _state(bundle, machine, tuning)
-    THREADS.write(target, state)
-    print(f"wrote {target}", file=sys.stderr)
+    state = _state(bundle, machine, tuning) if tuning.is_conclusive else None
+    if state is not None:
+        THREADS.write(target, state)
+        print(f"wrote {target}", file=sys.stderr)
     if as_json:
         print_json(
             {
-                "stored": str(target),
-                "state": state.to_json(),
+                "stored": state and str(target),
+                "state": state and state.to_json(),
                 "default_chosen": tuning.is_default,
                 "reason": tuning.reason,
                 "control": tuning.control.to_json(),
@@ -55,8 +58,10 @@ def tune_threads(
                 "confirmed": tuning.confirmed and tuning.confirmed.to_json(),
             }
         )
-        return
-    _print_tuning(bundle, machine, tuning)
+    else:
+        _print_tuning(bundle, machine, tuning)
+    if state is None:
+        raise typer.Exit(1)
 
 
 def _opener(bundle: Bundle) -> Any:
@@ -161,6 +166,8 @@ def _print_tuning(bundle: Bundle, machine: Machine, tuning: Tuning) -> None:
         rows.append((f"again: {name}", *figures))
     print_rows(rows)
     what = "the default, onnxruntime's choice" if tuning.is_default else tuning.chosen.words()
+    if not tuning.is_conclusive:
+        what = "nothing, and nothing is stored"
     print_fact("chosen", f"{what}: {tuning.reason}")
 
 

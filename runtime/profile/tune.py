@@ -84,6 +84,12 @@ class Tuning:
     reason: str
 
     @property
+    def is_conclusive(self) -> bool:
+        """Whether there were rounds enough to tell of every candidate."""
+        rows = (self.control, *self.candidates, self.confirmed or self.control)
+        return all(row.interval is not None for row in rows) or not self.is_default
+
+    @property
     def is_default(self) -> bool:
         """Whether onnxruntime's own settings stay."""
         return self.chosen == DEFAULT
