@@ -23,7 +23,7 @@ _STEPS = 8  # tokens of an answer: enough for the time of one
 def tune_threads(
     path: Path | None, out: Path | None, *, max_time: str, dry_run: bool, as_json: bool
 ) -> None:
-    """Measure a bundle under each setting, and store the fastest; exit with 1 if none can be told."""
+    """Measure a bundle under each setting, and store the fastest; exits with 1 if it can't tell."""
     from adcopilot_edge.bundle import open_bundle
     from adcopilot_edge.runtime.inspector import embedded_bundle
     from adcopilot_edge.runtime.profile.settings import parse_duration
