@@ -126,7 +126,7 @@ class TooFewSamplesError(CalibrationError):
 
 
 class StateError(CalibrationError):
-    """A stored verdict state is damaged, or of another bundle, golden or way to inspect."""
+    """A stored state is damaged, or of another bundle, golden, machine or way to inspect."""
 
 
 class GateError(EdgeError):

@@ -16,6 +16,7 @@ from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.prompt import PromptTemplate
 from adcopilot_edge.runtime.engine import Engine, open_engine
 from adcopilot_edge.runtime.inspector import embedded_bundle
+from adcopilot_edge.runtime.threads import Threads
 from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.types import ImageArray
 
@@ -115,7 +116,7 @@ def open_questioner(
     shots: int,
     asks_for_letter: bool = True,
     provider: str = "cpu",
-    num_threads: int | None = None,
+    num_threads: Threads | Path = None,
 ) -> Questioner:
     """Open a bundle under a benchmark's prompt.
 

@@ -26,6 +26,7 @@ from adcopilot_edge.runtime.engine import relevel
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.ranges_state import RangesState, require_static
 from adcopilot_edge.runtime.relevel import Edges
+from adcopilot_edge.runtime.threads import Threads
 from adcopilot_edge.types import ImageArray, OnStep
 
 # Of the half that gives the ranges. An export takes as many pairs by default.
@@ -52,7 +53,7 @@ def recalibrate(
     bad: Path | None,
     recipe: VerdictRecipe,
     *,
-    num_threads: int | None,
+    num_threads: Threads,
     on_step: OnStep,
 ) -> Recalibration:
     """Measure ranges on one half of the good parts, and gate and calibrate on the other.
@@ -63,7 +64,7 @@ def recalibrate(
         good: Folder of good parts.
         bad: Folder of bad parts, or None.
         recipe: What is asked of the verdicts.
-        num_threads: As for ``Inspector.open``.
+        num_threads: As for ``GraphSession``.
         on_step: Called while pictures are checked, measured and inspected.
 
     Raises:
@@ -122,7 +123,7 @@ def _measure(
     picture: ImageArray,
     parts: Parts,
     recipe: VerdictRecipe,
-    num_threads: int | None,
+    num_threads: Threads,
     on_step: OnStep,
 ) -> RangesState:
     """The ranges of the golden image and the good parts."""

@@ -21,6 +21,7 @@ from adcopilot_edge.export.memory import return_freed
 from adcopilot_edge.runtime.bound import Buffer
 from adcopilot_edge.runtime.session import GraphSession, Runner
 from adcopilot_edge.runtime.tensors import AnyArray, TensorSpec, check_feeds, require_names
+from adcopilot_edge.runtime.threads import Threads
 
 State = Mapping[tuple[str, str], Buffer]
 
@@ -56,7 +57,7 @@ class PiecewiseGraph:
         *,
         budget_bytes: int,
         provider: str = "cpu",
-        num_threads: int | None = None,
+        num_threads: Threads = None,
         has_fixed_shapes: bool = True,
         keeps_order: bool = False,
     ) -> None:

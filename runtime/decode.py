@@ -19,6 +19,7 @@ from adcopilot_edge.runtime.drain import drain
 from adcopilot_edge.runtime.embedding import EmbeddingTable
 from adcopilot_edge.runtime.session import GraphSession, OpenGraph
 from adcopilot_edge.runtime.tensors import AnyArray, as_on_device
+from adcopilot_edge.runtime.threads import Threads
 from adcopilot_edge.types import FloatArray, IntArray
 
 # Embeddings of tokens, or their ids.
@@ -71,7 +72,7 @@ class Decoder:
         embedding: EmbeddingTable,
         *,
         provider: str,
-        num_threads: int | None,
+        num_threads: Threads,
         open_graph: OpenGraph = GraphSession,
     ) -> None:
         session = open_graph(

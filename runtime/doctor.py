@@ -5,7 +5,6 @@ Asks the operating system's files only, and on a Jetson ``nvpmodel``; what is ab
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
@@ -21,10 +20,12 @@ import numpy as np
 import adcopilot_edge
 from adcopilot_edge.bundle import Bundle, open_bundle
 from adcopilot_edge.errors import BundleError, EdgeError, MissingExtraError
+from adcopilot_edge.runtime.cores import allowed_cores
 from adcopilot_edge.runtime.inspector import embedded_bundle
 from adcopilot_edge.runtime.machine import cpu_model, read_text
 from adcopilot_edge.runtime.ort import load_onnxruntime
 from adcopilot_edge.runtime.session import PROVIDER_CLASSES, GraphSession
+from adcopilot_edge.runtime.thread_store import StoredThreads, stored_threads
 
 PACKAGES = (
     "numpy",
@@ -56,7 +57,8 @@ class DoctorReport:
     """What ``examine_machine`` found.
 
     machine: facts by name, in words. packages: versions by name. bundle: the id of the embedded
-    bundle when all its hashes match, else None. problems: what does not work, and why.
+    bundle when all its hashes match, else None. problems: what does not work, and why. threads:
+    the thread settings that are stored for the bundle.
     """
 
     machine: dict[str, str]
@@ -64,6 +66,7 @@ class DoctorReport:
     bundle: str | None
     providers: tuple[ProviderReport, ...]
     problems: tuple[str, ...]
+    threads: tuple[StoredThreads, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The report as the object that ``doctor --json`` prints."""
@@ -72,6 +75,15 @@ class DoctorReport:
             "packages": self.packages,
             "bundle": self.bundle,
             "providers": {provider.name: provider.state for provider in self.providers},
+            "threads": [
+                {
+                    "path": str(it.path),
+                    "state": None if it.state is None else it.state.to_json(),
+                    "used": it.problem is None,
+                    "problem": it.problem,
+                }
+                for it in self.threads
+            ],
             "problems": list(self.problems),
         }
 
@@ -90,12 +102,14 @@ def examine_machine(root: Path = Path("/"), bundle_path: Path | None = None) -> 
     except BundleError as err:
         problems.append(str(err))
     providers = _try_providers(bundle, problems)
+    can_run = any(provider.state != "absent" for provider in providers)
     return DoctorReport(
         machine=dict(machine_facts(root)),
         packages=package_versions(),
         bundle=bundle.id if bundle else None,
         providers=providers,
         problems=tuple(problems),
+        threads=tuple(stored_threads(bundle)) if bundle and can_run else (),
     )
 
 
@@ -145,7 +159,7 @@ def machine_facts(root: Path) -> Iterator[tuple[str, str]]:
     yield "python", platform.python_version()
     yield "system", f"{platform.system()} {platform.release()} {platform.machine()}"
     yield "cpu", cpu_model(root)
-    yield "cores", str(_num_cores())
+    yield "cores", str(len(allowed_cores()))
     if memory := re.search(
         r"^MemAvailable:\s+(\d+) kB", read_text(root / "proc/meminfo"), re.MULTILINE
     ):
@@ -155,13 +169,6 @@ def machine_facts(root: Path) -> Iterator[tuple[str, str]]:
     if release := read_text(root / "etc/nv_tegra_release").partition("\n")[0].strip("# "):
         yield "jetson", release
         yield "power", _power_mode()
-
-
-def _num_cores() -> int:
-    """The cores this process may use, which a container may limit."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _power_mode() -> str:

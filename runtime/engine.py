@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from adcopilot_edge.runtime.session import (
     OpenGraph,
     check_provider,
 )
+from adcopilot_edge.runtime.thread_store import ThreadsInUse, choose_threads
+from adcopilot_edge.runtime.threads import Threads
 from adcopilot_edge.runtime.tokenizer import TextTokenizer
 from adcopilot_edge.runtime.vision import ImageEncoder
 from adcopilot_edge.types import FloatArray, ImageArray
@@ -33,7 +36,7 @@ from adcopilot_edge.types import FloatArray, ImageArray
 class Engine:
     """The parts of one bundle, ready to run; it examines one pair at a time.
 
-    ranges: those that its INT8 layers go by, None for the bundle's own.
+    ranges: those that its INT8 layers go by, None for the bundle's own. threads: what computes.
     """
 
     bundle: Bundle
@@ -43,6 +46,7 @@ class Engine:
     encoder: ImageEncoder
     dialogue: Dialogue
     ranges: RangesState | None = None
+    threads: ThreadsInUse = field(default_factory=ThreadsInUse)
 
     @property
     def id(self) -> str:
@@ -51,8 +55,9 @@ class Engine:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What every inspection tells of it: by which ranges, where not by the bundle's own."""
-        return () if self.ranges is None else (f"ranges:{self.ranges.id}",)
+        """What every inspection tells: ranges that are not the bundle's own, settings not used."""
+        ranges = () if self.ranges is None else (f"ranges:{self.ranges.id}",)
+        return (*ranges, *self.threads.notes)
 
     def read_golden(self, image: ImageArray) -> GoldenReference:
         """Compute all that is constant for a golden image.
@@ -100,7 +105,7 @@ def open_engine(
     bundle: Bundle,
     *,
     provider: str,
-    num_threads: int | None,
+    num_threads: Threads | Path,
     open_graph: OpenGraph = GraphSession,
     ranges: RangesState | None = None,
 ) -> Engine:
@@ -110,7 +115,7 @@ def open_engine(
         bundle: Where the files are and what the manifest says.
         provider: As for ``GraphSession``; ``tensorrt`` and ``tensorrt-rtx`` run the vision side as
             engines, which ``build`` makes, and the decoder on ``cuda``.
-        num_threads: As for ``GraphSession``.
+        num_threads: As for ``choose_threads``.
         open_graph: How its graphs are opened; the exporter has a way for little memory.
         ranges: What its static INT8 layers go by instead of their own.
 
@@ -121,6 +126,7 @@ def open_engine(
         ProviderUnavailableError: The provider is absent or did not start.
         SessionError: A graph can't be used.
         EngineError: There is no engine for this machine.
+        StateError: ``num_threads`` is a file that is damaged or not for this bundle and machine.
         MissingExtraError: onnxruntime, or the package of the engines, is not installed.
     """
     if provider not in (known := (*PROVIDER_CLASSES, *BACKENDS)):
@@ -131,6 +137,7 @@ def open_engine(
             # The decoder's int4 products are onnxruntime's: beside engines it runs on CUDA.
             graph_provider, open_vision = "cuda", engine_opener(bundle, backend)
     check_provider(graph_provider)
+    threads = choose_threads(bundle, provider, num_threads)
     open_probes = open_graph
     if ranges is not None:
         require_static(bundle.manifest)
@@ -150,7 +157,7 @@ def open_engine(
         model,
         embedding,
         provider=graph_provider,
-        num_threads=num_threads,
+        num_threads=threads.settings,
         open_graph=open_graph,
     )
     return Engine(
@@ -161,12 +168,13 @@ def open_engine(
         encoder=ImageEncoder(
             bundle,
             provider=graph_provider,
-            num_threads=num_threads,
+            num_threads=threads.settings,
             open_graph=open_vision,
             open_probes=open_probes,
         ),
         dialogue=Dialogue(manifest, decoder, tokenizer),
         ranges=ranges,
+        threads=threads,
     )
 
 
@@ -174,7 +182,7 @@ def relevel(
     engine: Engine,
     ranges: RangesState | None,
     *,
-    num_threads: int | None,
+    num_threads: Threads = None,
     edges: Edges | None = None,
 ) -> Engine:
     """``engine`` with its vision side under other ranges; both share the rest and take turns.
@@ -182,7 +190,7 @@ def relevel(
     Args:
         engine: Of a bundle with static INT8 on onnxruntime.
         ranges: None for the bundle's own.
-        num_threads: As for ``GraphSession``.
+        num_threads: As for ``GraphSession``; None takes those of ``engine``.
         edges: Widened by how far the inputs of the layers reach in every run.
 
     Raises:
@@ -192,7 +200,7 @@ def relevel(
     encoder = ImageEncoder(
         engine.bundle,
         provider=engine.provider,
-        num_threads=num_threads,
+        num_threads=engine.threads.settings if num_threads is None else num_threads,
         open_graph=opener if edges is None else watching_opener(engine.bundle, ranges, edges),
         open_probes=opener,
     )

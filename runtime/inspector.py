@@ -27,6 +27,7 @@ from adcopilot_edge.runtime.request import TaskChoice as TaskChoice
 from adcopilot_edge.runtime.steps import InspectionSteps
 from adcopilot_edge.runtime.stream import Event, with_result
 from adcopilot_edge.runtime.takt import Pace, Takt
+from adcopilot_edge.runtime.threads import Threads
 from adcopilot_edge.runtime.turns import Turns
 from adcopilot_edge.runtime.verdict_store import VerdictStates
 from adcopilot_edge.types import Inspection, PartResult
@@ -65,7 +66,7 @@ class Inspector:
         path: str | os.PathLike[str] | None = None,
         *,
         provider: str = "cpu",
-        num_threads: int | None = None,
+        num_threads: Threads | Path = None,
         verify: bool = True,
         state: str | os.PathLike[str] | None = None,
         calibrated: bool = True,
@@ -79,15 +80,17 @@ class Inspector:
             provider: Where to run: ``cpu``, ``cuda``, or with the vision side as engines, which
                 ``adcopilot-edge build`` makes, ``tensorrt`` or ``tensorrt-rtx``. There is no silent
                 fallback.
-            num_threads: Threads of one operator; None leaves the choice to onnxruntime.
+            num_threads: Threads of one operator, ``ThreadSettings``, or a file of
+                ``adcopilot-edge doctor --tune --out``; None takes what ``doctor --tune`` stored
+                beside the bundle for this machine, or else leaves the choice to onnxruntime.
             verify: Hash every file first.
             state: A file of ``adcopilot-edge calibrate --state``, for all inspections; None takes
                 what lies beside the bundle for a golden image, if anything does. A file is read
                 once; open the inspector again after a calibration.
             calibrated: False leaves all of that alone, and ranges that ``calibrate --ranges``
                 measured too: the bundle's own threshold and scores.
-            packs: Folder of golden packs; None is ``goldens/`` beside the bundle. It need not
-                exist. A pack of a golden image spares computing it anew, and changes nothing else.
+            packs: Folder of golden packs, which need not exist; None is ``goldens/`` beside the
+                bundle. A pack spares computing a golden image anew, and changes nothing else.
             health: Limits whose breach is noted; the numbers are part of every inspection.
 
         Raises:
@@ -96,17 +99,16 @@ class Inspector:
             SessionError: A graph can't be used.
             EngineError: There is no engine for this machine, or it can't be used.
             MissingExtraError: A package of the provider is not installed.
-            StateError: ``state`` is missing or damaged, or measured ranges are.
+            StateError: ``state``, measured ranges or a file of thread settings can't be used.
             ConfigError: ``state`` is given and ``calibrated`` is false.
         """
         if state is not None and not calibrated:
             raise ConfigError("a verdict state can't be used in an uncalibrated inspection")
-        bundle = open_bundle(embedded_bundle() if path is None else path, verify=verify)
+        bundle = open_bundle(path or embedded_bundle(), verify=verify)
         ranges = read_ranges(bundle) if calibrated else None
         states = VerdictStates(bundle, provider, state, ranges=ranges) if calibrated else None
         engine = open_engine(bundle, provider=provider, num_threads=num_threads, ranges=ranges)
-        beside = GoldenPacks.beside(bundle)
-        folder = beside if packs is None else GoldenPacks(Path(packs))
+        folder = GoldenPacks.beside(bundle) if packs is None else GoldenPacks(Path(packs))
         return cls(engine, states, folder, health)
 
     def golden(self, image: ImageSource, *, cache: bool = True) -> GoldenReference:

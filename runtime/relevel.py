@@ -17,6 +17,7 @@ from adcopilot_edge.runtime.bound import Buffer
 from adcopilot_edge.runtime.ranges_state import RangesState
 from adcopilot_edge.runtime.session import GraphSession, OpenGraph, Runner
 from adcopilot_edge.runtime.tensors import AnyArray, TensorSpec
+from adcopilot_edge.runtime.threads import Threads
 
 # Low and high by graph and layer.
 Edges = dict[GraphName, dict[str, tuple[float, float]]]
@@ -28,7 +29,7 @@ def releveling_opener(bundle: Bundle, ranges: RangesState | None) -> OpenGraph:
     names = _graph_names(bundle)
 
     def open_graph(
-        path: Path, *, provider: str, num_threads: int | None, **settings: bool
+        path: Path, *, provider: str, num_threads: Threads, **settings: bool
     ) -> GraphSession:
         graph = names.get(path)
         return GraphSession(
@@ -54,7 +55,7 @@ def watching_opener(bundle: Bundle, ranges: RangesState | None, edges: Edges) ->
     )
 
     def open_graph(
-        path: Path, *, provider: str, num_threads: int | None, **settings: bool
+        path: Path, *, provider: str, num_threads: Threads, **settings: bool
     ) -> WatchedGraph:
         # In any other order the inputs of all layers would stay in memory to the end.
         settings["keeps_order"] = True

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +16,7 @@ from adcopilot_edge.errors import ConfigError, ProviderUnavailableError, Session
 from adcopilot_edge.runtime.bound import BoundGraph, Buffer
 from adcopilot_edge.runtime.ort import load_onnxruntime, translated_errors
 from adcopilot_edge.runtime.tensors import AnyArray, TensorSpec, check_feeds, require_names
+from adcopilot_edge.runtime.threads import Threads, session_options
 
 PROVIDER_CLASSES: dict[str, str] = {
     "cpu": "CPUExecutionProvider",
@@ -68,7 +68,7 @@ class OpenGraph(Protocol):
         path: Path,
         *,
         provider: str,
-        num_threads: int | None,
+        num_threads: Threads,
         has_fixed_shapes: bool = True,
         keeps_order: bool = False,
     ) -> Graph:
@@ -82,7 +82,8 @@ class GraphSession:
     Args:
         path: The ONNX file; its external data lies beside it.
         provider: Where to run. There is no fallback to another one.
-        num_threads: Threads of one operator; None leaves the choice to onnxruntime.
+        num_threads: Threads of one operator, or all settings of its threads; None leaves the
+            choice to onnxruntime.
         has_fixed_shapes: Whether each run has the same shapes; then the memory plan is kept.
         keeps_order: Whether nodes run in the order of the file. onnxruntime's own order starts with
             what the last output needs and leaves all others, with all that they read, to the end:
@@ -101,7 +102,7 @@ class GraphSession:
         path: Path,
         *,
         provider: str = "cpu",
-        num_threads: int | None = None,
+        num_threads: Threads = None,
         has_fixed_shapes: bool = True,
         keeps_order: bool = False,
         initializers: Mapping[str, AnyArray] | None = None,
@@ -111,7 +112,7 @@ class GraphSession:
         self.name = path.name
         self.provider = provider
         wanted = PROVIDER_CLASSES[provider]
-        options = _session_options(ort, num_threads, has_fixed_shapes=has_fixed_shapes)
+        options = session_options(ort, num_threads, has_fixed_shapes=has_fixed_shapes)
         if keeps_order:
             options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         # They must live until the session is open, which copies what it needs.
@@ -197,18 +198,6 @@ def check_provider(provider: str) -> None:
             f"the provider '{provider}' is not in this onnxruntime, which has "
             f"{', '.join(available)}. For an NVIDIA GPU install: pip install 'adcopilot-edge[gpu]'"
         )
-
-
-def _session_options(ort: ModuleType, num_threads: int | None, *, has_fixed_shapes: bool) -> Any:
-    """Options of a session: quiet, its threads, and a memory plan only where it can be reused."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # errors; warnings of the graph optimiser are not for users
-    options.enable_mem_pattern = has_fixed_shapes  # else one plan is kept for each shape seen
-    if num_threads is not None:
-        if num_threads < 1:
-            raise ConfigError(f"num_threads must be at least 1, got {num_threads}")
-        options.intra_op_num_threads = num_threads
-    return options
 
 
 def _spec(node: Any) -> TensorSpec:

@@ -24,6 +24,7 @@ from adcopilot_edge.runtime.cached_rungs import compare_cached
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.ladder import Tolerance, compare, run_ladder, worst
 from adcopilot_edge.runtime.tensors import AnyArray
+from adcopilot_edge.runtime.threads import Threads
 from adcopilot_edge.types import LabelledPair
 
 _OWN_TOKENS = 128  # of each answer about a pair of the caller's, as in inspect
@@ -74,7 +75,7 @@ def verify_bundle(
     path: str | os.PathLike[str],
     *,
     provider: str = "cpu",
-    num_threads: int | None = None,
+    num_threads: Threads | Path = None,
     own_pairs: Iterable[LabelledPair] = (),
     on_pair: Callable[[int], None] = lambda done: None,
 ) -> VerifyReport:

@@ -11,6 +11,7 @@ from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.errors import SessionError
 from adcopilot_edge.runtime.session import Graph, GraphSession, OpenGraph
 from adcopilot_edge.runtime.tensors import AnyArray
+from adcopilot_edge.runtime.threads import Threads
 from adcopilot_edge.types import FloatArray
 
 _VISION_OUTPUTS = ("features", "tokens")
@@ -57,7 +58,7 @@ class ImageEncoder:
         bundle: Bundle,
         *,
         provider: str,
-        num_threads: int | None,
+        num_threads: Threads,
         open_graph: OpenGraph = GraphSession,
         open_probes: OpenGraph = GraphSession,
     ) -> None:

@@ -20,7 +20,7 @@ class Run:
     with_words: bool
     as_json: bool
     provider: str
-    threads: int | None
+    threads: int | Path | None
     max_new_tokens: int
 
     def folder(self, source: str, model: str) -> Path:

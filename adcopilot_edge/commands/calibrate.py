@@ -156,7 +156,7 @@ def calibrate(
                 good,
                 bad,
                 recipe,
-                num_threads=threads,
+                num_threads=inspector.engine.threads.settings,
                 on_step=progress,
             )
             done = measured.verdicts
@@ -186,7 +186,7 @@ def calibrate(
         _print_state(done.state, num_repeated=done.num_repeated)
 
 
-def _open(bundle: Path, provider: str, threads: int | None) -> Inspector:
+def _open(bundle: Path, provider: str, threads: int | Path | None) -> Inspector:
     """An inspector by the ranges in use, and by no verdict state."""
     from adcopilot_edge.bundle import open_bundle
     from adcopilot_edge.runtime.engine import open_engine

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+
+def parse_threads(text: str) -> int | Path:
+    """The number of threads, or the file, that ``--threads`` names."""
+    try:
+        number = int(text)
+    except ValueError:
+        return Path(text)
+    if number < 1:
+        raise typer.BadParameter(f"at least 1 thread, got {text}")
+    return number
+
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print exactly one JSON object on stdout, also on failure.")
@@ -15,8 +27,13 @@ Provider = Annotated[
     typer.Option(help="cpu, cuda, tensorrt or tensorrt-rtx. Never falls back to another one."),
 ]
 Threads = Annotated[
-    int | None,
-    typer.Option(help="Threads of one operator; onnxruntime chooses by default.", min=1),
+    Any,  # int, Path or None: typer takes no union
+    typer.Option(
+        parser=parse_threads,
+        metavar="N|FILE",
+        help="Threads of one operator, or a file of doctor --tune --out. By default what doctor "
+        "--tune stored beside the bundle for this machine, else onnxruntime chooses.",
+    ),
 ]
 Packs = Annotated[
     Path | None,

@@ -33,7 +33,7 @@ def _print_case(case: CaseReport) -> None:
     settings, measured, opening = case.settings, case.measurement, case.opening
     size = f"{case.bundle.image_height}x{case.bundle.image_width}"
     print_fact("bundle", f"{case.bundle.id}, {size}, {case.bundle.precision}")
-    print_fact("provider", settings.words())
+    print_fact("provider", case.words())
     print_fact(
         "opening",
         f"hash {opening.hash_ms:.0f} ms, load {opening.load_ms:.0f} ms, golden "

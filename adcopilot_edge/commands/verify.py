@@ -82,7 +82,7 @@ def verify(
 
 
 def _verify_here(
-    path: Path, data: Path | None, num_pairs: int, provider: str, threads: int | None
+    path: Path, data: Path | None, num_pairs: int, provider: str, threads: int | Path | None
 ) -> VerifyReport:
     """The report of the bundle at ``path`` on this device, and on pairs of ``data``."""
     from adcopilot_edge.bundle import open_bundle

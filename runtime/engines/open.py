@@ -10,6 +10,7 @@ from adcopilot_edge.runtime.engines.api import Backend, load_api
 from adcopilot_edge.runtime.engines.record import ENGINE_GRAPHS, build_command, find_engine
 from adcopilot_edge.runtime.engines.run import EngineGraph
 from adcopilot_edge.runtime.session import OpenGraph
+from adcopilot_edge.runtime.threads import Threads
 
 
 def engine_opener(bundle: Bundle, backend: Backend) -> OpenGraph:
@@ -32,7 +33,7 @@ def engine_opener(bundle: Bundle, backend: Backend) -> OpenGraph:
         path: Path,
         *,
         provider: str,
-        num_threads: int | None,
+        num_threads: Threads,
         has_fixed_shapes: bool = True,
         keeps_order: bool = False,
     ) -> EngineGraph:

@@ -89,7 +89,7 @@ def find_limits(
         settings.golden,
         settings.tests[0],
         provider=settings.provider,
-        num_threads=settings.threads,
+        num_threads=settings.num_threads,
         questions={
             name: text
             for name, text in questions.items()
@@ -97,7 +97,7 @@ def find_limits(
         },
         max_new_tokens=settings.max_new_tokens,
     )
-    rates = measure_rates(provider, settings.threads)
+    rates = measure_rates(provider, settings.num_threads)
     bandwidths: dict[GraphName, float] = {}
     stages = {}
     for name, stage_work in work.items():
@@ -106,7 +106,7 @@ def find_limits(
         graph = _VISION_GRAPHS.get(name, "decoder")
         size = weight_bytes(bundle, graph)
         if graph not in bandwidths:
-            bandwidths[graph] = read_rate(size, provider, settings.threads)
+            bandwidths[graph] = read_rate(size, provider, settings.num_threads)
         done = stage_work.times(num_looks)
         stages[name] = hold_against(done, rates, size, bandwidths[graph], medians_ms[name])
     return Limits(rates=rates, stages=stages)

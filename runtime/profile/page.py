@@ -105,7 +105,7 @@ def sweep_axis(cases: Sequence[CaseReport]) -> tuple[str, list[float]] | None:
     if len({(case.settings.task, case.bundle.precision) for case in cases}) > 1:
         return None
     axes: dict[str, list[float | None]] = {
-        "threads": [case.settings.threads for case in cases],
+        "threads": [case.settings.num_threads for case in cases],
         "callers at once": [case.settings.concurrency for case in cases],
         "pixels of the image": [
             case.bundle.image_height * case.bundle.image_width for case in cases
@@ -125,7 +125,7 @@ def _case(case: CaseReport, name: str) -> Iterator[str]:
     yield f"<h2>{escape(name)}</h2>"
     yield _paragraph(
         f"Bundle {bundle.id}, {bundle.image_height}x{bundle.image_width}, {bundle.precision}; "
-        f"{settings.words()}."
+        f"{case.words()}."
     )
     stability = measured.stability
     state = "Stable" if stability.is_stable else '<span class="no">Not stable</span>'

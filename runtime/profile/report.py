@@ -24,6 +24,7 @@ from adcopilot_edge.runtime.profile.statistics import (
 )
 from adcopilot_edge.runtime.profile.subject import Opening
 from adcopilot_edge.runtime.profile.thermal import Thermal
+from adcopilot_edge.runtime.thread_store import ThreadsInUse
 
 _NUM_SLICES = 10
 RULE = (
@@ -71,6 +72,7 @@ class CaseReport:
     lowest_free_bytes: int | None
     limits: Limits | None = None
     notes: tuple[str, ...] = field(default=())
+    threads: ThreadsInUse | None = None
 
     @property
     def latencies_ms(self) -> list[float]:
@@ -89,6 +91,10 @@ class CaseReport:
             "until_verdict": summarize([trial.verdict_ms for trial in trials]),
             "inspection": summarize(self.latencies_ms),
         }
+
+    def words(self) -> str:
+        """Provider, threads in use and callers, for people."""
+        return self.settings.words(None if self.threads is None else self.threads.words())
 
     def asides(self) -> dict[str, Summary]:
         """What is no part of an inspection."""
@@ -133,7 +139,8 @@ class CaseReport:
                 "image_size": f"{self.bundle.image_height}x{self.bundle.image_width}",
             },
             "provider": settings.provider,
-            "threads": settings.threads,
+            "threads": settings.num_threads,
+            "threads_in_use": None if self.threads is None else self.threads.words(),
             "concurrency": settings.concurrency,
             "task": settings.task,
             "ask": settings.ask,

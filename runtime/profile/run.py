@@ -6,6 +6,7 @@ import gc
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from adcopilot_edge.errors import EdgeError
@@ -56,21 +57,20 @@ def run_case(
     _tell(on_step, "golden, picture")
     asides = _time_asides(subject.asides(), stopper.limit_s * _ASIDE_SHARE)
     peak_rss = peak_rss_bytes()
-    bundle, opening = subject.bundle, subject.opening
+    bundle, opening, threads = subject.bundle, subject.opening, subject.threads
     tokens = _count_tokens(subject, measurement.trials)
     del subject, stopper
     gc.collect()  # the limits open the bundle again, and there may be memory for one only
-    notes = [*load, *_notes(settings, measurement)]
+    notes = [*load, *threads.notes, *_notes(settings, measurement)]
     if (waited := waited_s / measurement.wall_s) > _WAIT_SHARE:
         notes.append(f"for {waited:.0%} of the time other programs had the cores")
     limits: Limits | None = None
+    in_use = replace(settings, threads=threads.settings)
     looks = [trial.num_looks for trial in measurement.trials]
     if settings.with_limits:
         _tell(on_step, "limits")
         try:
-            limits = find_limits(
-                bundle, settings, _medians(measurement.trials), num_looks=min(looks)
-            )
+            limits = find_limits(bundle, in_use, _medians(measurement.trials), num_looks=min(looks))
             notes += _look_notes(looks)
             notes += _limit_notes(limits)
         except EdgeError as err:
@@ -103,6 +103,7 @@ def run_case(
         ),
         limits=limits,
         notes=tuple(notes),
+        threads=threads,
     )
 
 

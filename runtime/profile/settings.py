@@ -10,6 +10,7 @@ from pathlib import Path
 
 from adcopilot_edge.errors import ConfigError, ImageNotFoundError, InputError
 from adcopilot_edge.runtime.images import check_same_aspect, list_pictures, open_image
+from adcopilot_edge.runtime.threads import Threads, as_settings
 from adcopilot_edge.types import TASKS
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -35,7 +36,7 @@ class ProfileSettings:
     ask: str | None = None
     tile: bool = False
     provider: str = "cpu"
-    threads: int | None = None
+    threads: Threads | Path = None
     concurrency: int = 1
     takt_ms: float | None = None
     warm_up: int = 5
@@ -60,11 +61,21 @@ class ProfileSettings:
         if self.duration_s is not None and self.soak_s is not None:
             raise ConfigError("a soak has its own duration; leave out --duration or --soak")
 
-    def words(self) -> str:
-        """Provider, threads and callers, for people."""
-        threads = "onnxruntime's choice of threads"
-        if self.threads is not None:
-            threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+    @property
+    def num_threads(self) -> int | None:
+        """The number of threads that was asked for; None where none was."""
+        if isinstance(self.threads, Path):
+            return None
+        return as_settings(self.threads).num_threads
+
+    def words(self, in_use: str | None = None) -> str:
+        """Provider, threads and callers, for people; in_use: the threads, where they are known."""
+        if in_use is not None:
+            threads = in_use
+        elif isinstance(self.threads, Path):
+            threads = f"threads by {self.threads}"
+        else:
+            threads = as_settings(self.threads).words()
         callers = f"{self.concurrency} caller{'s' if self.concurrency > 1 else ''}"
         question = "" if self.ask is None else " and a question in free words"
         way = ", in tiles" if self.tile else ""

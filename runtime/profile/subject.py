@@ -22,6 +22,7 @@ from adcopilot_edge.runtime.ort import load_onnxruntime
 from adcopilot_edge.runtime.overlay import draw_overlay
 from adcopilot_edge.runtime.profile.recorder import ListeningDialogue
 from adcopilot_edge.runtime.profile.settings import ProfileSettings
+from adcopilot_edge.runtime.thread_store import ThreadsInUse
 from adcopilot_edge.runtime.tiled import resized
 from adcopilot_edge.runtime.tiling import plan_tiles
 from adcopilot_edge.types import Inspection
@@ -88,14 +89,18 @@ class Opening:
 class Subject:
     """A bundle that is open, with its golden image read.
 
+    Args:
+        settings: Which, and how its inspections are.
+        verify: Hash every file first.
+
     Raises:
         EdgeError: As ``Inspector.open``, ``golden`` and ``inspect``.
     """
 
-    def __init__(self, settings: ProfileSettings) -> None:
+    def __init__(self, settings: ProfileSettings, *, verify: bool = True) -> None:
         load_onnxruntime()  # its import is no part of opening a bundle
         path = embedded_bundle() if settings.bundle is None else settings.bundle
-        hash_ms, self.bundle = timed(lambda: open_bundle(path, verify=True))
+        hash_ms, self.bundle = timed(lambda: open_bundle(path, verify=verify))
         load_ms, self._inspector = timed(
             lambda: Inspector.open(
                 path, provider=settings.provider, num_threads=settings.threads, verify=False
@@ -113,6 +118,11 @@ class Subject:
         self.opening = Opening(
             hash_ms=hash_ms, load_ms=load_ms, golden_ms=golden_ms, first_ms=first.latency_ms
         )
+
+    @property
+    def threads(self) -> ThreadsInUse:
+        """The thread settings that it was opened with."""
+        return self._inspector.engine.threads
 
     @property
     def num_golden_tokens(self) -> int:

@@ -30,7 +30,7 @@ def csv_table(cases: Sequence[CaseReport]) -> str:
             "image_size": f"{bundle.image_height}x{bundle.image_width}",
             "precision": bundle.precision,
             "provider": settings.provider,
-            "threads": settings.threads,
+            "threads": settings.num_threads,
             "concurrency": settings.concurrency,
             "task": settings.task,
             "stable": case.measurement.stability.is_stable,

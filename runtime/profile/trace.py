@@ -21,6 +21,7 @@ from adcopilot_edge.runtime.engine import open_engine
 from adcopilot_edge.runtime.images import open_image
 from adcopilot_edge.runtime.ort import error_classes, load_onnxruntime
 from adcopilot_edge.runtime.session import PROVIDER_CLASSES, GraphSession
+from adcopilot_edge.runtime.threads import as_settings
 from adcopilot_edge.runtime.timing import StageClock
 
 _ATTENTION = ("MultiHeadAttention", "Attention")
@@ -131,8 +132,7 @@ class TracedGraph(GraphSession):
         settings.log_severity_level = 3
         settings.enable_profiling = True
         settings.profile_file_prefix = str(folder / path.stem)
-        if (num_threads := options.get("num_threads")) is not None:
-            settings.intra_op_num_threads = num_threads
+        as_settings(options.get("num_threads")).apply(settings)
         self._session = None  # two copies of the weights at once would be too much
         try:
             self._session = ort.InferenceSession(

@@ -1,0 +1,83 @@
+"""How many threads compute one operator, whether they wait busily, and on which cores they run.
+
+Knows nothing of which setting is the fastest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from adcopilot_edge.errors import ConfigError
+
+# Keys of onnxruntime's onnxruntime_session_options_config_keys.h.
+_SPINNING = "session.intra_op.allow_spinning"
+_AFFINITIES = "session.intra_op_thread_affinities"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadSettings:
+    """The threads of a session; all defaults are onnxruntime's own choice.
+
+    num_threads: of one operator, the caller's included. spins: whether those of the pool wait for
+    work in a busy loop, which starts them faster and takes the cores from other programs. cores:
+    the only ones that the pool may use, by the system's numbers from 0; empty for all. The
+    caller's own thread stays where the system puts it.
+
+    Raises:
+        ConfigError: ``num_threads`` is below 1, or not given beside cores.
+    """
+
+    num_threads: int | None = None
+    spins: bool = True
+    cores: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.num_threads is not None and self.num_threads < 1:
+            raise ConfigError(f"num_threads must be at least 1, got {self.num_threads}")
+        if self.cores and (self.num_threads is None or min(self.cores) < 0):
+            raise ConfigError("cores are numbered from 0 and need a number of threads")
+
+    def words(self) -> str:
+        """The setting, for people."""
+        if self.num_threads is None:
+            text = "onnxruntime's choice of threads"
+        else:
+            text = f"{self.num_threads} thread{'s' if self.num_threads > 1 else ''}"
+        if not self.spins:
+            text += ", not spinning"
+        if self.cores:
+            text += f", on cores {' '.join(map(str, self.cores))}"
+        return text
+
+    def apply(self, options: Any) -> None:
+        """Set the threads of onnxruntime's SessionOptions."""
+        if self.num_threads is not None:
+            options.intra_op_num_threads = self.num_threads
+        if not self.spins:
+            options.add_session_config_entry(_SPINNING, "0")
+        if self.cores and self.num_threads is not None and self.num_threads > 1:
+            # For each thread of the pool the set of its cores, numbered from 1; the caller's
+            # thread is none of the pool.
+            cores = ",".join(str(core + 1) for core in self.cores)
+            affinities = ";".join([cores] * (self.num_threads - 1))
+            options.add_session_config_entry(_AFFINITIES, affinities)
+
+
+# A number of threads alone, or all about them; None is onnxruntime's own choice.
+Threads = int | ThreadSettings | None
+
+
+def as_settings(threads: Threads) -> ThreadSettings:
+    """All about the threads, where maybe a number alone was given. Raises ConfigError."""
+    return threads if isinstance(threads, ThreadSettings) else ThreadSettings(num_threads=threads)
+
+
+def session_options(ort: ModuleType, threads: Threads, *, has_fixed_shapes: bool) -> Any:
+    """Options of a session: quiet, its threads, and a memory plan only where it can be reused."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors; warnings of the graph optimiser are not for users
+    options.enable_mem_pattern = has_fixed_shapes  # else one plan is kept for each shape seen
+    as_settings(threads).apply(options)
+    return options
