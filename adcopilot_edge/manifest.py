@@ -255,10 +255,14 @@ class Gate(Record):
 
 
 class Decision(Record):
-    """How a score becomes a verdict: an anomaly at or above the threshold."""
+    """How a score becomes a verdict, an anomaly at or above the threshold, and the map boxes.
+
+    map_margin: pixels of the model's image that a box leaves around its region of the map.
+    """
 
     threshold: float = Field(default=0.5, gt=0, lt=1)
     map_threshold: float = Field(default=0.5, gt=0, lt=1)
+    map_margin: int = Field(default=0, ge=0)
 
 
 class Manifest(Record):

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.dialect import Dialect, Rotary
 from adcopilot_edge.export.fused import FUSED
-from adcopilot_edge.export.graph import new_graph
+from adcopilot_edge.export.graph import GraphBuilder, new_graph
 from adcopilot_edge.export.linear import FloatForm, LinearForm
 from adcopilot_edge.export.section import Section
 from adcopilot_edge.export.vision import VISION_EPS, vision_rotary
@@ -31,7 +31,8 @@ def write_comparison_graph(
     """Write ``previous`` (N, C), ``current`` (N, C) -> ``comparison_tokens`` (L, D).
 
     Features are in the processor's patch order. With the anomaly-map head there is a second
-    output, ``anomaly_logits`` (rows, columns), one logit a patch of the current image.
+    output, ``anomaly_logits`` (rows * k, columns * k) of the current image, k its
+    ``compare_map_scale``: k x k logits a patch.
 
     Args:
         path: The ONNX file.
@@ -53,11 +54,21 @@ def write_comparison_graph(
         token_shape = (config.compare_token_size, config.out_hidden_size)
         graph.output(tokens, "comparison_tokens", token_shape)
         if config.compare_anomaly_map:
-            # One output a patch: nothing to gain from INT8, and its scale is the map's own.
+            # Few outputs a patch: nothing to gain from INT8, and its scale is the map's own.
             logits = encoder.with_form(FloatForm()).linear(updated, "anomaly_map")
             raster = patch_indices(*grid, config.spatial_merge_size).ravel()
             logits = graph.gather_rows(logits, raster, name="to_raster")
-            graph.output(graph.reshape(logits, grid, name="map"), "anomaly_logits", grid)
+            _add_map(graph, logits, grid, config.compare_map_scale)
+
+
+def _add_map(graph: GraphBuilder, logits: ir.Value, grid: tuple[int, int], scale: int) -> None:
+    """Make the cells of all patches, in raster order (N, scale * scale), the map of the image."""
+    rows, columns = grid
+    if scale > 1:
+        cells = graph.reshape(logits, (rows, columns, scale, scale), name="cells")
+        logits = graph.op("Transpose", [cells], {"perm": (0, 2, 1, 3)}, name="cell_rows")
+    shape = (rows * scale, columns * scale)
+    graph.output(graph.reshape(logits, shape, name="map"), "anomaly_logits", shape)
 
 
 def _update_current(

@@ -96,7 +96,7 @@ def plan_export(
         for graph in {"vision", "comparison"} & data.keys():
             files[f"{graph}.ranges.onnx"] = files[f"{graph}.onnx"]
     files["embedding.npy"] = (4 if recipe.llm == "fp32" else 2) * vocab * width
-    files["parity.safetensors"] = _parity_bytes(model)
+    files["parity.safetensors"] = _parity_bytes(model, checkpoint.vision.compare_map_scale)
     files[TOKENIZER_FILE] = (checkpoint.path / TOKENIZER_FILE).stat().st_size
     units = unit_bytes(checkpoint, vision_dtype=VISION_DTYPE)
     model_bytes = ModelBytes(
@@ -176,9 +176,11 @@ def _tensor_bytes(name: str, shape: tuple[int, ...], form: LinearForm) -> int:
     return 4 * math.prod(shape)
 
 
-def _parity_bytes(model: ModelSpec) -> int:
+def _parity_bytes(model: ModelSpec, map_scale: int) -> int:
     """The stored pair: two images, and the output of every stage."""
     floats = model.num_patches * (model.patch_values + model.vision_width)
     floats += (model.num_merged + model.compare_token_size) * model.hidden_size
-    floats += model.vocab_size + (model.num_patches if model.has_anomaly_map else 0)
+    floats += model.vocab_size
+    if model.has_anomaly_map:
+        floats += model.num_patches * map_scale**2
     return 6 * model.image_height * model.image_width + 4 * floats

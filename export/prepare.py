@@ -18,7 +18,7 @@ from adcopilot_edge.export.graphs import Graphs, write_language_model
 from adcopilot_edge.export.memory import MemoryPlan
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.trials import Trials
-from adcopilot_edge.manifest import Embedding, FileEntry, Manifest, Source
+from adcopilot_edge.manifest import Decision, Embedding, FileEntry, Manifest, Source
 from adcopilot_edge.types import OnStep
 
 EMBEDDING_FILE = "embedding.npy"
@@ -56,6 +56,7 @@ class Prepared:
             graphs={**vision, **self.language},
             embedding=self.embedding,
             tokenizer=TOKENIZER_FILE,
+            decision=Decision(map_margin=self.checkpoint.vision.compare_map_margin),
             files=files,
             **more,
         )

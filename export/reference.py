@@ -26,7 +26,7 @@ from adcopilot_edge.export.describe import Description
 from adcopilot_edge.export.grams import LayerCall, capture_call
 from adcopilot_edge.export.streamed import streamed_model
 from adcopilot_edge.export.vision import probe_rows
-from adcopilot_edge.export.windows import patch_indices
+from adcopilot_edge.export.windows import map_of_cells
 from adcopilot_edge.manifest import Manifest
 from adcopilot_edge.prompt import IMAGE_TOKEN
 from adcopilot_edge.runtime.ladder import Stages
@@ -197,8 +197,8 @@ class TorchReference:
         if model.compare_token_size:
             stages["comparison_tokens"] = merged[model.num_merged :].numpy()
         if features.anomaly_logits is not None:
-            raster = patch_indices(*model.grid, model.merge_size)
-            stages["anomaly_logits"] = features.anomaly_logits[1].float().numpy()[raster]
+            cells = features.anomaly_logits[1].float().numpy()
+            stages["anomaly_logits"] = map_of_cells(cells, model.grid, model.merge_size)
         return stages
 
     def _task(self, task: Task) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ row, and attention over them is one batched product without a mask.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,16 @@ def patch_indices(rows: int, cols: int, merge_size: int) -> IntArray:
         rows // merge_size, cols // merge_size, merge_size, merge_size
     )
     return index.transpose(0, 2, 1, 3).reshape(rows, cols)
+
+
+def map_of_cells(cells: FloatArray, grid: tuple[int, int], merge_size: int) -> FloatArray:
+    """The map (rows * k, columns * k) of cells (N, k * k): patches in the processor's order.
+
+    The cells of a patch are in raster order.
+    """
+    scale = math.isqrt(cells.shape[1])
+    placed = cells[patch_indices(*grid, merge_size)].reshape(*grid, scale, scale)
+    return placed.transpose(0, 2, 1, 3).reshape(grid[0] * scale, grid[1] * scale)
 
 
 def window_layout(rows: int, cols: int, *, merge_size: int, window: int) -> WindowLayout:

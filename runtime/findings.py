@@ -110,6 +110,7 @@ def _map_defects(examination: Examination, manifest: Manifest) -> list[Defect]:
     boxes = map_boxes(
         examination.anomaly_map,
         threshold=manifest.decision.map_threshold,
+        margin=manifest.decision.map_margin,
         height=manifest.model.image_height,
         width=manifest.model.image_width,
     )

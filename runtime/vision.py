@@ -32,7 +32,7 @@ class EncodedImage:
 class Comparison:
     """A current image against a previous one: tokens (L, D), and logits of the anomaly map.
 
-    anomaly_logits: (rows, columns), one a patch, or None where the bundle has no map.
+    anomaly_logits: (rows, columns), at least one a patch, or None where the bundle has no map.
     """
 
     tokens: FloatArray

@@ -12,7 +12,7 @@ from tiny import open_session, save_tiny, tiny_config, tiny_model
 from adcopilot_edge.export.checkpoint import open_checkpoint
 from adcopilot_edge.export.comparison import write_comparison_graph
 from adcopilot_edge.export.linear import FloatForm
-from adcopilot_edge.export.windows import patch_indices
+from adcopilot_edge.export.windows import map_of_cells
 from adcopilot_edge.training.config import ADCopilotConfig
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.types import FloatArray
@@ -31,7 +31,7 @@ def torch_outputs(
         tokens, logits = model.model.visual.compare(features, grid_thw, [(0, 1)])
     if logits is None:
         return tokens[0].numpy(), None
-    return tokens[0].numpy(), logits[0].numpy()[patch_indices(*GRID, 2)]
+    return tokens[0].numpy(), map_of_cells(logits[0].numpy(), GRID, 2)
 
 
 def check_graph(folder: Path, config: ADCopilotConfig) -> None:
@@ -56,6 +56,18 @@ def check_graph(folder: Path, config: ADCopilotConfig) -> None:
 @pytest.mark.parametrize("head", [False, True])
 def test_graph_equals_the_encoder(tmp_path: Path, *, rope: bool, head: bool) -> None:
     check_graph(tmp_path, tiny_config(compare_rope=rope, compare_anomaly_map=head))
+
+
+def test_a_patch_may_have_several_cells_of_the_map(tmp_path: Path) -> None:
+    check_graph(tmp_path, tiny_config(compare_map_scale=7))
+
+
+def test_cells_of_a_patch_lie_in_the_patch() -> None:
+    """Patch 5 of a grid of 2 x 4 is the second of the second merge cell: row 0, column 3."""
+    cells = np.arange(8 * 4, dtype=np.float32).reshape(8, 4)
+    found = map_of_cells(cells, (2, 4), 2)
+    assert found.shape == (4, 8)
+    np.testing.assert_array_equal(found[:2, 6:], [[20, 21], [22, 23]])
 
 
 @pytest.mark.parametrize("minus", [False, True])

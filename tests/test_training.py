@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPatchEmbed
 
 from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.export.windows import map_of_cells
 from adcopilot_edge.positions import TextSpan, mrope_positions
 from adcopilot_edge.training.data import patch_targets
 from adcopilot_edge.training.loop import train
@@ -74,9 +76,19 @@ def test_branches_see_the_prefix_and_themselves_only() -> None:
 def test_targets_follow_the_order_of_patches() -> None:
     mask = torch.zeros(1, 56, 56, dtype=torch.bool)
     mask[0, 20:22, 48:50] = True
-    target = patch_targets(mask, patch_size=14, merge_size=2)[0]
+    target = patch_targets(mask, patch_size=14, merge_size=2, scale=1, grown_px=10)[0]
+    assert target.shape == (16, 1)
     # The pixel lies in patch row 1, column 3: cell (0, 1), place (1, 1) in it.
     assert int(target.argmax()) == 1 * 4 + 3
+
+
+def test_targets_of_several_cells_a_patch_lie_where_the_defect_does() -> None:
+    mask = torch.zeros(1, 56, 84, dtype=torch.bool)
+    mask[0, 20:22, 48:50] = True
+    target = patch_targets(mask, patch_size=14, merge_size=2, scale=7, grown_px=0)[0]
+    placed = map_of_cells(target.numpy(), (4, 6), 2)
+    assert np.argwhere(placed > 0).tolist() == [[10, 24]]
+    assert placed[10, 24] == 1
 
 
 def test_answers_agree_with_the_truth() -> None:

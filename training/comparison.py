@@ -112,7 +112,9 @@ class ComparisonEncoder(nn.Module):
         self.decoder_mlp = Qwen2_5_VLMLP(config)
         self.compare_projector = nn.Linear(width, config.out_hidden_size)
 
-        self.anomaly_map = nn.Linear(width, 1) if config.compare_anomaly_map else None
+        self.anomaly_map = (
+            nn.Linear(width, config.compare_map_scale**2) if config.compare_anomaly_map else None
+        )
 
     @torch.no_grad()
     def init_weights(self) -> None:
@@ -166,7 +168,8 @@ class ComparisonEncoder(nn.Module):
             raise ValueError("this model has no anomaly map to point the queries at")
         attention = self.decoder_cross_attn
         head_dim = attention.q_proj.out_features // attention.num_heads
-        direction = self.anomaly_map.weight[0] / self.anomaly_map.weight.norm()
+        direction = self.anomaly_map.weight.mean(0)
+        direction = direction / direction.norm()
         for head in range((attention.num_heads + 1) // 2):
             attention.kv.weight[head * head_dim] = direction * _POINTED_KEY_GAIN
             attention.q_proj.bias[head * head_dim] = _POINTED_QUERY_BIAS
@@ -176,8 +179,8 @@ class ComparisonEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Compare ``current`` with ``previous``, row by row.
 
-        Returns the comparison tokens (B, L, D) and, with the anomaly-map head, one logit a patch
-        (B, N), meaningless at padded patches.
+        Returns the comparison tokens (B, L, D) and, with the anomaly-map head, the logits of each
+        patch's cells in raster order (B, N, cells), meaningless at padded patches.
         """
         cur = self._update_current(previous, current)
         normed = self.decoder_norm1(cur)
@@ -187,7 +190,7 @@ class ComparisonEncoder(nn.Module):
         )
         queries = queries + self.decoder_mlp(self.decoder_norm2(queries))
         tokens = self.compare_projector(queries)
-        logits = None if self.anomaly_map is None else self.anomaly_map(cur).squeeze(-1)
+        logits = None if self.anomaly_map is None else self.anomaly_map(cur)
         return tokens, logits
 
     def _update_current(self, previous: FeatureBatch, current: FeatureBatch) -> Tensor:

@@ -22,7 +22,9 @@ class ADCopilotVisionConfig(Qwen2_5_VLVisionConfig):
     compare_token_size: comparison tokens an image; 0 leaves the encoder out (stock Qwen2.5-VL).
     compare_minus_residual: subtract the MLP on the current-image branch, as released (spec 3.7).
     compare_rope: rotary terms in the two image-to-image attentions; off in released weights.
-    compare_anomaly_map: one logit a patch from the updated current features; off in released ones.
+    compare_anomaly_map: logits of the updated current features; off in released ones.
+    compare_map_scale: logits along each side of a patch; 1 is one logit a patch.
+    compare_map_margin: pixels that people leave around a defect and the map does not mark.
     """
 
     model_type = "ad_copilot_vision"
@@ -31,6 +33,8 @@ class ADCopilotVisionConfig(Qwen2_5_VLVisionConfig):
     compare_minus_residual: bool = True
     compare_rope: bool = False
     compare_anomaly_map: bool = False
+    compare_map_scale: int = 1
+    compare_map_margin: int = 0
 
 
 class ADCopilotConfig(Qwen2_5_VLConfig):

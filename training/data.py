@@ -27,10 +27,6 @@ from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.training.tasks import chosen_exchanges
 from adcopilot_edge.types import TASKS, FloatArray, LabelledPair, MaskArray
 
-# A patch belongs to a defect when the defect, grown by this margin, covers it: boxes around the
-# regions of the map then leave the room that people leave around a defect.
-_MAP_MARGIN_PX = 10
-
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -43,7 +39,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B samples. patches (B*2N, values), grid (2B, 3), target (B, N) 0..1 in patch order, text."""
+    """B samples. patches (B*2N, values), grid (2B, 3), target (B, N, cells) 0..1, text."""
 
     patches: Tensor
     grid: Tensor
@@ -61,8 +57,12 @@ class SampleBuilder:
         *,
         compare_token_size: int,
         mode: ComparePositionMode,
+        map_scale: int,
+        grown_px: int,
     ) -> None:
         self._tokenizer = tokenizer
+        self._map_scale = map_scale
+        self._grown_px = grown_px
         self._preprocessor = preprocessor
         self._mode = mode
         _, rows, cols = preprocessor.grid
@@ -119,6 +119,8 @@ class SampleBuilder:
                 masks,
                 patch_size=self._preprocessor.patch_size,
                 merge_size=self._preprocessor.merge_size,
+                scale=self._map_scale,
+                grown_px=self._grown_px,
             ),
             text=collate([sample.packed for sample in samples], pad_id=self.pad_id),
         )
@@ -144,18 +146,22 @@ class SyntheticDataset(Dataset[Sample]):
         return self._builder.build(pair, random.Random(seed))
 
 
-def patch_targets(masks: Tensor, *, patch_size: int, merge_size: int) -> Tensor:
-    """How much of each patch a defect covers, margin included: (B, H, W) bool -> (B, N) 0..1.
+def patch_targets(
+    masks: Tensor, *, patch_size: int, merge_size: int, scale: int, grown_px: int
+) -> Tensor:
+    """How much of each cell a defect covers: (B, H, W) bool -> (B, N, scale * scale) 0..1.
 
-    The order is the processor's: patches grouped by merge cell.
+    The order is the processor's: patches grouped by merge cell, the map's cells of a patch in
+    raster order. grown_px: added around each defect before.
     """
-    margin = 2 * _MAP_MARGIN_PX + 1
+    side = 2 * grown_px + 1
     grown = masks[:, None].float()
-    for kernel, padding in (((margin, 1), (_MAP_MARGIN_PX, 0)), ((1, margin), (0, _MAP_MARGIN_PX))):
+    for kernel, padding in (((side, 1), (grown_px, 0)), ((1, side), (0, grown_px))):
         grown = functional.max_pool2d(grown, kernel, stride=1, padding=padding)
-    coverage = functional.avg_pool2d(grown, patch_size)[:, 0]
-    cells = coverage.unflatten(1, (-1, merge_size)).unflatten(3, (-1, merge_size))
-    return cells.permute(0, 1, 3, 2, 4).flatten(1)
+    coverage = functional.avg_pool2d(grown, patch_size // scale)[:, 0]
+    sizes = (-1, merge_size, scale)
+    cells = coverage.unflatten(2, sizes).unflatten(1, sizes)
+    return cells.permute(0, 1, 4, 2, 5, 3, 6).flatten(5).flatten(1, 4)
 
 
 def _boxes_mask(pair: LabelledPair, height: int, width: int) -> MaskArray:

@@ -84,7 +84,7 @@ def quick_scores(
             marked, covered = outputs.anomaly_logits > 0, batch.target > 0.5
             intersection += int((marked & covered).sum())
             union += int((marked | covered).sum())
-            map_said.append(marked.any(1).numpy())
+            map_said.append(marked.flatten(1).any(1).numpy())
     model.train(was_training)
     decided = np.concatenate(truth)
     return QuickScores(

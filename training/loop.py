@@ -32,7 +32,7 @@ from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.objective import compute_losses, run_batch, weighted_sum
 from adcopilot_edge.training.parts import train_only, trainable
 from adcopilot_edge.training.processor import ADCopilotProcessor
-from adcopilot_edge.training.recipe import OptimizerRecipe, StageRecipe, TrainRecipe
+from adcopilot_edge.training.recipe import ROOM_PX, OptimizerRecipe, StageRecipe, TrainRecipe
 from adcopilot_edge.training.scratch import build_config, build_processor
 from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.types import LabelledPair
@@ -145,6 +145,8 @@ def sample_builder(
         ),
         compare_token_size=model.config.vision.compare_token_size,
         mode=model.config.compare_position_mode,
+        map_scale=model.config.vision.compare_map_scale,
+        grown_px=ROOM_PX - model.config.vision.compare_map_margin,
     )
 
 

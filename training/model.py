@@ -45,8 +45,8 @@ class ImageFeatures(BaseModelOutputWithPooling):
     """What the vision side returns for the images of a call.
 
     pooler_output: per image, merged tokens then comparison tokens, (n + L, D). patch_features: per
-    image (N, C), before the merger, in the processor's patch order. anomaly_logits: per image (N,)
-    in the same order, or None without the head.
+    image (N, C), before the merger, in the processor's patch order. anomaly_logits: per image
+    (N, cells) in the same order, the cells of a patch in raster order, or None without the head.
     """
 
     pooler_output: tuple[Tensor, ...] | None = None  # type: ignore[assignment] # as upstream

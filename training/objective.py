@@ -33,7 +33,7 @@ class Outputs:
     """What the losses are made of.
 
     words: what was said at the labelled places, or None when the language model did not run.
-    anomaly_logits: (B, N) of the test images, or None without the head.
+    anomaly_logits: (B, N, cells) of the test images, or None without the head.
     """
 
     words: Words | None

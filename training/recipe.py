@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,12 +20,20 @@ else:
     import tomli as tomllib
 
 
+ROOM_PX = 10
+"""What people leave around a defect when they draw a box. The map marks a part of it, and boxes
+around its regions are widened by the rest."""
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelRecipe(_Record):
-    """Shapes of a model trained from scratch; widths are vector lengths, mlp the inner width."""
+    """Shapes of a model trained from scratch; widths are vector lengths, mlp the inner width.
+
+    compare_map_scale, compare_map_margin: as in ``ADCopilotVisionConfig``.
+    """
 
     vocab_size: int = Field(ge=300)
     vision_width: int = Field(gt=0)
@@ -42,6 +51,8 @@ class ModelRecipe(_Record):
     compare_position_mode: ComparePositionMode
     compare_rope: bool
     compare_anomaly_map: bool
+    compare_map_scale: Literal[1, 2, 7, 14] = 1
+    compare_map_margin: int = Field(default=0, ge=0, le=ROOM_PX)
 
 
 class OptimizerRecipe(_Record):
