@@ -84,9 +84,8 @@ class Inspector:
                 ``adcopilot-edge doctor --tune --out``; None takes what ``doctor --tune`` stored
                 beside the bundle for this machine, or else leaves the choice to onnxruntime.
             verify: Hash every file first.
-            state: A file of ``adcopilot-edge calibrate --state``, for all inspections; None takes
-                what lies beside the bundle for a golden image, if anything does. A file is read
-                once; open the inspector again after a calibration.
+            state: A file of ``adcopilot-edge calibrate --state``, read once, for all inspections;
+                None takes what lies beside the bundle for a golden image, if anything does.
             calibrated: False leaves all of that alone, and ranges that ``calibrate --ranges``
                 measured too: the bundle's own threshold and scores.
             packs: Folder of golden packs, which need not exist; None is ``goldens/`` beside the

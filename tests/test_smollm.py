@@ -57,7 +57,7 @@ def test_quantized_weights_stay_near(
     most: float,
 ) -> None:
     exact, expected = measure(tmp_path / "fp32", checkpoint, FloatForm(), FloatForm())
-    form, head_form = blocks(bits, RoundToNearest()), blocks(8, RoundToNearest())
+    form, head_form = (blocks(it, RoundToNearest(), 32) for it in (bits, 8))
     found, _ = measure(tmp_path / "blocks", checkpoint, form, head_form, expected)
     with capsys.disabled():
         print(

@@ -122,7 +122,7 @@ def tune(
     Args:
         candidates: At least one.
         open_run: Opens the bundle under some settings.
-        max_time_s: For all of it; every candidate gets one round in any case.
+        max_time_s: For the rounds of all; every candidate gets one round in any case.
         clock: Seconds.
         pause: Waits for some seconds.
         on_step: Gets the number of the candidate.
@@ -140,8 +140,7 @@ def tune(
     def compare(settings: ThreadSettings, number: int) -> Comparison:
         if on_step is not None:
             on_step("measure", number, total)
-        end_s = clock() + share_s
-        return _compare(settings, default, open_run(settings), end_s, clock, pause)
+        return _compare(settings, default, open_run(settings), share_s, clock, pause)
 
     control = compare(DEFAULT, 0)
     rows = tuple(compare(settings, number) for number, settings in enumerate(candidates, start=1))
@@ -177,17 +176,19 @@ def _compare(
     settings: ThreadSettings,
     default: Run,
     candidate: Run,
-    end_s: float,
+    share_s: float,
     clock: Callable[[], float],
     pause: Callable[[float], object],
 ) -> Comparison:
-    """Rounds of both until ``end_s``, at least one: each twice a round, in turns which is inside.
+    """Rounds of both for ``share_s``, at least one: each twice a round, in turns which is inside.
 
+    Opening and warming up do not count, so that no stall there takes a candidate's rounds away.
     Whatever changes evenly over a round, as the load does, weighs on both alike.
     """
     for index in range(_WARM_UP):
         default(index)
         candidate(index)
+    end_s = clock() + share_s
     ours: list[Trial] = []
     theirs: list[Trial] = []
     ratios: list[float] = []
