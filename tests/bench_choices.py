@@ -191,9 +191,6 @@ def time_vision(checkpoint: Checkpoint, side: int, timing: Timing) -> None:
     }
     for choice, other in choices.items():
         timing.compare(choice, "fp32", ours, other, feeds)
-    timing.compare(
-        "windows, or all patches with a mask", "fp32", ours, masked(single, shape), feeds
-    )
     whole = [WindowGroup(1, cells**2)]
     ours, other = (attention(dialect, whole, shape) for dialect in (FUSED, StandardDialect()))
     choice = "attention over all patches as one operator, or as products and a softmax"
