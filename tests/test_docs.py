@@ -18,6 +18,7 @@ import pytest
         "export",
         "calibration",
         "training",
+        "training/chat_ad",
     ],
 )
 def test_architecture_has_a_line_for_each_file(repository: Path, folder: str) -> None:
