@@ -18,7 +18,7 @@ from adcopilot_edge.calibration.evaluate import Predictions
 from adcopilot_edge.calibration.gates import GateLimits, GateReport
 from adcopilot_edge.calibration.held_out import HeldOut, Truth
 from adcopilot_edge.errors import ConfigError, TooFewSamplesError
-from adcopilot_edge.manifest import Gate, GateCheck
+from adcopilot_edge.gate_record import Gate, GateCheck
 from adcopilot_edge.metrics import IOU_THRESHOLDS, balanced_accuracy, box_mask_iou
 from adcopilot_edge.types import BBox, MaskArray
 

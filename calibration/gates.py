@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adcopilot_edge.errors import ConfigError
-from adcopilot_edge.manifest import Gate, GateCheck
+from adcopilot_edge.gate_record import Gate, GateCheck
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -22,7 +22,7 @@ from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.sensitivity import measure_sensitivity, rank
 from adcopilot_edge.export.speed import vision_ratio
 from adcopilot_edge.export.trials import Trials
-from adcopilot_edge.manifest import Fallback, Gate
+from adcopilot_edge.gate_record import Fallback, Gate
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.types import OnStep
 

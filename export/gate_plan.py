@@ -11,7 +11,7 @@ from adcopilot_edge.calibration.held_out import HeldOut
 from adcopilot_edge.calibration.pairs import CalibrationPairs
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.export.recipe import ExportRecipe
-from adcopilot_edge.manifest import Fallback, Gate, GateCheck
+from adcopilot_edge.gate_record import Fallback, Gate, GateCheck
 
 # Failed figures that an error names; all of them are in the log.
 _MOST_FAILURES = 4

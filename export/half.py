@@ -14,7 +14,7 @@ from adcopilot_edge.errors import CheckpointError
 from adcopilot_edge.export.graph import GraphBuilder
 from adcopilot_edge.export.linear import FloatForm
 from adcopilot_edge.export.weights import Linear
-from adcopilot_edge.manifest import Precision
+from adcopilot_edge.record import Precision
 from adcopilot_edge.types import FloatArray
 
 HALF_MAX = float(np.finfo(np.float16).max)

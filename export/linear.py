@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from adcopilot_edge.export.graph import MICROSOFT, GraphBuilder
 from adcopilot_edge.export.rounding import Bits, Rounding, RoundToNearest
 from adcopilot_edge.export.weights import Linear
-from adcopilot_edge.manifest import Precision
+from adcopilot_edge.record import Precision
 from adcopilot_edge.runtime.tensors import AnyArray
 from adcopilot_edge.types import FloatArray
 

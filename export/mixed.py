@@ -19,7 +19,7 @@ from adcopilot_edge.export.linear import LinearForm
 from adcopilot_edge.export.qdq import is_quantized
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.weights import Linear
-from adcopilot_edge.manifest import Precision
+from adcopilot_edge.record import Precision
 
 _ENCODER = "visual.compare_visual_encoder"
 _NUMBER = re.compile(r"(\d+)")

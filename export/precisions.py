@@ -23,7 +23,7 @@ from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.pipeline import export_bundle
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.speed import Work, paired_ratio
-from adcopilot_edge.manifest import Gate
+from adcopilot_edge.gate_record import Gate
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.types import OnStep
 

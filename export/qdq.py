@@ -21,7 +21,7 @@ from adcopilot_edge.calibration.ranges import Ranges
 from adcopilot_edge.export.graph import GraphBuilder
 from adcopilot_edge.export.half import HalfForm, to_half
 from adcopilot_edge.export.weights import Linear
-from adcopilot_edge.manifest import Precision
+from adcopilot_edge.record import Precision
 from adcopilot_edge.runtime.tensors import AnyArray
 from adcopilot_edge.types import FloatArray
 

@@ -15,7 +15,8 @@ from adcopilot_edge.export.half import HalfForm
 from adcopilot_edge.export.linear import BlockForm, FloatForm, LinearForm
 from adcopilot_edge.export.rounding import Bits, HalfQuadratic, KQuant, Rounding, RoundToNearest
 from adcopilot_edge.export.rows import RowInt8Form
-from adcopilot_edge.manifest import Int8Form, Precision, Target
+from adcopilot_edge.manifest import Int8Form, Target
+from adcopilot_edge.record import Precision
 
 # The fast forms of each target; the first of a row is its default.
 VISION_PRECISIONS: dict[Target, tuple[Precision, ...]] = {

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from adcopilot_edge.export.graph import GraphBuilder
 from adcopilot_edge.export.linear import integer_product
 from adcopilot_edge.export.weights import Linear
-from adcopilot_edge.manifest import Precision
+from adcopilot_edge.record import Precision
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from adcopilot_edge.export.graph import MICROSOFT, GraphBuilder
 from adcopilot_edge.export.linear import FloatForm, quantize_outputs
 from adcopilot_edge.export.qdq import is_quantized
 from adcopilot_edge.export.weights import Linear
-from adcopilot_edge.manifest import Precision
+from adcopilot_edge.record import Precision
 from adcopilot_edge.runtime.levels import Levels, levels_of
 
 _FLOATS = FloatForm()

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from adcopilot_edge.export.recipe import ExportRecipe
-from adcopilot_edge.manifest import Precision
+from adcopilot_edge.record import Precision
 from adcopilot_edge.runtime.ladder import Stages, Tolerance
 
 # float32 against float32: only the order of sums differs.

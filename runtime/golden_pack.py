@@ -18,8 +18,8 @@ from pydantic import Field, ValidationError
 
 import adcopilot_edge
 from adcopilot_edge.errors import PackError
-from adcopilot_edge.manifest import Record
 from adcopilot_edge.positions import Positions
+from adcopilot_edge.record import Record
 from adcopilot_edge.runtime.cache import KVPrefix
 from adcopilot_edge.runtime.dialogue import GoldenPrefix
 from adcopilot_edge.runtime.golden import GoldenReference

@@ -14,7 +14,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from adcopilot_edge.errors import ConfigError, StateError
-from adcopilot_edge.manifest import GraphName, Manifest, Record
+from adcopilot_edge.manifest import GraphName, Manifest
+from adcopilot_edge.record import Record
 from adcopilot_edge.runtime.levels import levels_of
 from adcopilot_edge.runtime.tensors import AnyArray
 

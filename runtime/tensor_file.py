@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from adcopilot_edge.atomic import atomic_write
-from adcopilot_edge.manifest import Record
+from adcopilot_edge.record import Record
 from adcopilot_edge.runtime.tensors import AnyArray
 
 _DTYPES: dict[str, np.dtype[Any]] = {

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from adcopilot_edge.errors import StateError
-from adcopilot_edge.manifest import Record
+from adcopilot_edge.record import Record
 from adcopilot_edge.runtime.threads import ThreadSettings
 
 

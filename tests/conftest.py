@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from adcopilot_edge.bundle import Bundle
-from adcopilot_edge.manifest import Precision
+from adcopilot_edge.record import Precision
 from adcopilot_edge.runtime.engines.api import Api, load_api
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.types import FloatArray, ImageArray

@@ -24,7 +24,7 @@ from adcopilot_edge.export.admission import LOG_FILE
 from adcopilot_edge.export.gate_plan import GatePlan
 from adcopilot_edge.export.pipeline import export_bundle
 from adcopilot_edge.export.recipe import ExportRecipe
-from adcopilot_edge.manifest import Gate
+from adcopilot_edge.gate_record import Gate
 from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.types import LabelledPair
 

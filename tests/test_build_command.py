@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from adcopilot_edge.bundle import Bundle
-from adcopilot_edge.manifest import Precision
+from adcopilot_edge.record import Precision
 from adcopilot_edge.runtime.engines.api import Api
 
 pytestmark = pytest.mark.torch

@@ -14,7 +14,7 @@ import pytest
 
 from adcopilot_edge.bundle import Bundle, open_bundle, write_manifest
 from adcopilot_edge.errors import BuildError, ConfigError, ProviderUnavailableError
-from adcopilot_edge.manifest import Precision
+from adcopilot_edge.record import Precision
 from adcopilot_edge.runtime.cuda import Gpu, find_gpu
 from adcopilot_edge.runtime.engines.api import Api
 from adcopilot_edge.runtime.engines.build import BuildOptions, build_engine, plan_builds

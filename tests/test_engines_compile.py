@@ -12,7 +12,7 @@ from wide import PADDED_MLP, WIDTH, wide_bundle, wide_checkpoint
 
 from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.export.checkpoint import Checkpoint
-from adcopilot_edge.manifest import Precision
+from adcopilot_edge.record import Precision
 from adcopilot_edge.runtime.engines.api import Api
 from adcopilot_edge.runtime.engines.build import BuildOptions, build_engine, plan_builds
 from adcopilot_edge.runtime.engines.record import read_record

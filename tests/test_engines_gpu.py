@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adcopilot_edge.bundle import Bundle, open_bundle
-from adcopilot_edge.manifest import Precision
+from adcopilot_edge.record import Precision
 from adcopilot_edge.runtime.cuda import find_gpu
 from adcopilot_edge.runtime.engines.api import BACKENDS, Backend, load_api
 from adcopilot_edge.runtime.engines.build import BuildOptions, build_engine, plan_builds

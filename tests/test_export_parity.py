@@ -22,7 +22,8 @@ from adcopilot_edge.export.pipeline import export_bundle
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.reference import TorchReference
 from adcopilot_edge.export.tolerances import stage_tolerances
-from adcopilot_edge.manifest import Precision, StageParity
+from adcopilot_edge.manifest import StageParity
+from adcopilot_edge.record import Precision
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.ladder import Stages, run_ladder
 from adcopilot_edge.training.synthetic import generate_pair

@@ -20,7 +20,8 @@ from adcopilot_edge.export.memory import MemoryPlan
 from adcopilot_edge.export.pipeline import export_bundle
 from adcopilot_edge.export.plan import plan_export
 from adcopilot_edge.export.recipe import ExportRecipe
-from adcopilot_edge.manifest import Precision, Target
+from adcopilot_edge.manifest import Target
+from adcopilot_edge.record import Precision
 from adcopilot_edge.runtime.cached_rungs import TOLERANCES
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.verify import verify_bundle

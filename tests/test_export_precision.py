@@ -27,7 +27,8 @@ from adcopilot_edge.export.standard import StandardDialect
 from adcopilot_edge.export.static import StaticInt8Form
 from adcopilot_edge.export.tolerances import stage_tolerances
 from adcopilot_edge.export.vision import write_vision_graph
-from adcopilot_edge.manifest import GraphName, Precision, Target
+from adcopilot_edge.manifest import GraphName, Target
+from adcopilot_edge.record import Precision
 from adcopilot_edge.runtime.engines.api import Api
 from adcopilot_edge.runtime.engines.build import BuildOptions, build_engine, plan_builds
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration

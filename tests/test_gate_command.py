@@ -14,7 +14,7 @@ import adcopilot_edge
 from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.calibration.gates import GateReport
 from adcopilot_edge.calibration.held_out import read_held_out
-from adcopilot_edge.manifest import Gate, GateCheck
+from adcopilot_edge.gate_record import Gate, GateCheck
 
 NANO = Path(adcopilot_edge.__file__).parent / "assets" / "nano"
 

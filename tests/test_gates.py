@@ -15,7 +15,7 @@ from adcopilot_edge.calibration.gate_figures import judge
 from adcopilot_edge.calibration.gates import GateLimits, GateReport, read_limits
 from adcopilot_edge.calibration.held_out import HeldOut
 from adcopilot_edge.errors import ConfigError, TooFewSamplesError
-from adcopilot_edge.manifest import Gate, GateCheck
+from adcopilot_edge.gate_record import Gate, GateCheck
 from adcopilot_edge.metrics import balanced_accuracy
 from adcopilot_edge.runtime.answer import LabelledBox
 from adcopilot_edge.types import BBox, LabelledPair

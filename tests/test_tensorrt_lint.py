@@ -19,7 +19,7 @@ from adcopilot_edge.export.fused import FUSED
 from adcopilot_edge.export.linear import DynamicInt8Form, FloatForm
 from adcopilot_edge.export.tensorrt import OPERATORS, RELEASES, findings, lint_graph
 from adcopilot_edge.export.vision import write_vision_graph
-from adcopilot_edge.manifest import Precision
+from adcopilot_edge.record import Precision
 
 pytestmark = pytest.mark.torch
 

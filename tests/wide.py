@@ -18,7 +18,8 @@ from adcopilot_edge.export.precision import vision_style
 from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.export.tensorrt import lint_graph
 from adcopilot_edge.export.vision import write_vision_graph
-from adcopilot_edge.manifest import Graph, Precision
+from adcopilot_edge.manifest import Graph
+from adcopilot_edge.record import Precision
 from adcopilot_edge.runtime.preprocess import Preprocessor
 from adcopilot_edge.training.synthetic import generate_pair
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from adcopilot_edge.calibration.pairs import CalibrationPairs
     from adcopilot_edge.export.gate_plan import GatePlan
     from adcopilot_edge.export.recipe import ExportRecipe
-    from adcopilot_edge.manifest import Precision
+    from adcopilot_edge.record import Precision
     from adcopilot_edge.types import OnStep
 
 # Other tiles than those of the calibration, whose seed is 0.

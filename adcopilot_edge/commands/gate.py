@@ -14,7 +14,7 @@ from adcopilot_edge.errors import GateError
 
 if TYPE_CHECKING:
     from adcopilot_edge.calibration.gates import GateReport
-    from adcopilot_edge.manifest import Gate, GateCheck
+    from adcopilot_edge.gate_record import Gate, GateCheck
 
 
 def gate(

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -183,31 +183,20 @@ def inspect(
         ),
     )
     chosen = choose_goldens(inspector, goldens, product, choose)
+    wishes: Any = {
+        "task": task,
+        "ask": ask,
+        "tile": tile,
+        "max_new_tokens": max_new_tokens,
+        "constrained": not unconstrained,
+        "takt_ms": takt_ms,
+        "cascade": asked_cascade,
+    }
     if len(paths) > 1:
-        parts = inspector.inspect_many(
-            chosen.golden,
-            paths,
-            task=task,
-            ask=ask,
-            tile=tile,
-            max_new_tokens=max_new_tokens,
-            constrained=not unconstrained,
-            takt_ms=takt_ms,
-            cascade=asked_cascade,
-        )
+        parts = inspector.inspect_many(chosen.golden, paths, **wishes)
         raise typer.Exit(_print_parts(parts, paths, chosen, as_json, fail_on_anomaly))
     (test,) = paths
-    inspection = inspector.inspect(
-        chosen.golden,
-        test,
-        task=task,
-        ask=ask,
-        tile=tile,
-        max_new_tokens=max_new_tokens,
-        constrained=not unconstrained,
-        takt_ms=takt_ms,
-        cascade=asked_cascade,
-    )
+    inspection = inspector.inspect(chosen.golden, test, **wishes)
     if overlay is not None:
         drawn = draw_overlay(chosen.picture(inspection), open_image(test), inspection)
         save_image(drawn, overlay)

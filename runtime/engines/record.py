@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from adcopilot_edge.atomic import atomic_write
 from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.errors import EngineError
-from adcopilot_edge.manifest import GraphName, Precision, Record
+from adcopilot_edge.manifest import GraphName
+from adcopilot_edge.record import Precision, Record
 from adcopilot_edge.runtime.cuda import Gpu
 from adcopilot_edge.runtime.engines.api import Api, Backend, Capability, format_capabilities
 
