@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -31,6 +30,7 @@ LLM_PRECISIONS: dict[Target, tuple[Precision, ...]] = {
 }
 Quantizer = Literal["rtn", "k-quant", "hqq", "gptq"]
 BlockSize = int | Literal["row"]
+HeadPrecision = Literal["int8", "int4"]
 # The precisions of the language model that each can make.
 QUANTIZERS: dict[Quantizer, tuple[Precision, ...]] = {
     "rtn": ("int4", "int8"),
@@ -45,7 +45,6 @@ _INT8_ACTIVATIONS = 4
 _HEAD_BLOCK = 128
 _BLOCKS = (16, 32, 64, 128, 256)  # that onnxruntime's quantizer and kernels know
 _CELL = 28  # pixels of a merged cell: sides must be multiples of it
-_SIZE = re.compile(r"(\d+)(?:x(\d+))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +54,10 @@ class ExportRecipe:
     image_height, image_width: pixels, fixed in the graphs. vision: precision of the vision and the
     comparison graph. llm: of the decoder. quantizer: how the levels of an ``int8`` or ``int4``
     decoder are chosen. block_size: weights there that share a scale; ``row`` is all of an output's,
-    and a scale of its own for each token. max_sequence_length: tokens that the device's key-value
-    cache holds; None takes 2048, or more where the images need it. is_proven: whether the bundle is
-    held against the checkpoint before it takes its name.
+    and a scale of its own for each token. head: of the output head beside layers in integers; None
+    is ``int8``. max_sequence_length: tokens that the device's key-value cache holds; None takes
+    2048, or more where the images need it. is_proven: whether the bundle is held against the
+    checkpoint before it takes its name.
     num_parity_pairs: pairs that the proof runs. max_new_tokens: ids that each greedy answer of the
     proof may have. None for these two takes 20 and 64, or 1 and 2 where the model does not fit into
     the memory and each id reads it anew. int8_form: whether the levels of what the vision side's
@@ -77,6 +77,7 @@ class ExportRecipe:
     llm: Precision = "fp32"
     quantizer: Quantizer = "rtn"
     block_size: BlockSize = 32
+    head: HeadPrecision | None = None
     max_sequence_length: int | None = None
     is_proven: bool = True
     num_parity_pairs: int | None = None
@@ -123,6 +124,11 @@ class ExportRecipe:
             )
 
     def _check_blocks(self) -> None:
+        if self.head is not None and self.llm not in ("int8", "int4"):
+            raise ConfigError(
+                f"an output head in {self.head} is for a language model in int8 or int4, and it is "
+                f"to be {self.llm}. Leave the head out, or choose one of these."
+            )
         if self.block_size == "row":
             if (self.llm, self.target, self.quantizer) != ("int8", "cpu", "rtn"):
                 raise ConfigError(
@@ -249,13 +255,13 @@ class ExportRecipe:
 
     @property
     def head_form(self) -> LinearForm:
-        """How the output head computes: rounded to the nearest of 8 bits where the layers have 4.
+        """How the output head computes: rounded to the nearest, of 8 bits where nothing is asked.
 
         It decides between the answer letters directly, and nothing behind it evens an error out.
         """
         if self.llm in ("fp32", "fp16"):
             return self.decoder_form()
-        return self._blocks(8, RoundToNearest())
+        return self._blocks(4 if self.head == "int4" else 8, RoundToNearest())
 
     def _rounding(self, grams: Grams | None) -> Rounding:
         if self.quantizer == "k-quant":
@@ -275,25 +281,3 @@ class ExportRecipe:
             accuracy_level=_INT8_ACTIVATIONS if on_cpu else 0,
             dtype=ir.DataType.FLOAT if on_cpu else ir.DataType.FLOAT16,
         )
-
-
-def parse_block_size(text: str) -> BlockSize:
-    """The block size of ``128`` or ``row``; whether it is a possible one, the recipe says.
-
-    Raises:
-        ConfigError: It is neither a number nor ``row``.
-    """
-    if text == "row":
-        return "row"
-    if not text.isdecimal():
-        raise ConfigError(f"a block size is a number of weights or 'row', got {text!r}")
-    return int(text)
-
-
-def parse_image_size(text: str) -> tuple[int, int]:
-    """(height, width) of ``224`` or ``448x560``, height first. Raises ConfigError."""
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ConfigError(f"an image size is written 224 or 448x560 (height x width), got {text!r}")
-    height = int(match[1])
-    return height, int(match[2] or height)

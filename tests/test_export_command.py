@@ -273,6 +273,19 @@ def test_blocks_of_the_language_model_are_as_large_as_asked(
     assert sizes == {size}
 
 
+def test_the_head_has_the_bits_that_are_asked_for(call, checkpoint: Path, tmp_path: Path) -> None:
+    for bits in (8, 4):
+        words = ["--image-size", "56", "--llm", "int4", "--llm-head", f"int{bits}", "--no-proof"]
+        folder = tmp_path / str(bits)
+        assert call(checkpoint, "--out", folder, *words)[0] == 0
+        *_, head = (
+            node
+            for node in onnx.load(folder / "decoder.onnx", load_external_data=False).graph.node
+            if node.op_type == "MatMulNBits"
+        )
+        assert {it.name: it.i for it in head.attribute}["bits"] == bits
+
+
 def test_blocks_of_whole_rows(call, checkpoint: Path, tmp_path: Path) -> None:
     words = ["--image-size", "56", "--llm", "int8", "--llm-block", "row", "--parity-pairs", 1]
     code, _, err = call(checkpoint, "--out", tmp_path / "bundle", *words)
@@ -287,6 +300,7 @@ def test_blocks_of_whole_rows(call, checkpoint: Path, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (("--llm", "int4", "--llm-block", 48), "one of 16, 32, 64, 128, 256 or 'row', got 48"),
+        (("--llm", "fp32", "--llm-head", "int4"), "head in int4 is for .* it is to be fp32"),
         (("--llm", "int4", "--llm-block", "all"), "a number of weights or 'row', got 'all'"),
         (("--llm", "int4", "--llm-block", "row"), "in int8, .*it is to be int4"),
         (("--llm", "int8", "--llm-block", "row", "--target", "cuda"), "for the target 'cpu'"),

@@ -18,7 +18,8 @@ from adcopilot_edge.export.describe import (
     read_preprocessing,
     read_tokenizer,
 )
-from adcopilot_edge.export.recipe import ExportRecipe, parse_image_size
+from adcopilot_edge.export.recipe import ExportRecipe
+from adcopilot_edge.export.words import parse_image_size
 from adcopilot_edge.prompt import DEFAULT_PROMPT
 from adcopilot_edge.runtime.preprocess import CLIP_MEAN, CLIP_STD
 

@@ -86,8 +86,8 @@ def _open(
         return questioner, {"model": questioner.bundle_id, "provider": run.provider}
     require_export("evaluate --checkpoint")
     from adcopilot_edge.export.checkpoint import open_checkpoint
-    from adcopilot_edge.export.recipe import parse_image_size
     from adcopilot_edge.export.respondent import open_respondent
+    from adcopilot_edge.export.words import parse_image_size
 
     checkpoint = open_checkpoint(setting.checkpoint)
     respondent = open_respondent(

@@ -80,6 +80,14 @@ def export(
             "an output's. Larger ones read a prompt faster, and are coarser."
         ),
     ] = "32",
+    llm_head: Annotated[
+        Literal["int8", "int4"] | None,
+        typer.Option(
+            help="Its output head, which decides between the answer letters; int4 writes words "
+            "faster.",
+            show_default="int8 beside int8 and int4",
+        ),
+    ] = None,
     calib: Annotated[
         Path | None,
         typer.Option(
@@ -176,9 +184,8 @@ def export(
         LLM_PRECISIONS,
         VISION_PRECISIONS,
         ExportRecipe,
-        parse_block_size,
-        parse_image_size,
     )
+    from adcopilot_edge.export.words import parse_block_size, parse_image_size
     from adcopilot_edge.runtime.memory import parse_bytes
 
     height, width = parse_image_size(image_size)
@@ -190,6 +197,7 @@ def export(
         llm=llm or LLM_PRECISIONS[target][0],
         quantizer=llm_quantizer,
         block_size=parse_block_size(llm_block),
+        head=llm_head,
         is_proven=not no_proof,
         num_parity_pairs=parity_pairs,
         int8_form=int8_form,

@@ -52,7 +52,7 @@ def precisions(
     from adcopilot_edge.errors import ConfigError
     from adcopilot_edge.export.checkpoint import open_checkpoint
     from adcopilot_edge.export.precisions import compare_precisions, cpu_recipes
-    from adcopilot_edge.export.recipe import parse_image_size
+    from adcopilot_edge.export.words import parse_image_size
     from adcopilot_edge.runtime.memory import parse_bytes
 
     height, width = parse_image_size(image_size)

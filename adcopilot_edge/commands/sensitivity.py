@@ -52,9 +52,10 @@ def sensitivity(
     require_export("sensitivity")
     from adcopilot_edge.calibration.pairs import read_calibration
     from adcopilot_edge.export.checkpoint import open_checkpoint
-    from adcopilot_edge.export.recipe import LLM_PRECISIONS, ExportRecipe, parse_image_size
+    from adcopilot_edge.export.recipe import LLM_PRECISIONS, ExportRecipe
     from adcopilot_edge.export.sensitivity import rank
     from adcopilot_edge.export.sensitivity_report import report_sensitivity, shares, short_name
+    from adcopilot_edge.export.words import parse_image_size
     from adcopilot_edge.runtime.memory import parse_bytes
 
     height, width = parse_image_size(image_size)
