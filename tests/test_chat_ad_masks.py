@@ -270,6 +270,7 @@ NOTED = [
     ("mvtec", lambda root: (root / "nut/test/hole").mkdir(), ["holds no picture"]),
     ("mvtec", lambda root: (root / "notes").mkdir(), ["neither train nor test"]),
     ("mvtec-loco", redraw(f"{LOGICAL}/001.png", 7), ["the value 7, which is not in"]),
+    ("mvtec-loco", redraw("bag/test/logical_anomalies/000.bmp"), ["shares its name"]),
     ("mvtec-loco", redraw(f"{LOGICAL}/001.png", 0), ["mask is black"]),
     ("mvtec-loco", redraw("bag/test/logical_anomalies/9.png"), ["has no mask in .*/9"]),
     (
@@ -280,6 +281,7 @@ NOTED = [
     ("visa", redraw("pcb1/Data/Images/Normal/7.JPG"), ["is in no line of image_anno"]),
     ("visa", redraw("pcb1/Data/Masks/Anomaly/7.png"), ["mask in no line"]),
     ("visa", change(ANNO, f",{MASK}", ","), ["line 3 has no mask", "mask in no line"]),
+    ("visa", change(ANNO, "s/Anomaly/000.png", "s/Anomaly/1.png"), ["missing", "in no line"]),
     ("visa", change(ANNO, ",normal,", f",normal,{MASK}"), ["line 2 gives a mask"]),
     ("visa", change(SPLIT, f"pcb1,test,anomaly,{BAD},{MASK}\n", ""), ["in no line of split_csv"]),
     (
@@ -294,6 +296,7 @@ NOTED = [
     ("kolektor", remove("kos02/Part0.jpg"), ["label without an image Part0"]),
     ("kolektor", redraw("train/10000_GT (copy).png"), ["neither an image nor a label"]),
     ("kolektor", redraw(LABEL, 255, (6, 6)), ["6x6 pixels"]),
+    ("magnetic-tile", lambda root: (root / "MT_Fray").mkdir(), ["holds no picture"]),
     ("magnetic-tile", remove(f"{TILES}.png"), ["has no mask exp1.png"]),
     ("magnetic-tile", remove(f"{TILES}.jpg"), ["mask without an image exp1"]),
     ("magnetic-tile", redraw(f"{TILES}.png", 0), ["mask is black"]),
