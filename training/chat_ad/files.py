@@ -1,0 +1,103 @@
+"""Folders of pictures: natural order, pictures by stem, and what a header or a mask's pixels tell.
+
+Knows no layout. Nothing but ``grey_values`` decodes pixels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from adcopilot_edge.runtime.images import list_pictures
+
+_ORIENTATION = 0x0112  # EXIF; 5 to 8 swap width and height
+_MASK_SUFFIX = "_mask"
+
+# Those of runtime.images, which registers them; what else Pillow knows may start other programs.
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM", "GIF")
+
+# What Pillow lets escape where a file is damaged.
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    Image.DecompressionBombError,
+)
+
+
+def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
+    """Orders names with numbers as people do, ``kos2`` before ``kos10``; for ``sorted``.
+
+    Digits come before letters, and of equal numbers the one with more zeros.
+    """
+    parts = [part for part in re.split(r"([0-9]+)", path.name) if part]
+    keys = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+    return (*keys, (-1, 0, path.name))
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder in natural order; none where it is missing, none that is hidden."""
+    found = (path for path in list_pictures(folder) if not path.name.startswith("."))
+    return sorted(found, key=natural_key)
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders of a folder in natural order, without hidden ones and what macOS adds."""
+    if not folder.is_dir():
+        return []
+    found = (path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
+    return sorted(found, key=natural_key)
+
+
+def by_stem(paths: Iterable[Path], *, suffix: str = "") -> dict[str, list[Path]]:
+    """Paths under their names without extension and without ``suffix``, which may be there."""
+    stems: dict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        stems[path.stem.removesuffix(suffix)].append(path)
+    return dict(stems)
+
+
+def masks_by_stem(folder: Path) -> dict[str, list[Path]]:
+    """The masks of a folder under the names of their images: ``007_mask.png`` and ``007.bmp``."""
+    return by_stem(pictures(folder), suffix=_MASK_SUFFIX)
+
+
+def repeated(stems: Mapping[str, list[Path]]) -> Iterator[tuple[Path, Path]]:
+    """Files that another of the same stem comes before, with that one."""
+    for paths in stems.values():
+        for path in paths[1:]:
+            yield path, paths[0]
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """Width and height in pixels, upright, from the header; None where the file can't be read."""
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            width, height = image.size
+            turned = image.getexif().get(_ORIENTATION, 1) >= 5
+    except _UNREADABLE:
+        return None
+    return (height, width) if turned else (width, height)
+
+
+def grey_values(path: Path) -> tuple[int, ...] | None:
+    """The values that the pixels of a mask have, ascending, without 0; None where it is damaged.
+
+    Colours count as grey. An empty tuple is a black mask.
+    """
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.mode.startswith("I"):
+                return tuple(int(value) for value in np.unique(np.asarray(image)) if value)
+            counts = image.convert("L").histogram()
+    except _UNREADABLE:
+        return None
+    return tuple(value for value, count in enumerate(counts) if value and count)
