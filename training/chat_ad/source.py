@@ -66,12 +66,12 @@ class Finding:
 
 
 class Reader(Protocol):
-    """How a layout is read; no picture is opened but for its header.
+    """How a layout is read; no picture is opened but for its header."""
 
-    name: of the layout, as on the command line.
-    """
-
-    name: str
+    @property
+    def name(self) -> str:
+        """Of the layout, as on the command line."""
+        ...
 
     def matches(self, root: Path) -> bool:
         """Whether ``root`` looks like this layout; cheap."""
