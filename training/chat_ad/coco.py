@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from adcopilot_edge.errors import DatasetError
-from adcopilot_edge.training.chat_ad.scan import Scan, list_findings, read_text
+from adcopilot_edge.training.chat_ad.box_scan import BoxScan, list_findings, read_text
 from adcopilot_edge.training.chat_ad.source import Finding, SourceDefect, SourceImage
 from adcopilot_edge.types import BBox
 
@@ -68,8 +68,8 @@ def _has_all(path: Path, keys: Sequence[bytes]) -> bool:
     return all(key in content for key in keys)
 
 
-def _scan(root: Path, source: str) -> Scan:
-    scan = Scan(root, advice="its JSON files need images that are there")
+def _scan(root: Path, source: str) -> BoxScan:
+    scan = BoxScan(root, advice="its JSON files need images that are there")
     files = _files(root)
     if not files:
         raise DatasetError(
@@ -84,7 +84,7 @@ def _scan(root: Path, source: str) -> Scan:
 class _File:
     """One JSON file, with what its images and annotations refer to."""
 
-    def __init__(self, scan: Scan, root: Path, path: Path, source: str) -> None:
+    def __init__(self, scan: BoxScan, root: Path, path: Path, source: str) -> None:
         self.scan = scan
         self.path = path
         self.source = source

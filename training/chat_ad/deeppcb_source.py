@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adcopilot_edge.calibration.deeppcb import SCAN_SIDE, parse_box, read_boards
 from adcopilot_edge.errors import DatasetError
-from adcopilot_edge.training.chat_ad.scan import Scan, list_findings, read_text
+from adcopilot_edge.training.chat_ad.box_scan import BoxScan, list_findings, read_text
 from adcopilot_edge.training.chat_ad.source import Finding, SourceDefect, SourceImage
 
 _SUFFIXES = ("_temp.png", "_test.png", ".txt")
@@ -40,8 +40,8 @@ class DeepPcbReader:
         return list_findings(_scan, root)
 
 
-def _scan(root: Path, source: str) -> Scan:
-    scan = Scan(root, advice="each id of boards.json needs its files in pairs/")
+def _scan(root: Path, source: str) -> BoxScan:
+    scan = BoxScan(root, advice="each id of boards.json needs its files in pairs/")
     boards = read_boards(root)
     for pair_id, board in sorted(boards.items()):
         golden, test, annotation = (root / "pairs" / f"{pair_id}{end}" for end in _SUFFIXES)
@@ -68,7 +68,7 @@ def _scan(root: Path, source: str) -> Scan:
     return scan
 
 
-def _defects(scan: Scan, path: Path) -> tuple[SourceDefect, ...] | None:
+def _defects(scan: BoxScan, path: Path) -> tuple[SourceDefect, ...] | None:
     """The defects of an annotation, or None where it can't be read."""
     try:
         lines = read_text(path).splitlines()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adcopilot_edge.calibration.pair_list import list_pair_folder
 from adcopilot_edge.runtime.images import list_pictures
-from adcopilot_edge.training.chat_ad.scan import Scan, list_findings
+from adcopilot_edge.training.chat_ad.box_scan import BoxScan, list_findings
 from adcopilot_edge.training.chat_ad.source import Finding, SourceDefect, SourceImage
 
 
@@ -39,8 +39,8 @@ class PlainReader:
         return list_findings(_scan, root)
 
 
-def _scan(root: Path, source: str) -> Scan:
-    scan = Scan(root, advice="it needs pictures in good/ or bad/")
+def _scan(root: Path, source: str) -> BoxScan:
+    scan = BoxScan(root, advice="it needs pictures in good/ or bad/")
     pairs = list_pair_folder(root).pairs
     usable = {path for path in sorted({pair.golden for pair in pairs}) if scan.measure(path)}
     for pair in pairs:

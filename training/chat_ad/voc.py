@@ -14,9 +14,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from adcopilot_edge.errors import DatasetError
-from adcopilot_edge.training.chat_ad.scan import (
-    Scan,
+from adcopilot_edge.training.chat_ad.box_scan import (
+    BoxScan,
     by_stem,
+    find_files,
     find_pictures,
     list_findings,
     read_text,
@@ -53,8 +54,8 @@ class VocReader:
         return list_findings(_scan, root)
 
 
-def _scan(root: Path, source: str) -> Scan:
-    scan = Scan(root, advice="each XML file needs its picture")
+def _scan(root: Path, source: str) -> BoxScan:
+    scan = BoxScan(root, advice="each XML file needs its picture")
     folders = _annotations(root)
     if not folders:
         raise DatasetError(
@@ -63,7 +64,7 @@ def _scan(root: Path, source: str) -> Scan:
         )
     for split, folder in folders:
         pictures = by_stem(find_pictures(folder.parent))
-        for annotation in sorted(folder.glob("*.xml")):
+        for annotation in find_files(folder, (".xml",)):
             found = pictures.pop(annotation.stem, [])
             _read_one(scan, annotation, found, source=source, split=split)
         for path in sorted(path for found in pictures.values() for path in found):
@@ -77,13 +78,13 @@ def _annotations(root: Path) -> list[tuple[str, Path]]:
     found = []
     for split, place in [*places, ("train", root)]:
         folder = subfolder(place, *_FOLDERS) if place else None
-        if folder and next(folder.glob("*.xml"), None):
+        if folder and find_files(folder, (".xml",)):
             found.append((split, folder))
     return found
 
 
 def _read_one(
-    scan: Scan, annotation: Path, pictures: list[Path], *, source: str, split: str
+    scan: BoxScan, annotation: Path, pictures: list[Path], *, source: str, split: str
 ) -> None:
     if not pictures:
         scan.tell(annotation, "has no picture of its name; restore the picture or remove the file")
@@ -120,7 +121,9 @@ def _parse(path: Path) -> ElementTree.Element:
         raise DatasetError(f"is no XML: {err}; correct or restore it") from err
 
 
-def _check_size(scan: Scan, path: Path, tree: ElementTree.Element, size: tuple[int, int]) -> None:
+def _check_size(
+    scan: BoxScan, path: Path, tree: ElementTree.Element, size: tuple[int, int]
+) -> None:
     """Tell a size that is not the picture's; 0x0 is what some tools write for unknown."""
     words = [tree.findtext(f"size/{key}", "0").strip() for key in ("width", "height")]
     if words not in (["0", "0"], [str(side) for side in size]):
@@ -132,7 +135,7 @@ def _check_size(scan: Scan, path: Path, tree: ElementTree.Element, size: tuple[i
 
 
 def _defect(
-    scan: Scan, path: Path, item: ElementTree.Element, size: tuple[int, int], name: str
+    scan: BoxScan, path: Path, item: ElementTree.Element, size: tuple[int, int], name: str
 ) -> SourceDefect:
     label = item.findtext("name", "").strip()
     if not label:
@@ -143,7 +146,7 @@ def _defect(
     return SourceDefect(label=label, boxes=(placed,) if placed else ())
 
 
-def _corners(scan: Scan, path: Path, item: ElementTree.Element, name: str) -> BBox | None:
+def _corners(scan: BoxScan, path: Path, item: ElementTree.Element, name: str) -> BBox | None:
     """The box with x2 and y2 exclusive, counted from 0."""
     words = [item.findtext(f"bndbox/{key}", "") for key in _CORNERS]
     try:

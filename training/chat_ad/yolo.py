@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adcopilot_edge.errors import DatasetError
-from adcopilot_edge.training.chat_ad.scan import (
-    Scan,
+from adcopilot_edge.training.chat_ad.box_scan import (
+    BoxScan,
+    find_files,
     find_pictures,
     list_findings,
     read_text,
@@ -37,7 +38,7 @@ class YoloReader:
 
     def matches(self, root: Path) -> bool:
         """Whether there is ``images/`` beside ``labels/`` with text files."""
-        return any(next(labels.rglob("*.txt"), None) for _, labels, _ in _places(root))
+        return any(find_files(labels, (".txt",)) for _, labels, _ in _places(root))
 
     def read(self, root: Path, *, source: str) -> Iterable[SourceImage]:
         """All images, by split and path.
@@ -66,8 +67,8 @@ def _places(root: Path) -> list[tuple[Path, Path, str | None]]:
     return found
 
 
-def _scan(root: Path, source: str) -> Scan:
-    scan = Scan(root, advice="it needs pictures in images/")
+def _scan(root: Path, source: str) -> BoxScan:
+    scan = BoxScan(root, advice="it needs pictures in images/")
     places = _places(root)
     if not places:
         raise DatasetError(
@@ -76,7 +77,7 @@ def _scan(root: Path, source: str) -> Scan:
         )
     names = read_names(root, [labels for _, labels, _ in places])
     for images, labels, split in places:
-        unread = {path for path in labels.rglob("*.txt") if path.name != NAME_LIST}
+        unread = {path for path in find_files(labels, (".txt",)) if path.name != NAME_LIST}
         for picture in find_pictures(images):
             inside = picture.relative_to(images)
             annotation = labels / inside.with_suffix(".txt")
@@ -102,7 +103,7 @@ def _scan(root: Path, source: str) -> Scan:
 
 
 def _defects(
-    scan: Scan, path: Path, size: tuple[int, int], names: dict[int, str]
+    scan: BoxScan, path: Path, size: tuple[int, int], names: dict[int, str]
 ) -> tuple[SourceDefect, ...] | None:
     """What the lines of ``path`` say; None where the file can't be read."""
     if not path.exists():
@@ -120,7 +121,7 @@ def _defects(
 
 
 def _defect(
-    scan: Scan,
+    scan: BoxScan,
     path: Path,
     words: list[str],
     name: str,

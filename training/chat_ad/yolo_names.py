@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adcopilot_edge.errors import DatasetError
-from adcopilot_edge.training.chat_ad.scan import read_text
+from adcopilot_edge.training.chat_ad.box_scan import read_text
 
 NAME_LIST = "classes.txt"
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from adcopilot_edge.errors import DatasetError
-from adcopilot_edge.training.chat_ad.scan import Scan, read_size
+from adcopilot_edge.training.chat_ad.box_scan import BoxScan, find_pictures, read_size
 from adcopilot_edge.training.chat_ad.yolo_names import read_names
 
 
@@ -21,6 +21,13 @@ def test_a_size_is_that_of_the_upright_picture(tmp_path: Path) -> None:
     assert read_size(tmp_path / "upright.jpg") == (40, 20)
 
 
+def test_pictures_are_found_at_any_depth_without_hidden_ones(tmp_path: Path) -> None:
+    for name in ("b.PNG", "a/c.jpg", "a/._c.jpg", "__MACOSX/d.jpg", ".e/f.jpg", "g.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_pictures(tmp_path) == [tmp_path / "a" / "c.jpg", tmp_path / "b.PNG"]
+
+
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
 def test_a_file_that_is_no_picture_has_no_size(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
@@ -29,7 +36,7 @@ def test_a_file_that_is_no_picture_has_no_size(tmp_path: Path, content: bytes) -
 
 
 def test_half_a_pixel_outside_is_rounding_and_more_is_told(tmp_path: Path) -> None:
-    scan = Scan(tmp_path, advice="")
+    scan = BoxScan(tmp_path, advice="")
     assert scan.place((-0.4, 0, 100.4, 80), (100, 80), tmp_path, "line 1") == (0, 0, 100, 80)
     assert scan.findings == []
     assert scan.place((-0.6, 0, 10, 10), (100, 80), tmp_path, "line 1") == (0, 0, 10, 10)
@@ -38,7 +45,7 @@ def test_half_a_pixel_outside_is_rounding_and_more_is_told(tmp_path: Path) -> No
 
 
 def test_a_ring_is_clipped_and_needs_an_area(tmp_path: Path) -> None:
-    scan = Scan(tmp_path, advice="")
+    scan = BoxScan(tmp_path, advice="")
     ring = [(-5.0, 0.0), (50.0, 0.0), (50.0, 40.0)]
     clipped = scan.place_ring(ring, (100, 80), tmp_path, "line 1")
     assert clipped == ((0, 0), (50, 0), (50, 40))

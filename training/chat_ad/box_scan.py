@@ -1,4 +1,4 @@
-"""What a reader gathers while it goes through a folder: images, and all that is wrong.
+"""What a reader of boxes gathers while it goes through a folder: images, and all that is wrong.
 
 Knows no layout. Of a picture it reads the header, for its size. What can't be used is told as a
 finding, and never makes a defective image look normal: a defect whose place can't be used stays, in
@@ -11,7 +11,7 @@ import math
 import struct
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -29,6 +29,7 @@ _EXIF_ORIENTATION = 0x0112
 _FIRST_TURNED = 5  # orientations 5 to 8 swap width and height
 _HEADER_ERRORS = (
     OSError,
+    EOFError,
     SyntaxError,
     ValueError,
     TypeError,
@@ -39,7 +40,7 @@ _HEADER_ERRORS = (
 )
 
 
-class Scan:
+class BoxScan:
     """The images of a folder and what is wrong with it, in the order in which they were found.
 
     advice: what the folder needs, for the message when no image of it can be used.
@@ -121,7 +122,7 @@ class Scan:
         raise DatasetError(f"{self.root} holds no image that can be used{first}; {self.advice}")
 
 
-def list_findings(scan_folder: Callable[[Path, str], Scan], root: Path) -> list[Finding]:
+def list_findings(scan_folder: Callable[[Path, str], BoxScan], root: Path) -> list[Finding]:
     """All findings of a scan of ``root``; the error itself where it ends in one."""
     try:
         scan = scan_folder(root, root.name)
@@ -163,8 +164,22 @@ def read_size(path: Path) -> tuple[int, int]:
 
 def find_pictures(folder: Path) -> list[Path]:
     """The files at any depth of ``folder`` that are called like pictures, sorted."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
-    return sorted(path for path in found if path.is_file())
+    return find_files(folder, PICTURE_SUFFIXES)
+
+
+def find_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """The files at any depth of ``folder`` with one of the suffixes (in lower case), sorted.
+
+    Neither hidden ones nor what macOS packs beside them.
+    """
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    return sorted(
+        path for path in found if path.is_file() and not _is_hidden(path.relative_to(folder))
+    )
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
 def by_stem(pictures: Iterable[Path]) -> dict[str, list[Path]]:
