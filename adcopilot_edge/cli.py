@@ -16,6 +16,7 @@ import typer
 import adcopilot_edge
 from adcopilot_edge.commands.build import build
 from adcopilot_edge.commands.calibrate import calibrate
+from adcopilot_edge.commands.curate import curate
 from adcopilot_edge.commands.demo import demo
 from adcopilot_edge.commands.doctor import doctor
 from adcopilot_edge.commands.evaluate import evaluate
@@ -40,6 +41,7 @@ COMMANDS = (
     sensitivity,
     precisions,
     gate,
+    curate,
     train,
     evaluate,
     profile,

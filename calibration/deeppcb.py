@@ -167,7 +167,7 @@ def read_boxes(path: Path) -> list[BoardBox]:
             f"can't read the annotation {path}: {err}; each pair id of boards.json needs one"
         ) from err
     return [
-        _parse_box(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()
+        parse_box(line, path, number) for number, line in enumerate(lines, start=1) if line.strip()
     ]
 
 
@@ -204,7 +204,12 @@ def _select(
     return {board: pairs_of[board] for board in (boards or pairs_of)}
 
 
-def _parse_box(line: str, path: Path, number: int) -> BoardBox:
+def parse_box(line: str, path: Path, number: int) -> BoardBox:
+    """The box of line ``number`` of ``path``.
+
+    Raises:
+        DatasetError: It is not five numbers that make a box.
+    """
     try:
         x1, y1, x2, y2, kind = (int(word) for word in line.split())
     except ValueError as err:

@@ -17,6 +17,7 @@ from adcopilot_edge.training.chat_ad.kolektor import KolektorReader
 from adcopilot_edge.training.chat_ad.loco import LocoReader
 from adcopilot_edge.training.chat_ad.magnetic_tile import MagneticTileReader
 from adcopilot_edge.training.chat_ad.mvtec import MvtecReader
+from adcopilot_edge.training.chat_ad.readers import find_reader
 from adcopilot_edge.training.chat_ad.real_iad import RealIadReader
 from adcopilot_edge.training.chat_ad.source import Reader, SourceImage
 from adcopilot_edge.training.chat_ad.visa import VisaReader
@@ -185,6 +186,7 @@ def test_whole_folder_is_read_and_has_no_fault(name: str, tmp_path: Path) -> Non
     assert {image.source for image in READERS[name].read(tmp_path, source="set")} == {"set"}
     assert list(READERS[name].check(tmp_path)) == []
     assert [other for other, reader in READERS.items() if reader.matches(tmp_path)] == [name]
+    assert find_reader(tmp_path) == READERS[name]
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -6,16 +6,20 @@ Knows no layout. Nothing but ``grey_values`` decodes pixels.
 from __future__ import annotations
 
 import re
+import struct
+import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from adcopilot_edge.runtime.images import list_pictures
+from adcopilot_edge.errors import DatasetError
+from adcopilot_edge.runtime.images import PICTURE_SUFFIXES, list_pictures
 
-_ORIENTATION = 0x0112  # EXIF; 5 to 8 swap width and height
+_ORIENTATION = 0x0112  # EXIF
+_FIRST_TURNED = 5  # orientations 5 to 8 swap width and height
 _MASK_SUFFIX = "_mask"
 
 # Those of runtime.images, which registers them; what else Pillow knows may start other programs.
@@ -27,8 +31,10 @@ _UNREADABLE = (
     EOFError,
     SyntaxError,
     ValueError,
+    TypeError,
     LookupError,
     ArithmeticError,
+    struct.error,
     Image.DecompressionBombError,
 )
 
@@ -78,14 +84,73 @@ def repeated(stems: Mapping[str, list[Path]]) -> Iterator[tuple[Path, Path]]:
 
 
 def picture_size(path: Path) -> tuple[int, int] | None:
-    """Width and height in pixels, upright, from the header; None where the file can't be read."""
+    """Width and height as of ``read_size``; None where the file can't be read."""
     try:
-        with Image.open(path, formats=_FORMATS) as image:
-            width, height = image.size
-            turned = image.getexif().get(_ORIENTATION, 1) >= 5
-    except _UNREADABLE:
+        return read_size(path)
+    except DatasetError:
         return None
-    return (height, width) if turned else (width, height)
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture in pixels, upright, by its header.
+
+    Raises:
+        DatasetError: It is missing, or no picture of a known format.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_FORMATS) as image:
+                width, height = image.size
+                if image.getexif().get(_ORIENTATION, 1) >= _FIRST_TURNED:
+                    return height, width
+                return width, height
+    except FileNotFoundError as err:
+        raise DatasetError("there is no such picture; restore it") from err
+    except _UNREADABLE as err:
+        raise DatasetError(
+            f"can't be read as a picture ({type(err).__name__}); copy it again or remove it"
+        ) from err
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """The files at any depth of ``folder`` that are called like pictures, sorted."""
+    return find_files(folder, PICTURE_SUFFIXES)
+
+
+def find_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """The files at any depth of ``folder`` with one of the suffixes (in lower case), sorted.
+
+    Neither hidden ones nor what macOS packs beside them.
+    """
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    return sorted(
+        path for path in found if path.is_file() and not _is_hidden(path.relative_to(folder))
+    )
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+def subfolder(folder: Path, *names: str) -> Path | None:
+    """The first folder in ``folder`` that has one of the names, in upper or lower case."""
+    if not folder.is_dir():
+        return None
+    found = [entry for entry in sorted(folder.iterdir()) if entry.name.lower() in names]
+    return next((entry for entry in found if entry.is_dir()), None)
+
+
+def read_text(path: Path) -> str:
+    """The file as UTF-8, with or without a byte order mark.
+
+    Raises:
+        DatasetError: It can't be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as err:
+        raise DatasetError(f"can't read {path}: {err}; restore the file") from err
 
 
 def grey_values(path: Path) -> tuple[int, ...] | None:
