@@ -12,6 +12,7 @@ import pytest
 from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.record import Precision
 from adcopilot_edge.runtime.engines.api import Api, load_api
+from adcopilot_edge.runtime.golden_packs import StoredPack
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.types import FloatArray, ImageArray
 
@@ -152,6 +153,14 @@ def static_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def damaged_bundle(toy_bundle: Bundle, tmp_path: Path) -> Path:
     """The folder of a toy bundle that a test may change."""
     return Path(shutil.copytree(toy_bundle.path, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def pack(damaged_bundle: Path, image_pair: tuple[ImageArray, ImageArray]) -> StoredPack:
+    """The pack of the pair's golden image beside ``damaged_bundle``."""
+    from pack_cases import open_inspector
+
+    return open_inspector(damaged_bundle).add_golden(image_pair[0], "lid")
 
 
 @pytest.fixture

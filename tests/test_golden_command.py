@@ -23,12 +23,6 @@ def bundle(damaged_bundle):
 
 
 @pytest.fixture
-def pack(bundle, image_pair):
-    """The pack of the pair's golden image beside the bundle."""
-    return open_inspector(bundle).add_golden(image_pair[0], "lid")
-
-
-@pytest.fixture
 def pictures(tmp_path, image_pair):
     paths = tmp_path / "golden.png", tmp_path / "test.png"
     for image, path in zip(image_pair, paths, strict=True):

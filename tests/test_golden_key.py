@@ -24,12 +24,6 @@ def bundle(damaged_bundle):
     return damaged_bundle
 
 
-@pytest.fixture
-def pack(bundle, image_pair):
-    """The pack of the pair's golden image beside the bundle."""
-    return open_inspector(bundle).add_golden(image_pair[0], "lid")
-
-
 @pytest.mark.parametrize(
     ("change", "is_kept"),
     [

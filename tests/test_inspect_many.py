@@ -48,7 +48,7 @@ def wait_until(condition):
 
 
 @pytest.fixture
-def tests(image_pair, tmp_path):
+def parts(image_pair, tmp_path):
     """Test images of every kind: an array, a file, a Pillow image, and another size."""
     golden, test = image_pair
     path = tmp_path / "test.png"
@@ -68,11 +68,11 @@ def tests(image_pair, tmp_path):
     ],
     ids=["verdict", "words", "tiles", "cascade"],
 )
-def test_results_are_those_of_one_by_one(toy_inspector, image_pair, tests, settings):
+def test_results_are_those_of_one_by_one(toy_inspector, image_pair, parts, settings):
     golden = image_pair[0]
-    expected = [toy_inspector.inspect(golden, test, **settings) for test in tests]
-    found = list(toy_inspector.inspect_many(golden, iter(tests), **settings))
-    assert [part.index for part in found] == [*range(len(tests))]
+    expected = [toy_inspector.inspect(golden, test, **settings) for test in parts]
+    found = list(toy_inspector.inspect_many(golden, iter(parts), **settings))
+    assert [part.index for part in found] == [*range(len(parts))]
     for part, one in zip(found, expected, strict=True):
         assert part.error is None
         assert without_times(part.inspection) == without_times(one)
@@ -82,15 +82,15 @@ def test_results_are_those_of_one_by_one(toy_inspector, image_pair, tests, setti
     assert ahead_threads() == []
 
 
-def test_a_set_takes_its_nearest(toy_inspector, image_pair, tests):
+def test_a_set_takes_its_nearest(toy_inspector, image_pair, parts):
     golden, test = image_pair
     references = (toy_inspector.golden(test), toy_inspector.golden(golden))
     nearest = GoldenSet(references)
-    expected = [without_times(toy_inspector.inspect(nearest, one)) for one in tests]
-    found = toy_inspector.inspect_many(nearest, tests)
+    expected = [without_times(toy_inspector.inspect(nearest, one)) for one in parts]
+    found = toy_inspector.inspect_many(nearest, parts)
     assert [without_times(part.inspection) for part in found] == expected
     with pytest.raises(ConfigError, match="votes are not prepared ahead"):
-        toy_inspector.inspect_many(GoldenSet(references, choose="vote"), tests)
+        toy_inspector.inspect_many(GoldenSet(references, choose="vote"), parts)
 
 
 def test_an_unusable_image_is_told_in_its_place(toy_inspector, image_pair, tmp_path):
