@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from adcopilot_edge.metrics import balanced_accuracy
 from adcopilot_edge.prompt import DEFAULT_PROMPT
 from adcopilot_edge.training.data import SampleBuilder
-from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
-from adcopilot_edge.training.objective import run_batch
 from adcopilot_edge.types import TASKS, LabelledPair
 
 _VERDICT_KIND = TASKS.index("verdict")
@@ -45,7 +44,7 @@ class QuickScores:
 
 @torch.no_grad()
 def quick_scores(
-    model: ADCopilotForConditionalGeneration,
+    model: nn.Module,
     builder: SampleBuilder,
     pairs: Sequence[LabelledPair],
     *,
@@ -65,7 +64,7 @@ def quick_scores(
     for start in range(0, len(pairs), batch_size):
         chosen = pairs[start : start + batch_size]
         batch = builder.batch([builder.build(pair, random.Random(pair.name)) for pair in chosen])
-        outputs = run_batch(model, batch, has_text=has_text)
+        outputs = model(batch=batch, has_text=has_text)
         anomalous = np.array([pair.is_anomaly for pair in chosen])
         truth.append(anomalous)
         if outputs.words is not None:

@@ -1,100 +1,59 @@
 """The training loss: answer tokens a task, and the anomaly map's dense loss.
 
 A verdict is one token among a hundred, so each task's loss is a mean over its own tokens before
-the weights of the recipe add them up.
+the weights of the recipe add them up. The mean is over all that an optimizer step sees: each part
+of a batch gives sums, and the counts of the whole batch divide them. So neither the number of
+devices nor of parts changes the loss.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from adcopilot_edge.training.data import Batch
-from adcopilot_edge.training.model import ADCopilotForConditionalGeneration, ImageFeatures
-from adcopilot_edge.training.packing import PackedBatch
+from adcopilot_edge.training.forward import Outputs
 from adcopilot_edge.training.recipe import LossRecipe
 from adcopilot_edge.types import TASKS
 
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """Logits at the labelled places (K, V), their labels and kinds (K,)."""
-
-    logits: Tensor
-    labels: Tensor
-    kinds: Tensor
+LOSSES = (*TASKS, "anomaly_map")
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """What the losses are made of.
+def loss_counts(batch: Batch) -> Tensor:
+    """How many answer tokens of each task, and cells of the map, ``batch`` has: (LOSSES,) int64."""
+    kinds = batch.text.kinds[:, 1:]
+    tokens = torch.bincount(kinds[kinds >= 0], minlength=len(TASKS))
+    return torch.cat([tokens, torch.tensor([batch.target.numel()], device=tokens.device)])
 
-    words: what was said at the labelled places, or None when the language model did not run.
-    anomaly_logits: (B, N, cells) of the test images, or None without the head.
+
+def loss_sums(outputs: Outputs, target: Tensor) -> Tensor:
+    """The losses of ``LOSSES``, added up over tokens or cells: (LOSSES,) float32.
+
+    A loss that does not apply, of words when none were said or of the map without its head, is 0.
     """
-
-    words: Words | None
-    anomaly_logits: Tensor | None
-
-
-def run_batch(
-    model: ADCopilotForConditionalGeneration, batch: Batch, *, has_text: bool = True
-) -> Outputs:
-    """One forward pass; without ``has_text`` of the vision side alone."""
-    features = model.model.get_image_features(
-        batch.patches, batch.grid, images_per_sample=[2] * len(batch.text.ids)
-    )
-    anomaly = features.anomaly_logits
-    return Outputs(
-        words=_run_text(model, batch.text, features) if has_text else None,
-        anomaly_logits=None if anomaly is None else torch.stack(anomaly[1::2]),
-    )
-
-
-def _run_text(
-    model: ADCopilotForConditionalGeneration, text: PackedBatch, features: ImageFeatures
-) -> Words:
-    """Logits only where a token is to be predicted."""
-    hidden = model.model(
-        input_ids=text.ids,
-        attention_mask=text.mask,
-        position_ids=text.positions,
-        mm_encoder_outputs={"image": features},
-        use_cache=False,
-    ).last_hidden_state
-    wanted = text.kinds[:, 1:] >= 0
-    return Words(
-        logits=model.lm_head(hidden[:, :-1][wanted]),
-        labels=text.labels[:, 1:][wanted],
-        kinds=text.kinds[:, 1:][wanted],
-    )
-
-
-def compute_losses(outputs: Outputs, target: Tensor) -> dict[str, Tensor]:
-    """The unweighted losses: one a task that was asked, and ``anomaly_map`` with the head."""
-    losses: dict[str, Tensor] = {}
+    sums = torch.zeros(len(LOSSES), device=target.device)
     words = outputs.words
     if words is not None:
         tokens = functional.cross_entropy(words.logits.float(), words.labels, reduction="none")
-        for kind, task in enumerate(TASKS):
-            asked = words.kinds == kind
-            if asked.any():
-                losses[task] = tokens[asked].mean()
+        sums = sums.index_add(0, words.kinds, tokens)
     if outputs.anomaly_logits is not None:
-        losses["anomaly_map"] = functional.binary_cross_entropy_with_logits(
-            outputs.anomaly_logits.float(), target
+        cells = functional.binary_cross_entropy_with_logits(
+            outputs.anomaly_logits.float(), target, reduction="sum"
         )
-    return losses
+        sums = sums + functional.one_hot(torch.tensor(len(TASKS)), len(LOSSES)).to(sums) * cells
+    return sums
 
 
-def weighted_sum(losses: dict[str, Tensor], weights: LossRecipe) -> Tensor:
-    """The scalar to minimise."""
-    total = torch.zeros(())
-    for name, loss in losses.items():
-        weight: float = getattr(weights, name)
-        if weight > 0:
-            total = total + weight * loss
-    return total
+def loss_weights(weights: LossRecipe) -> Tensor:
+    """The weights of ``LOSSES``: (LOSSES,) float32."""
+    return torch.tensor([float(getattr(weights, name)) for name in LOSSES])
+
+
+def named_losses(losses: Tensor, counts: Tensor, *, has_text: bool) -> dict[str, float]:
+    """The losses that were asked for, by name."""
+    return {
+        name: round(float(loss), 4)
+        for name, loss, count in zip(LOSSES, losses, counts, strict=True)
+        if count > 0 and (has_text or name not in TASKS)
+    }

@@ -1,0 +1,181 @@
+"""A run through a recipe's stages, resumable at any step, on one device or many.
+
+Each stage is a run of its own that starts from the checkpoint of the one before, so an interrupted
+run and an uninterrupted one load the same files. Batch i of a stage depends on i alone. Reports
+through a callback; prints nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.runtime.preprocess import Preprocessor
+from adcopilot_edge.training.arguments import Parallel, stage_arguments
+from adcopilot_edge.training.checkpoint import (
+    Checkpoint,
+    check_recipe,
+    check_run,
+    find_checkpoint,
+    remove_leftovers,
+)
+from adcopilot_edge.training.data import SampleBuilder, SyntheticDataset
+from adcopilot_edge.training.evaluation import quick_scores
+from adcopilot_edge.training.event_log import EventLog
+from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
+from adcopilot_edge.training.parts import train_only
+from adcopilot_edge.training.processor import ADCopilotProcessor
+from adcopilot_edge.training.recipe import ROOM_PX, TrainRecipe
+from adcopilot_edge.training.schedule import StagePlan, plan_stages
+from adcopilot_edge.training.scratch import build_config, build_processor
+from adcopilot_edge.training.synthetic import generate_pair
+from adcopilot_edge.training.trainer import Report, StageRun, StageTrainer
+from adcopilot_edge.types import LabelledPair
+
+# Seeds of training pairs start here; those below belong to the tokenizer and to evaluation.
+_FIRST_TRAINING_SEED = 1_000_000
+_FIRST_EVALUATION_SEED = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The end of a run: where the checkpoint lies and the last scores by set of pairs."""
+
+    checkpoint: Path
+    steps: int
+    scores: dict[str, dict[str, Any]]
+
+
+def train(
+    recipe: TrainRecipe,
+    run: Path,
+    *,
+    resume: bool = False,
+    workers: int = 1,
+    parallel: Parallel = "ddp",
+    held_out: Mapping[str, Sequence[LabelledPair]] | None = None,
+    report: Report = lambda event: None,
+) -> Trained:
+    """Train by ``recipe`` in the folder ``run``.
+
+    held_out: further sets of pairs, by name, to score beside the synthetic one. report: called
+    with one JSON-able event at a time; the same events are appended to ``run/log.jsonl``.
+
+    Raises ConfigError when ``run`` holds a checkpoint and ``resume`` is false, or when it was made
+    by another recipe.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    checkpoint = check_run(run, resume=resume)
+    if checkpoint is not None:
+        check_recipe(checkpoint, recipe)
+    remove_leftovers(run)
+    log = EventLog(run, report)
+    sets = {"synthetic": _evaluation_pairs(recipe), **(held_out or {})}
+    scores: dict[str, dict[str, Any]] = {}
+    step = checkpoint.progress.step if checkpoint else 0
+    model, processor = load(checkpoint.path) if checkpoint else create(recipe)
+    log({"event": "start", "step": step, "steps": recipe.steps, "parameters": _count(model)})
+    for plan in plan_stages(recipe):
+        if step >= plan.last_step:
+            continue
+        if plan.first_step and step == plan.first_step:
+            assert checkpoint is not None
+            model, processor = load(checkpoint.path)
+        builder = sample_builder(model, processor, recipe.image_size)
+
+        def evaluate(
+            model: nn.Module, at: int, plan: StagePlan = plan, builder: SampleBuilder = builder
+        ) -> None:
+            for name, pairs in sets.items():
+                found = quick_scores(model, builder, pairs, has_text=plan.stage.loss.has_text)
+                scores[name] = found.to_json()
+            log({"event": "evaluation", "step": at, "scores": dict(scores)})
+
+        train_only(model, plan.stage.trains)
+        if step == plan.first_step and plan.stage.point_queries_at_map:
+            _point_queries_at_map(model)
+        trainer = StageTrainer(
+            StageRun(run, recipe, plan, processor, builder, evaluate, log),
+            model,
+            stage_arguments(recipe, plan, run, workers=workers, parallel=parallel),
+            _dataset(recipe, plan, builder),
+        )
+        log({"event": "stage", "name": plan.stage.name, "step": step})
+        is_inside = checkpoint is not None and step > plan.first_step
+        trainer.train(str(checkpoint.path) if is_inside and checkpoint else None)
+        checkpoint = find_checkpoint(run)
+        assert checkpoint is not None
+        step = checkpoint.progress.step
+    assert checkpoint is not None
+    return Trained(checkpoint=checkpoint.path, steps=recipe.steps, scores=scores)
+
+
+def sample_builder(
+    model: ADCopilotForConditionalGeneration, processor: ADCopilotProcessor, image_size: int
+) -> SampleBuilder:
+    """The builder of samples for ``model`` at a square image size in pixels."""
+    images = processor.image_processor
+    tokenizer: PreTrainedTokenizerFast = processor.tokenizer
+    return SampleBuilder(
+        tokenizer,
+        Preprocessor(
+            image_height=image_size,
+            image_width=image_size,
+            image_mean=tuple(images.image_mean),
+            image_std=tuple(images.image_std),
+        ),
+        compare_token_size=model.config.vision.compare_token_size,
+        mode=model.config.compare_position_mode,
+        map_scale=model.config.vision.compare_map_scale,
+        grown_px=ROOM_PX - model.config.vision.compare_map_margin,
+    )
+
+
+def create(recipe: TrainRecipe) -> tuple[ADCopilotForConditionalGeneration, ADCopilotProcessor]:
+    """The model of ``recipe`` before its first step, from scratch."""
+    torch.manual_seed(recipe.seed)
+    processor = build_processor(recipe.model, recipe.image_size)
+    config = build_config(recipe.model, processor.tokenizer)
+    return ADCopilotForConditionalGeneration(config), processor
+
+
+def load(checkpoint: Path) -> tuple[ADCopilotForConditionalGeneration, ADCopilotProcessor]:
+    """The model and the processor in a checkpoint's folder."""
+    model = ADCopilotForConditionalGeneration.from_pretrained(checkpoint)
+    return model, ADCopilotProcessor.from_pretrained(checkpoint)
+
+
+def _dataset(recipe: TrainRecipe, plan: StagePlan, builder: SampleBuilder) -> SyntheticDataset:
+    return SyntheticDataset(
+        builder,
+        first_seed=_FIRST_TRAINING_SEED + recipe.seed * 100_000_000 + plan.first_sample,
+        length=plan.stage.steps * plan.stage.batch_size,
+        image_size=recipe.image_size,
+    )
+
+
+def _point_queries_at_map(model: ADCopilotForConditionalGeneration) -> None:
+    encoder = model.model.visual.compare_visual_encoder
+    if encoder is None or encoder.anomaly_map is None:
+        raise ConfigError(
+            "point_queries_at_map needs a Comparison Encoder with compare_anomaly_map"
+        )
+    encoder.point_queries_at_map()
+
+
+def _evaluation_pairs(recipe: TrainRecipe) -> list[LabelledPair]:
+    return [
+        generate_pair(_FIRST_EVALUATION_SEED + index, size=recipe.image_size).to_labelled()
+        for index in range(recipe.schedule.evaluation_pairs)
+    ]
+
+
+def _count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
