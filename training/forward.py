@@ -6,7 +6,8 @@ that whatever wraps the model (data parallel, shards, adapters) sees one call a 
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from adcopilot_edge.training.model import ADCopilotForConditionalGeneration, ImageFeatures
     from adcopilot_edge.training.packing import PackedBatch
 
-_Record = TypeVar("_Record")
+_Value = TypeVar("_Value")
 
 
 class Words(NamedTuple):
@@ -32,11 +33,11 @@ class Outputs(NamedTuple):
     """What the losses are made of; tuples, because shards look for tensors in tuples only.
 
     words: what was said at the labelled places, or None when the language model did not run.
-    anomaly_logits: (B, N, cells) of the test images, or None without the head.
+    anomaly_logits: of each sample's last image (N, cells), or None without the head.
     """
 
     words: Words | None
-    anomaly_logits: Tensor | None
+    anomaly_logits: tuple[Tensor, ...] | None
 
 
 def run_batch(
@@ -44,12 +45,13 @@ def run_batch(
 ) -> Outputs:
     """One forward pass; without ``has_text`` of the vision side alone."""
     features = model.model.get_image_features(
-        batch.patches, batch.grid, images_per_sample=[2] * len(batch.text.ids)
+        batch.patches, batch.grid, images_per_sample=batch.images_per_sample
     )
     anomaly = features.anomaly_logits
+    last = [count - 1 for count in accumulate(batch.images_per_sample)]
     return Outputs(
         words=_run_text(model, batch.text, features) if has_text else None,
-        anomaly_logits=None if anomaly is None else torch.stack(anomaly[1::2]),
+        anomaly_logits=None if anomaly is None else tuple(anomaly[index] for index in last),
     )
 
 
@@ -72,14 +74,14 @@ def _run_text(
     )
 
 
-def to_device(record: _Record, device: torch.device) -> _Record:
-    """``record``, a dataclass of tensors and of such dataclasses, with its tensors on ``device``."""
-    moved: dict[str, Any] = {}
-    assert is_dataclass(record)
-    for item in fields(record):
-        value = getattr(record, item.name)
-        if isinstance(value, Tensor):
-            moved[item.name] = value.to(device, non_blocking=True)
-        elif is_dataclass(value):
-            moved[item.name] = to_device(value, device)
-    return replace(record, **moved)
+def to_device(value: _Value, device: torch.device) -> _Value:
+    """``value`` with its tensors on ``device``: of dataclasses and tuples those inside."""
+    moved: Any = value
+    if isinstance(value, Tensor):
+        moved = value.to(device, non_blocking=True)
+    elif isinstance(value, tuple):
+        moved = tuple(to_device(item, device) for item in value)
+    elif is_dataclass(value):
+        parts = {item.name: to_device(getattr(value, item.name), device) for item in fields(value)}
+        moved = type(value)(**parts)
+    return moved

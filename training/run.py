@@ -14,10 +14,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedTokenizerFast
 
 from adcopilot_edge.errors import ConfigError
-from adcopilot_edge.runtime.preprocess import Preprocessor
 from adcopilot_edge.training.arguments import Parallel, stage_arguments
 from adcopilot_edge.training.checkpoint import (
     Checkpoint,
@@ -26,21 +24,26 @@ from adcopilot_edge.training.checkpoint import (
     find_checkpoint,
     remove_leftovers,
 )
-from adcopilot_edge.training.data import SampleBuilder, SyntheticDataset
+from adcopilot_edge.training.data import SampleBuilder, sample_builder
 from adcopilot_edge.training.evaluation import quick_scores
 from adcopilot_edge.training.event_log import EventLog
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.parts import train_only
 from adcopilot_edge.training.processor import ADCopilotProcessor
-from adcopilot_edge.training.recipe import ROOM_PX, TrainRecipe
+from adcopilot_edge.training.recipe import TrainRecipe
 from adcopilot_edge.training.schedule import StagePlan, plan_stages
 from adcopilot_edge.training.scratch import build_config, build_processor
+from adcopilot_edge.training.stage_data import (
+    StageData,
+    first_number,
+    mixture_of,
+    open_sources,
+)
 from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.training.trainer import Report, StageRun, StageTrainer
 from adcopilot_edge.types import LabelledPair
 
-# Seeds of training pairs start here; those below belong to the tokenizer and to evaluation.
-_FIRST_TRAINING_SEED = 1_000_000
+# Below those of training pairs.
 _FIRST_EVALUATION_SEED = 500_000
 
 
@@ -88,7 +91,7 @@ def train(
         if plan.first_step and step == plan.first_step:
             assert checkpoint is not None
             model, processor = load(checkpoint.path)
-        builder = sample_builder(model, processor, recipe.image_size)
+        builder = sample_builder(model.config, processor, recipe.image_size)
 
         def evaluate(
             model: nn.Module, at: int, plan: StagePlan = plan, builder: SampleBuilder = builder
@@ -105,7 +108,7 @@ def train(
             StageRun(run, recipe, plan, processor, builder, evaluate, log),
             model,
             stage_arguments(recipe, plan, run, workers=workers, parallel=parallel),
-            _dataset(recipe, plan, builder),
+            _stage_data(recipe, plan, builder),
         )
         log({"event": "stage", "name": plan.stage.name, "step": step})
         is_inside = checkpoint is not None and step > plan.first_step
@@ -117,29 +120,9 @@ def train(
     return Trained(checkpoint=checkpoint.path, steps=recipe.steps, scores=scores)
 
 
-def sample_builder(
-    model: ADCopilotForConditionalGeneration, processor: ADCopilotProcessor, image_size: int
-) -> SampleBuilder:
-    """The builder of samples for ``model`` at a square image size in pixels."""
-    images = processor.image_processor
-    tokenizer: PreTrainedTokenizerFast = processor.tokenizer
-    return SampleBuilder(
-        tokenizer,
-        Preprocessor(
-            image_height=image_size,
-            image_width=image_size,
-            image_mean=tuple(images.image_mean),
-            image_std=tuple(images.image_std),
-        ),
-        compare_token_size=model.config.vision.compare_token_size,
-        mode=model.config.compare_position_mode,
-        map_scale=model.config.vision.compare_map_scale,
-        grown_px=ROOM_PX - model.config.vision.compare_map_margin,
-    )
-
-
 def create(recipe: TrainRecipe) -> tuple[ADCopilotForConditionalGeneration, ADCopilotProcessor]:
     """The model of ``recipe`` before its first step, from scratch."""
+    assert recipe.model is not None
     torch.manual_seed(recipe.seed)
     processor = build_processor(recipe.model, recipe.image_size)
     config = build_config(recipe.model, processor.tokenizer)
@@ -152,13 +135,10 @@ def load(checkpoint: Path) -> tuple[ADCopilotForConditionalGeneration, ADCopilot
     return model, ADCopilotProcessor.from_pretrained(checkpoint)
 
 
-def _dataset(recipe: TrainRecipe, plan: StagePlan, builder: SampleBuilder) -> SyntheticDataset:
-    return SyntheticDataset(
-        builder,
-        first_seed=_FIRST_TRAINING_SEED + recipe.seed * 100_000_000 + plan.first_sample,
-        length=plan.stage.steps * plan.stage.batch_size,
-        image_size=recipe.image_size,
-    )
+def _stage_data(recipe: TrainRecipe, plan: StagePlan, builder: SampleBuilder) -> StageData:
+    sources = open_sources(plan.stage, first_number(recipe.seed, plan.first_sample))
+    mixture = mixture_of(plan.stage, sources, recipe.seed)
+    return StageData(builder, sources, mixture, count=plan.stage.steps * plan.stage.batch_size)
 
 
 def _point_queries_at_map(model: ADCopilotForConditionalGeneration) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from adcopilot_edge.training.recipe import ScheduleRecipe, StageRecipe, TrainRecipe
+from adcopilot_edge.training.recipe import ScheduleRecipe, TrainRecipe
+from adcopilot_edge.training.stage_recipe import StageRecipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ class StageTrainer(Trainer):
             self.lr_scheduler = LambdaLR(
                 optimizer or self.optimizer,
                 lambda done: rate_share(
-                    done + 1, warmup_steps=stage.warmup_steps, steps=stage.steps
+                    done + 1, warmup_steps=stage.rise(), steps=stage.steps
                 ),
             )
         self._started, self._first_step = time.monotonic(), self.state.global_step
@@ -129,7 +129,7 @@ class StageTrainer(Trainer):
         """
         stage = self._run.plan.stage
         outputs = model(batch=inputs["batch"], has_text=stage.loss.has_text)
-        sums = loss_sums(outputs, inputs["batch"].target)
+        sums = loss_sums(outputs, inputs["batch"].targets)
         losses = sums / self._counts.clamp(min=1)
         self._losses += losses.detach()
         self._weights = self._weights.to(losses.device)
@@ -163,6 +163,7 @@ class StageTrainer(Trainer):
 
     def _evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         self._run.evaluate(self.model, self.run_step)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {})
         return {}
 
     def _determine_best_metric(self, *_: Any, **__: Any) -> bool:
@@ -220,5 +221,5 @@ def make_optimizer(
             {"params": others, "weight_decay": 0.0},
         ],
         lr=plan.stage.learning_rate,
-        betas=(0.9, 0.98),
+        betas=recipe.betas,
     )
