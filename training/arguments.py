@@ -35,21 +35,32 @@ def stage_arguments(
     """
     stage = plan.stage
     has_gpu = torch.cuda.is_available()
-    sharding: dict[str, Any] = {}
-    if parallel == "fsdp" and num_processes() > 1:
-        sharding = {"fsdp": True, "fsdp_config": {"state_dict_type": "FULL_STATE_DICT"}}
+    is_sharded = parallel == "fsdp" and num_processes() > 1
+    accumulation = stage.accumulation(num_processes())
+    more: dict[str, Any] = {}
+    if stage.gradient_checkpointing and not is_sharded:
+        more["activation_checkpointing"] = True
+        more["activation_checkpointing_kwargs"] = {"use_reentrant": False}
+    if is_sharded:
+        more["fsdp"] = True
+        more["fsdp_config"] = {
+            "state_dict_type": "FULL_STATE_DICT",
+            "activation_checkpointing": stage.gradient_checkpointing,
+        }
     return TrainingArguments(
         output_dir=str(folder),
         seed=recipe.seed + plan.number,
         max_steps=stage.steps,
-        per_device_train_batch_size=stage.batch_size // num_processes(),
-        bf16=True,
+        per_device_train_batch_size=stage.batch_size // (num_processes() * accumulation),
+        gradient_accumulation_steps=accumulation,
+        bf16=stage.precision == "bf16",
         use_cpu=not has_gpu,
         max_grad_norm=recipe.optimizer.max_grad_norm,
         train_sampling_strategy="sequential",
         dataloader_num_workers=workers,
         dataloader_prefetch_factor=4 if workers else None,
         dataloader_pin_memory=has_gpu,
+        ddp_find_unused_parameters=True,
         remove_unused_columns=False,
         logging_strategy="no",
         eval_strategy="no",
@@ -57,5 +68,5 @@ def stage_arguments(
         logging_nan_inf_filter=False,
         report_to=[],
         disable_tqdm=True,
-        **sharding,
+        **more,
     )

@@ -51,7 +51,7 @@ def run_batch(
     last = [count - 1 for count in accumulate(batch.images_per_sample)]
     return Outputs(
         words=_run_text(model, batch.text, features) if has_text else None,
-        anomaly_logits=None if anomaly is None else tuple(anomaly[index] for index in last),
+        anomaly_logits=None if anomaly is None else tuple(anomaly[index].clone() for index in last),
     )
 
 

@@ -36,6 +36,7 @@ from adcopilot_edge.training.parts import trainable
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.recipe import OptimizerRecipe, TrainRecipe
 from adcopilot_edge.training.schedule import RunSchedule, StagePlan, rate_share
+from adcopilot_edge.training.shards import shard_on_cpu
 
 Report = Callable[[dict[str, Any]], None]
 Evaluate = Callable[[nn.Module, int], None]
@@ -81,19 +82,29 @@ class StageTrainer(Trainer):
             train_dataset=dataset,
             data_collator=lambda samples: {"batch": run.builder.batch(samples)},
             callbacks=[RunSchedule(run.recipe.schedule, run.plan)],
-            optimizers=(make_optimizer(model, run.plan, run.recipe.optimizer), None),
         )
         self.remove_callback(PrinterCallback)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """As the stock class, and shards on processors too."""
+        super().create_accelerator_and_postprocess()
+        self.is_fsdp_enabled = shard_on_cpu(self.accelerator, self.args) or self.is_fsdp_enabled
 
     @property
     def run_step(self) -> int:
         """Optimizer steps of the whole run."""
         return self._run.plan.first_step + self.state.global_step
 
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW as the recipe has it; called before the model is wrapped."""
+        if self.optimizer is None:
+            self.optimizer = make_optimizer(self.model, self._run.plan, self._run.recipe.optimizer)
+        return self.optimizer
+
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> LambdaLR:
-        """Warm-up and cosine of the stage; the rate of step ``i`` is set when ``i - 1`` are done."""
+        """Warm-up and cosine; the rate of step ``i`` is set once ``i - 1`` steps are done."""
         stage = self._run.plan.stage
         if self.lr_scheduler is None:
             self.lr_scheduler = LambdaLR(
