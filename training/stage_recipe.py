@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS
+from adcopilot_edge.training.grpo_recipe import GrpoRecipe
 from adcopilot_edge.training.parts import Part
 from adcopilot_edge.types import TASKS
 
@@ -57,7 +58,7 @@ class LoraRecipe(Record):
     """Low-rank adapters on ``parts``: ``alpha / rank`` times the product of two factors.
 
     targets: the last names of the linear layers that get one, in every part; where it is left out
-    those of ``lora.PART_TARGETS``. learning_rate stays the stage's.
+    those of ``lora.PART_TARGETS``.
     """
 
     parts: tuple[Part, ...] = Field(min_length=1)
@@ -65,27 +66,6 @@ class LoraRecipe(Record):
     alpha: float = Field(default=128.0, gt=0, allow_inf_nan=False)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: tuple[str, ...] | None = Field(default=None, min_length=1)
-
-
-class GrpoRecipe(Record):
-    """Group-relative policy optimization on answers that can be checked.
-
-    group_size: answers to one question. beta: weight of the KL term; 0 needs no reference model.
-    epsilon: how far the ratio of probabilities may go from 1. format_weight: of the reward for the
-    layout, against 1 for the answer. The tags open and close the thoughts and the answer.
-    """
-
-    group_size: int = Field(default=8, ge=2)
-    beta: float = Field(default=0.04, ge=0, allow_inf_nan=False)
-    epsilon: float = Field(default=0.2, gt=0, lt=1)
-    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    top_p: float = Field(default=0.95, gt=0, le=1)
-    max_new_tokens: int = Field(default=512, gt=0)
-    format_weight: float = Field(default=0.5, ge=0, allow_inf_nan=False)
-    think_open: str = Field(default="<think>", min_length=1)
-    think_close: str = Field(default="</think>", min_length=1)
-    answer_open: str = Field(default="<answer>", min_length=1)
-    answer_close: str = Field(default="</answer>", min_length=1)
 
 
 class LossRecipe(Record):
