@@ -63,7 +63,7 @@ class LoraRecipe(Record):
 
     parts: tuple[Part, ...] = Field(min_length=1)
     rank: int = Field(default=64, gt=0)
-    alpha: float = Field(default=128.0, gt=0, allow_inf_nan=False)
+    alpha: int = Field(default=128, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: tuple[str, ...] | None = Field(default=None, min_length=1)
 
