@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from adcopilot_edge.errors import DatasetError, EdgeError, MissingExtraError
 from adcopilot_edge.types import OnStep
 
-Engine = Literal["local", "ray"]
-ENGINES: tuple[Engine, ...] = get_args(Engine)
+EngineName = Literal["local", "ray"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 _STORE_BYTES = 128 * 1024 * 1024  # jobs are names of files: Ray's store holds next to nothing
 _POLL_S = 0.5
 
@@ -43,22 +43,36 @@ Work = Callable[[Job], None]
 """A function of a module, so that other processes find it; raises EdgeError for a person."""
 
 
-def require_engine(engine: Engine) -> None:
-    """Raise MissingExtraError unless the engine's package is installed."""
-    package, extra = ("ray", "ray") if engine == "ray" else ("datasets", "curate")
+class Engine(Protocol):
+    """Does jobs in whatever order; gives what went wrong with each in words, "" for nothing."""
+
+    def __call__(self, work: Work, jobs: Sequence[Job]) -> list[str]:
+        """Do the jobs, all of them, also where some fail."""
+        ...
+
+
+@contextmanager
+def open_engine(name: EngineName, workers: int) -> Iterator[Engine]:
+    """An engine for as long as the block runs.
+
+    Args:
+        name: Which one.
+        workers: Processes; a Ray cluster, which RAY_ADDRESS names, has as many as it has.
+
+    Raises:
+        MissingExtraError: Its package is not installed.
+    """
+    package, extra = ("ray", "ray") if name == "ray" else ("datasets", "curate")
     if importlib.util.find_spec(package) is None:
-        raise MissingExtraError(feature=f"--engine {engine}", extra=extra, package=package)
+        raise MissingExtraError(feature=f"--engine {name}", extra=extra, package=package)
+    if name == "local":
+        yield lambda work, jobs: _run_local(work, jobs, workers)
+    else:
+        with _ray_instance(workers):
+            yield _run_ray
 
 
-def run_jobs(
-    work: Work,
-    jobs: Sequence[Job],
-    *,
-    engine: Engine = "local",
-    workers: int = 1,
-    step: str = "",
-    report: OnStep | None = None,
-) -> None:
+def run_jobs(engine: Engine, work: Work, jobs: Sequence[Job], *, step: str, report: OnStep) -> None:
     """Do all jobs whose files are not there yet.
 
     Raises:
@@ -67,20 +81,19 @@ def run_jobs(
     open_jobs = [job for job in jobs if not job.target.exists()]
     if not open_jobs:
         return
-    run = _run_ray if engine == "ray" else _run_local
     with _telling(jobs, step, report):
-        failures = [error for error in run(work, open_jobs, workers) if error]
+        failures = [error for error in engine(work, open_jobs) if error]
     if failures:
         more = f" ({len(failures) - 1} more parts failed)" if len(failures) > 1 else ""
         raise DatasetError(f"{failures[0]}{more}")
 
 
-def _run_local(work: Work, jobs: Sequence[Job], workers: int) -> Iterator[str]:
+def _run_local(work: Work, jobs: Sequence[Job], workers: int) -> list[str]:
     """``datasets``' map; one worker needs no process of its own."""
     import datasets
 
     rows = datasets.Dataset.from_list([{"number": number} for number in range(len(jobs))])
-    was_shown = datasets.utils.are_progress_bars_disabled()
+    was_quiet = datasets.utils.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
         done = rows.map(
@@ -90,16 +103,32 @@ def _run_local(work: Work, jobs: Sequence[Job], workers: int) -> Iterator[str]:
             keep_in_memory=True,
         )
     finally:
-        if not was_shown:
+        if not was_quiet:
             datasets.enable_progress_bars()
-    yield from done["error"]
+    return list(done["error"])
 
 
-def _run_ray(work: Work, jobs: Sequence[Job], workers: int) -> Iterator[str]:
-    """Ray Data, on the cluster that RAY_ADDRESS names or on an instance of this machine."""
+def _run_ray(work: Work, jobs: Sequence[Job]) -> list[str]:
+    """Ray Data, a block for each job."""
+    import ray.data
+
+    items = [{"number": number} for number in range(len(jobs))]
+    done = ray.data.from_items(items, override_num_blocks=len(items)).map(
+        lambda row: {"error": _do(work, jobs[row["number"]])}
+    )
+    return [row["error"] for row in done.iter_rows()]
+
+
+@contextmanager
+def _ray_instance(workers: int) -> Iterator[None]:
+    """Ray as it runs already, or an instance of this machine that ends with the block."""
     import ray
     import ray.data
 
+    context = ray.data.DataContext.get_current()
+    was_shown, context.enable_progress_bars = context.enable_progress_bars, False
+    logger = logging.getLogger("ray.data")
+    level = logger.level
     is_ours = not ray.is_initialized()
     if is_ours:
         is_cluster = bool(os.environ.get("RAY_ADDRESS"))
@@ -110,17 +139,11 @@ def _run_ray(work: Work, jobs: Sequence[Job], workers: int) -> Iterator[str]:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    context = ray.data.DataContext.get_current()
-    was_shown = context.enable_progress_bars
-    context.enable_progress_bars = False
+    logger.setLevel(logging.ERROR)
     try:
-        items = [{"number": number} for number in range(len(jobs))]
-        rows = ray.data.from_items(items, override_num_blocks=len(items)).map(
-            lambda row: {"error": _do(work, jobs[row["number"]])}
-        )
-        for row in rows.iter_rows():
-            yield row["error"]
+        yield
     finally:
+        logger.setLevel(level)
         context.enable_progress_bars = was_shown
         if is_ours:
             ray.shutdown()
@@ -138,11 +161,8 @@ def _do(work: Work, job: Job) -> str:
 
 
 @contextmanager
-def _telling(jobs: Sequence[Job], step: str, report: OnStep | None) -> Iterator[None]:
+def _telling(jobs: Sequence[Job], step: str, report: OnStep) -> Iterator[None]:
     """Report how many files are there, twice a second, while the block runs."""
-    if report is None:
-        yield
-        return
     over = threading.Event()
 
     def tell() -> None:

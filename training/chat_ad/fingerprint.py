@@ -47,7 +47,7 @@ def take_fingerprint(path: Path) -> Fingerprint:
 
 
 def hash_look(picture: Image.Image) -> str:
-    """imagehash's ``phash``: the signs of low frequencies of the grey picture about their median.
+    """Imagehash's ``phash``: the signs of low frequencies of the grey picture about their median.
 
     Its 64 bits do not tell boards of one design apart; 256 do.
     """

@@ -5,11 +5,11 @@ Knows no engine and no order. Each function is found by other processes under it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from adcopilot_edge.training.chat_ad.engines import Job
+from adcopilot_edge.training.chat_ad.generate import generate
 from adcopilot_edge.training.chat_ad.look_file import look_at_all, save_looks
 from adcopilot_edge.training.chat_ad.match import Match
 from adcopilot_edge.training.chat_ad.mine import mine_match
@@ -37,12 +37,11 @@ def mine_job(job: Job) -> None:
 
 
 def dialogue_job(job: Job) -> None:
-    """Pairs to samples; settings: tasks, seed, knowledge."""
-    write_records(job.target, _dialogues(job))
-
-
-def _dialogues(job: Job) -> Iterator[ChatSample]:
-    raise NotImplementedError
+    """Pairs to samples; settings: tasks, per_pair, seed."""
+    pairs = read_records(job.source, MinedPair)
+    write_records(
+        job.target, (sample for pair in pairs for sample in generate(pair, **job.settings))
+    )
 
 
 def shard_job(job: Job) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from adcopilot_edge.errors import ConfigError, EdgeError
 from adcopilot_edge.training.chat_ad import pair_steps, set_steps
 from adcopilot_edge.training.chat_ad.counts import Counts
-from adcopilot_edge.training.chat_ad.engines import require_engine
+from adcopilot_edge.training.chat_ad.engines import open_engine
 from adcopilot_edge.training.chat_ad.left_out import LeftOut
 from adcopilot_edge.training.chat_ad.plan import CurationPlan
 from adcopilot_edge.training.chat_ad.reading import read_sources
@@ -45,10 +45,12 @@ def curate_set(plan: CurationPlan, out: Path, *, report: OnStep) -> Curated:
         DatasetError: A source can't be used, nothing is left, or something leaks under ``strict``.
         MissingExtraError: The engine is not installed.
     """
-    require_engine(plan.engine)
     try:
-        with WorkFolder(out, plan.origin()) as work:
-            run = Run(plan, work, report)
+        with (
+            WorkFolder(out, plan.origin()) as work,
+            open_engine(plan.engine, plan.workers) as engine,
+        ):
+            run = Run(plan, work, engine, report)
             pair_steps.read(run)
             pair_steps.look(run)
             pair_steps.match(run)

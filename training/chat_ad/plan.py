@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from adcopilot_edge.errors import ConfigError, DatasetError
 from adcopilot_edge.training.chat_ad.duplicates import DUPLICATE_BITS
-from adcopilot_edge.training.chat_ad.engines import Engine
+from adcopilot_edge.training.chat_ad.engines import EngineName
 from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS, SampleTask
 from adcopilot_edge.training.chat_ad.splitting import SplitBy
 
@@ -24,7 +24,7 @@ class CurationPlan:
     """A curation.
 
     sources: folders of data sets. layout: of all of them, or None to recognise each. tasks: which
-    dialogues are written. limit: images of each category, half of them defective where there are
+    dialogues are written. per_pair: how many of each task at most. limit: images of each category, half of them defective where there are
     enough. exclude_classes: ``mmad`` or a file. exclude_images: folders. strict: what leaks is an
     error. duplicate_bits: None keeps duplicates. validation: share of the pairs, 0 for none.
     knowledge: the file of categories, or None for the built-in one. licences: by source. embed:
@@ -36,6 +36,7 @@ class CurationPlan:
     name: str
     layout: str | None = None
     tasks: tuple[SampleTask, ...] = SAMPLE_TASKS
+    per_pair: int = 1
     seed: int = 0
     limit: int | None = None
     exclude_classes: str | None = None
@@ -49,7 +50,7 @@ class CurationPlan:
     licences: Mapping[str, str] = field(default_factory=dict)
     embed: bool = True
     shard_bytes: int = 500_000_000
-    engine: Engine = "local"
+    engine: EngineName = "local"
     workers: int = 1
 
     def __post_init__(self) -> None:
@@ -98,6 +99,7 @@ class CurationPlan:
             "name": self.name,
             "layout": self.layout,
             "tasks": list(self.tasks),
+            "per_pair": self.per_pair,
             "seed": self.seed,
             "limit": self.limit,
             "exclude_classes": self.exclude_classes,

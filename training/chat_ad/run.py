@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from adcopilot_edge.errors import DatasetError
-from adcopilot_edge.training.chat_ad.engines import Job, Work, run_jobs
+from adcopilot_edge.training.chat_ad.engines import Engine, Job, Work, run_jobs
 from adcopilot_edge.training.chat_ad.left_out import LeftOut, Step
 from adcopilot_edge.training.chat_ad.plan import CurationPlan
 from adcopilot_edge.training.chat_ad.stage_file import cut, read_records, write_records
@@ -26,10 +26,11 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A curation on its way. report: is told of progress."""
+    """A curation on its way. engine: does its jobs. report: is told of progress."""
 
     plan: CurationPlan
     work: WorkFolder
+    engine: Engine
     report: OnStep
 
     def parts(self, folder: str) -> list[Path]:
@@ -67,8 +68,7 @@ class Run:
         Raises:
             DatasetError: A job failed.
         """
-        engine, workers = self.plan.engine, self.plan.workers
-        run_jobs(work, jobs, engine=engine, workers=workers, step=step, report=self.report)
+        run_jobs(self.engine, work, jobs, step=step, report=self.report)
 
     def tell(self, name: str, left_out: Iterable[LeftOut]) -> None:
         """Keep what was left out, under a name of its own."""

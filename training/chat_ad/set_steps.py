@@ -41,8 +41,8 @@ def write_dialogues(run: Run) -> None:
         "samples",
         step="dialogues",
         tasks=list(plan.tasks),
+        per_pair=plan.per_pair,
         seed=plan.seed,
-        knowledge=None if plan.knowledge is None else str(plan.knowledge),
     )
 
 
@@ -215,6 +215,7 @@ def _settings(run: Run) -> dict[str, str]:
     return {
         "sources": ", ".join(plan.roots()),
         "tasks": ", ".join(plan.tasks),
+        "dialogues of a task and pair": str(plan.per_pair),
         "seed": str(plan.seed),
         "images of a category": "all" if plan.limit is None else f"at most {plan.limit}",
         "bits by which a duplicate differs": duplicates,

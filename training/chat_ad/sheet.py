@@ -20,6 +20,7 @@ _GAP = 8
 _TEXT_WIDTH = 460
 _LINE = 17
 _COLUMNS = 2
+_GOLDEN = (5**0.5 - 1) / 2
 _TEXT_SIZE = 13
 
 _BACKGROUND = "#f6f7f9"
@@ -31,7 +32,8 @@ _TRUTH = "#1a7f37"
 def choose_samples(splits: Sequence[ShardSet], count: int) -> list[StoredSample]:
     """Samples spread evenly over all shards, at most ``count``."""
     total = sum(map(len, splits))
-    numbers = [(2 * place + 1) * total // (2 * count) for place in range(count)]
+    # Multiples of the golden ratio: even, and out of step with the order of a pair's samples.
+    numbers = [int(place * _GOLDEN % 1 * total) for place in range(1, count + 1)]
     chosen, start = [], 0
     for shards in splits:
         within = sorted({number - start for number in numbers})
