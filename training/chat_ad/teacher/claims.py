@@ -7,7 +7,7 @@ endpoint.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adcopilot_edge.training.chat_ad.teacher.sentence import Failure, Scene, SentenceCheck
 from adcopilot_edge.training.chat_ad.teacher.truth import Truth
@@ -102,6 +102,30 @@ def judge_exchange(question: str, answer: str, truth: Truth, label: str | None =
         label=check.label,
         is_about_defects=True,
     )
+
+
+def judge_question(question: str, truth: Truth) -> TextCheck:
+    """Hold what a question takes for granted against the truth; one that denies fails."""
+    if found := unreadable(question):
+        return TextCheck(failures=(Failure(*found),))
+    scene = Scene(is_question=True)
+    asked = _without_how(sentences(question))
+    check = _judge(asked, truth, scene, needs_evidence=False, plurals=False)
+    if not asked or not check.denies:
+        return check
+    return replace(check, failures=(*check.failures, Failure("negation_unclear", question)))
+
+
+def is_true(question: str, truth: Truth) -> bool | None:
+    """What a question for yes or no is answered with; None where that can't be told."""
+    asked = sentences(question)
+    if unreadable(question) or len(asked) != 1 or not _is_yes_or_no(asked[0]) or "or" in asked[0]:
+        return None
+    content = _judge(asked, truth, Scene(), needs_evidence=False, plurals=False)
+    is_doubtful = content.denies or any(one.code in _DOUBTS for one in content.failures)
+    if is_doubtful or not content.is_about_defects:
+        return None
+    return not content.failures
 
 
 def _judge(
