@@ -11,10 +11,9 @@ import random
 from dataclasses import dataclass
 
 from adcopilot_edge.prompt import DEFAULT_PROMPT, END_OF_TURN, NO_DEFECT, SWAPPED_VERDICT
+from adcopilot_edge.training.places import place_word
 from adcopilot_edge.types import TASKS, BBox, LabelledPair, Task
 
-_ROWS = ("upper", "middle", "lower")
-_COLUMNS = ("left", "centre", "right")
 # With as many swapped as plain letters neither the image nor the question alone says anything
 # about the answer, and a small model that has to find both at once stays at chance.
 _SWAPPED_SHARE = 0.15
@@ -67,7 +66,7 @@ def _sentence(pair: LabelledPair) -> str:
         return "The query sample shows no defect."
     height, width = pair.test.shape[:2]
     parts = [
-        f"{_article(label)} {label} at the {_place(box, height, width)}"
+        f"{_article(label)} {label} at the {place_word(box, height=height, width=width)}"
         for box, label in _in_reading_order(pair)
     ]
     listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
@@ -76,14 +75,6 @@ def _sentence(pair: LabelledPair) -> str:
 
 def _in_reading_order(pair: LabelledPair) -> list[tuple[BBox, str]]:
     return sorted(zip(pair.boxes, pair.labels, strict=True), key=lambda item: item[0][1::-1])
-
-
-def _place(box: BBox, height: int, width: int) -> str:
-    """Where a box's centre lies on a 3x3 grid, as ``upper left`` or ``centre``."""
-    x1, y1, x2, y2 = box
-    row = _ROWS[min(2, int((y1 + y2) / 2 * 3 / height))]
-    column = _COLUMNS[min(2, int((x1 + x2) / 2 * 3 / width))]
-    return "centre" if (row, column) == ("middle", "centre") else f"{row} {column}"
 
 
 def _article(label: str) -> str:
