@@ -76,11 +76,11 @@ def test_a_stage_mixes_what_its_recipe_says() -> None:
         }
     )
     builder = sample_builder(tiny.tiny_config(), tiny.tiny_processor(), 112)
-    sources = open_sources(stage, first_number(0, 0))
+    sources = open_sources(stage, first_number(0, 0), 0)
     mixture = mixture_of(stage, sources, 0)
     data = StageData(builder, sources, mixture, count=12)
     kinds = [set(data[i].packed.kinds.tolist()) - {-1} for i in range(12)]
     assert kinds == [{0} if mixture.place(i)[0] == 0 else {2} for i in range(12)]
     assert abs(data.length(0) - len(data[0].packed.ids)) < 80
-    again = StageData(builder, open_sources(stage, first_number(0, 0)), mixture, count=12)
+    again = StageData(builder, open_sources(stage, first_number(0, 0), 0), mixture, count=12)
     assert (again[7].patches == data[7].patches).all()

@@ -167,7 +167,8 @@ def _batches(
     """The stage's batches from its step ``done`` on; a batch depends on its step alone."""
     size = plan.stage.batch_size
     total = plan.stage.steps * size
-    sources = open_sources(plan.stage, first_number(recipe.seed, plan.first_sample))
+    first = first_number(recipe.seed, plan.first_sample)
+    sources = open_sources(plan.stage, first, recipe.seed)
     mixture = mixture_of(plan.stage, sources, recipe.seed)
     dataset = StageData(builder, sources, mixture, count=total)
     # The samples of the data set leave the loader as batches.
