@@ -184,8 +184,9 @@ def _leak(
     """Why an image is left out whose picture, or whose template's, is evaluated on."""
     if not len(evaluated):
         return None
-    for path, whose in ((image.path, ""), (image.template, "its template ")):
-        found = evaluated.find(seen[path]) if path in seen else None
+    for path, whose in ((image.path, ""), (image.template or image.path, "its template ")):
+        fingerprint = seen.get(path)
+        found = None if fingerprint is None else evaluated.find(fingerprint)
         if found is not None:
             return LeftOut(
                 what=str(image.path),

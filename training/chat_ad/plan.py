@@ -24,12 +24,12 @@ class CurationPlan:
     """A curation.
 
     sources: folders of data sets. layout: of all of them, or None to recognise each. tasks: which
-    dialogues are written. per_pair: how many of each task at most. limit: images of each category, half of them defective where there are
-    enough. exclude_classes: ``mmad`` or a file. exclude_images: folders. strict: what leaks is an
-    error. duplicate_bits: None keeps duplicates. validation: share of the pairs, 0 for none.
-    knowledge: the file of categories, or None for the built-in one. licences: by source. embed:
-    pictures go into the shards. shard_bytes: of pictures in one. engine, workers: how it is done,
-    with no say in the result.
+    dialogues are written. per_pair: how many of each task at most. limit: images of each category,
+    half of them defective where there are enough. knowledge: files of what defects are.
+    exclude_classes: ``mmad`` or a file. exclude_images: folders. strict: what leaks is an error.
+    duplicate_bits: None keeps duplicates. validation: share of the pairs, 0 for none. licences: by
+    source. embed: pictures go into the shards. shard_bytes: of pictures in one. engine, workers:
+    how it is done, with no say in the result.
     """
 
     sources: tuple[Path, ...]
@@ -45,7 +45,7 @@ class CurationPlan:
     duplicate_bits: int | None = DUPLICATE_BITS
     validation: float = 0.0
     split_by: SplitBy = "category"
-    knowledge: Path | None = None
+    knowledge: tuple[Path, ...] = ()
     teacher: TeacherSettings | None = None
     licences: Mapping[str, str] = field(default_factory=dict)
     embed: bool = True
@@ -70,8 +70,9 @@ class CurationPlan:
         for folder in self.exclude_images:
             if not folder.is_dir():
                 raise ConfigError(f"--exclude-images {folder}: there is no such folder")
-        if self.knowledge is not None and not self.knowledge.is_file():
-            raise ConfigError(f"--knowledge {self.knowledge}: there is no such file")
+        for path in self.knowledge:
+            if not path.is_file():
+                raise ConfigError(f"--knowledge {path}: there is no such file")
 
     def roots(self) -> dict[str, Path]:
         """The folder of each source, by its name: that of the folder.
@@ -107,7 +108,7 @@ class CurationPlan:
             "duplicate_bits": self.duplicate_bits,
             "validation": self.validation,
             "split_by": self.split_by,
-            "knowledge": None if self.knowledge is None else str(self.knowledge.resolve()),
+            "knowledge": [str(path.resolve()) for path in self.knowledge],
             "teacher": None if self.teacher is None else self.teacher.model,
             "licences": dict(sorted(self.licences.items())),
             "embed": self.embed,

@@ -39,16 +39,13 @@ def read_records(path: Path, kind: type[T]) -> Iterator[T]:
         DatasetError: The file is missing, or a line is none of ``kind``.
     """
     form: Any = kind
-    number = 0
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                yield _adapter(form).validate_json(line)
+            yield from map(_adapter(form).validate_json, file)
     except (OSError, ValidationError) as err:
-        where = f", line {number}" if isinstance(err, ValidationError) else ""
         raise DatasetError(
-            f"{path}{where} can't be read ({type(err).__name__}); remove the folder of the "
-            "unfinished run and start again"
+            f"{path} can't be read ({type(err).__name__}); remove the folder of the unfinished "
+            "run and start again"
         ) from err
 
 
