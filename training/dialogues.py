@@ -84,14 +84,16 @@ def _choose(shards: ShardSet, tasks: Sequence[str] | None) -> IntArray:
 
 
 def _column(shards: ShardSet, name: str) -> list[Any]:
-    """A column of all shards, in order; no other is read."""
+    """A column of all shards, in order; no other is read. Raises DatasetError."""
+    return [value for path in shards.paths for value in _column_of(path, name)]
+
+
+def _column_of(path: Path, name: str) -> list[Any]:
     import pyarrow
     import pyarrow.parquet
 
-    values: list[Any] = []
-    for path in shards.paths:
-        try:
-            values += pyarrow.parquet.read_table(path, columns=[name])[name].to_pylist()
-        except (OSError, pyarrow.ArrowException) as err:
-            raise DatasetError(f"{path} is damaged: {err}; copy or curate the set again") from err
+    try:
+        values: list[Any] = pyarrow.parquet.read_table(path, columns=[name])[name].to_pylist()
+    except (OSError, pyarrow.ArrowException) as err:
+        raise DatasetError(f"{path} is damaged: {err}; copy or curate the set again") from err
     return values

@@ -28,10 +28,10 @@ class DataRecipe(Record):
 
     kind: ``synthetic`` pairs of our generator, ``changes`` made to the photographs in a folder,
     ``folder`` a user's golden, good and bad parts, ``chat-ad`` dialogues in shards. path: the
-    folder of every kind but ``synthetic``. split: of ``chat-ad``. weight: its share of the samples against those of the
-    stage's other sources. tasks: what is asked, of the four tasks for pairs and of Chat-AD's for
-    dialogues; all where it is left out. count: how many samples an epoch takes of it, at most; a
-    source that makes its pairs has no end without it.
+    folder of every kind but ``synthetic``. split: of ``chat-ad``. weight: its share of the samples
+    against those of the stage's other sources. tasks: what is asked, of the four tasks for pairs
+    and of Chat-AD's for dialogues; all where it is left out. count: how many samples an epoch takes
+    of it, at most; a source that makes its pairs has no end without it.
     """
 
     kind: DataKind
