@@ -6,6 +6,7 @@ its own for each, so that a run can go on at any sample in any process.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -63,7 +64,7 @@ class Mixture:
                 "epochs are passes over a stage's first source, and this one makes its pairs "
                 "without end; give it a count, or the stage its steps"
             )
-        return round(epochs * size * _BLOCK / self._counts[0])
+        return math.ceil(epochs * size * _BLOCK / self._counts[0])
 
     def _pattern(self, block: int) -> IntArray:
         """The sources of the ``_BLOCK`` samples of a block, in an order of its own."""

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.positions import ComparePositionMode
+from adcopilot_edge.training.shapes import ShapeName
 from adcopilot_edge.training.stage_recipe import DataRecipe, Record, StageRecipe
 
 if sys.version_info >= (3, 11):
@@ -56,10 +57,12 @@ class BaseRecipe(Record):
     checkpoint: a folder, or ``owner/name`` on the hub with ``revision`` a branch, tag or commit.
     The others add a fresh Comparison Encoder to a stock model, which needs compare_token_size, and
     must be left out where the checkpoint has one; they mean what they do in ``ModelRecipe``.
+    shape: what a plan goes by while there is no such folder.
     """
 
     checkpoint: str = Field(min_length=1)
     revision: str | None = None
+    shape: ShapeName | None = None
     compare_token_size: int | None = Field(default=None, gt=0)
     compare_position_mode: ComparePositionMode | None = None
     compare_rope: bool | None = None

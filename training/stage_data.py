@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
-from PIL import Image
 from torch.utils.data import Dataset
 
-from adcopilot_edge.training.chat_ad.sample import ChatSample
+from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.training.changes.source import open_changes
 from adcopilot_edge.training.data import Sample, SampleBuilder
+from adcopilot_edge.training.dialogues import open_dialogues
 from adcopilot_edge.training.mixture import Mixture
 from adcopilot_edge.training.pair_source import PairSource
-from adcopilot_edge.training.stage_recipe import StageRecipe
+from adcopilot_edge.training.stage_recipe import DataRecipe, StageRecipe
 from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.types import TASKS, LabelledPair, Task
 
@@ -23,7 +26,6 @@ FIRST_TRAINING_NUMBER = 1_000_000
 
 _RUN_NUMBERS = 100_000_000
 _PAIR_TOKENS = 80  # a question and an answer of each of the two branches, about
-_CHARACTERS_A_TOKEN = 4
 
 
 class SampleSource(Protocol):
@@ -71,45 +73,6 @@ class PairSamples:
         return len(builder.prefix) + _PAIR_TOKENS
 
 
-class Dialogues(Protocol):
-    """Stored dialogues with their images, in any order."""
-
-    def __len__(self) -> int: ...
-
-    def head(self, number: int) -> ChatSample:
-        """The dialogue without its images."""
-        ...
-
-    def images(self, number: int) -> tuple[Image.Image, Image.Image]:
-        """Template and query, upright RGB."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class DialogueSamples:
-    """Dialogues of Chat-AD; chosen: the numbers of those that are asked for."""
-
-    dialogues: Dialogues
-    chosen: Sequence[int]
-
-    @property
-    def size(self) -> int:
-        """How many were chosen."""
-        return len(self.chosen)
-
-    def sample(self, number: int, builder: SampleBuilder) -> Sample:
-        """The dialogue with its images."""
-        place = self.chosen[number]
-        template, query = self.dialogues.images(place)
-        return builder.build_dialogue(self.dialogues.head(place), template, query)
-
-    def length(self, number: int, builder: SampleBuilder) -> int:
-        """The tokens of two images of the query's size, and a quarter of the characters."""
-        head = self.dialogues.head(self.chosen[number])
-        characters = sum(len(turn.text) for turn in head.turns)
-        return 2 * builder.image_tokens(*head.query_size) + characters // _CHARACTERS_A_TOKEN
-
-
 class StageData(Dataset[Sample]):
     """``count`` samples of mixed sources from ``first`` on."""
 
@@ -151,12 +114,35 @@ def mixture_of(stage: StageRecipe, sources: Sequence[SampleSource], seed: int) -
     return Mixture([item.weight for item in stage.data], [source.size for source in sources], seed)
 
 
-def open_sources(stage: StageRecipe, first: int) -> list[SampleSource]:
-    """The sources of a stage. first: the number of its first made pair."""
-    return [
-        PairSamples(SyntheticPairs(), first, item.count, _tasks(item.tasks)) for item in stage.data
-    ]
+def open_sources(stage: StageRecipe, first: int, seed: int) -> list[SampleSource]:
+    """The sources of a stage. first: the number of its first made pair.
+
+    Raises:
+        ConfigError: A folder is missing, or has no such split.
+        DatasetError: It holds nothing that can be used.
+    """
+    return [_open(item, first, seed) for item in stage.data]
 
 
-def _tasks(chosen: Sequence[str] | None) -> Sequence[Task]:
-    return TASKS if chosen is None else tuple(task for task in TASKS if task in chosen)
+def resolve_steps(stage: StageRecipe, sources: Sequence[SampleSource], seed: int) -> StageRecipe:
+    """The stage with its steps, which its epochs and its data give where it does not say them.
+
+    Raises ConfigError when its first source has no end.
+    """
+    if stage.steps:
+        return stage
+    samples = mixture_of(stage, sources, seed).num_samples(stage.epochs)
+    steps = max(1, math.ceil(samples / stage.batch_size))
+    return stage.model_copy(update={"steps": steps, "epochs": 0.0})
+
+
+def _open(item: DataRecipe, first: int, seed: int) -> SampleSource:
+    tasks = TASKS if item.tasks is None else tuple(t for t in TASKS if t in item.tasks)
+    if item.kind == "synthetic":
+        return PairSamples(SyntheticPairs(), first, item.count, tasks)
+    assert item.path is not None
+    if item.kind == "chat-ad":
+        return open_dialogues(item.path, split=item.split, tasks=item.tasks, count=item.count)
+    if item.kind == "changes":
+        return PairSamples(open_changes(Path(item.path), seed=seed), first, item.count, tasks)
+    raise ConfigError(f"data of the kind {item.kind} can't be trained on yet")

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS
+from adcopilot_edge.training.grpo_recipe import GrpoRecipe
 from adcopilot_edge.training.parts import Part
 from adcopilot_edge.types import TASKS
 
@@ -27,14 +28,15 @@ class DataRecipe(Record):
 
     kind: ``synthetic`` pairs of our generator, ``changes`` made to the photographs in a folder,
     ``folder`` a user's golden, good and bad parts, ``chat-ad`` dialogues in shards. path: the
-    folder of every kind but ``synthetic``. weight: its share of the samples against those of the
-    stage's other sources. tasks: what is asked, of the four tasks for pairs and of Chat-AD's for
-    dialogues; all where it is left out. count: how many samples an epoch takes of it, at most; a
-    source that makes its pairs has no end without it.
+    folder of every kind but ``synthetic``. split: of ``chat-ad``. weight: its share of the samples
+    against those of the stage's other sources. tasks: what is asked, of the four tasks for pairs
+    and of Chat-AD's for dialogues; all where it is left out. count: how many samples an epoch takes
+    of it, at most; a source that makes its pairs has no end without it.
     """
 
     kind: DataKind
     path: str | None = None
+    split: str = "train"
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     tasks: tuple[str, ...] | None = Field(default=None, min_length=1)
     count: int | None = Field(default=None, gt=0)
@@ -57,35 +59,14 @@ class LoraRecipe(Record):
     """Low-rank adapters on ``parts``: ``alpha / rank`` times the product of two factors.
 
     targets: the last names of the linear layers that get one, in every part; where it is left out
-    those of ``lora.PART_TARGETS``. learning_rate stays the stage's.
+    those of ``lora.PART_TARGETS``.
     """
 
     parts: tuple[Part, ...] = Field(min_length=1)
     rank: int = Field(default=64, gt=0)
-    alpha: float = Field(default=128.0, gt=0, allow_inf_nan=False)
+    alpha: int = Field(default=128, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: tuple[str, ...] | None = Field(default=None, min_length=1)
-
-
-class GrpoRecipe(Record):
-    """Group-relative policy optimization on answers that can be checked.
-
-    group_size: answers to one question. beta: weight of the KL term; 0 needs no reference model.
-    epsilon: how far the ratio of probabilities may go from 1. format_weight: of the reward for the
-    layout, against 1 for the answer. The tags open and close the thoughts and the answer.
-    """
-
-    group_size: int = Field(default=8, ge=2)
-    beta: float = Field(default=0.04, ge=0, allow_inf_nan=False)
-    epsilon: float = Field(default=0.2, gt=0, lt=1)
-    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    top_p: float = Field(default=0.95, gt=0, le=1)
-    max_new_tokens: int = Field(default=512, gt=0)
-    format_weight: float = Field(default=0.5, ge=0, allow_inf_nan=False)
-    think_open: str = Field(default="<think>", min_length=1)
-    think_close: str = Field(default="</think>", min_length=1)
-    answer_open: str = Field(default="<answer>", min_length=1)
-    answer_close: str = Field(default="</answer>", min_length=1)
 
 
 class LossRecipe(Record):
