@@ -21,9 +21,14 @@ def num_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def process_number() -> int:
+    """Which of them this one is, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def is_main_process() -> bool:
     """Whether this process is the one that writes and prints."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return process_number() == 0
 
 
 def stage_arguments(

@@ -32,7 +32,7 @@ _EARLIER_NAME = "training_state.pt"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run was. step: optimizer steps of all stages. stage_steps: of those in ``stage``."""
+    """How far a run was. step: steps of all stages; stage_steps: those of the stage ``stage``."""
 
     step: int
     stage: int
@@ -45,6 +45,11 @@ class Checkpoint:
 
     path: Path
     progress: Progress
+
+
+def checkpoint_path(run: Path, step: int) -> Path:
+    """Where the checkpoint behind ``step`` steps of a run lies."""
+    return run / f"{_PREFIX}{step}"
 
 
 @contextmanager
@@ -61,7 +66,7 @@ def write_checkpoint(
     is_writer: whether this process makes and names the folder, as exactly one has to. wait: returns
     once all processes have called it.
     """
-    target = run / f"{_PREFIX}{progress.step}"
+    target = checkpoint_path(run, progress.step)
     partial = run / f".{target.name}.partial"
     if is_writer:
         shutil.rmtree(partial, ignore_errors=True)

@@ -295,6 +295,17 @@ def patch_targets(
     return cells.permute(0, 1, 4, 2, 5, 3, 6).flatten(5).flatten(1, 4)
 
 
+def place_cells(cells: Tensor, rows: int, columns: int, merge_size: int = 2) -> Tensor:
+    """The map of an image of ``rows`` x ``columns`` patches, from its cells (N, scale * scale).
+
+    Undoes the order of ``patch_targets``: (rows * scale, columns * scale).
+    """
+    scale = round(cells.shape[1] ** 0.5)
+    blocks = (rows // merge_size, columns // merge_size, merge_size, merge_size, scale, scale)
+    placed = cells.reshape(blocks).permute(0, 2, 4, 1, 3, 5)
+    return placed.reshape(rows * scale, columns * scale)
+
+
 def _scale(size: tuple[int, int], rule: Preprocessor) -> Callable[[BBox], BBox]:
     """From pixels of an image of ``size`` (width, height) to those of the model's input."""
     across, down = rule.image_width / size[0], rule.image_height / size[1]

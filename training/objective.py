@@ -41,7 +41,8 @@ def loss_sums(outputs: Outputs, targets: Sequence[Tensor | None]) -> Tensor:
     if words is not None:
         tokens = functional.cross_entropy(words.logits.float(), words.labels, reduction="none")
         text = text.index_add(0, words.kinds, tokens)
-    known = [(item, truth) for item, truth in zip(logits or (), targets) if truth is not None]
+    pairs = () if logits is None else zip(logits, targets, strict=True)
+    known = [(item, truth) for item, truth in pairs if truth is not None]
     if known:
         cells = functional.binary_cross_entropy_with_logits(
             torch.cat([item for item, _ in known]).float(),

@@ -8,7 +8,7 @@ through a callback; prints nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import nn
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.training.arguments import Parallel, stage_arguments
+from adcopilot_edge.training.base import load_start
 from adcopilot_edge.training.checkpoint import (
     Checkpoint,
     check_recipe,
@@ -25,26 +26,20 @@ from adcopilot_edge.training.checkpoint import (
     remove_leftovers,
 )
 from adcopilot_edge.training.data import SampleBuilder, sample_builder
-from adcopilot_edge.training.evaluation import quick_scores
+from adcopilot_edge.training.evaluation_sets import evaluation_sets
 from adcopilot_edge.training.event_log import EventLog
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
-from adcopilot_edge.training.parts import train_only
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.recipe import TrainRecipe
 from adcopilot_edge.training.schedule import StagePlan, plan_stages
-from adcopilot_edge.training.scratch import build_config, build_processor
-from adcopilot_edge.training.stage_data import (
-    StageData,
-    first_number,
-    mixture_of,
-    open_sources,
-)
-from adcopilot_edge.training.synthetic import generate_pair
+from adcopilot_edge.training.scoring import score_sets
+from adcopilot_edge.training.stage_data import StageData, first_number, mixture_of, open_sources
+from adcopilot_edge.training.stage_model import start_stage
+from adcopilot_edge.training.stage_weights import load_weights, restore_adapter
 from adcopilot_edge.training.trainer import Report, StageRun, StageTrainer
 from adcopilot_edge.types import LabelledPair
 
-# Below those of training pairs.
-_FIRST_EVALUATION_SEED = 500_000
+_EVALUATION_BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +53,7 @@ class Trained:
 
 def train(
     recipe: TrainRecipe,
-    run: Path,
+    folder: Path,
     *,
     resume: bool = False,
     workers: int = 1,
@@ -66,77 +61,121 @@ def train(
     held_out: Mapping[str, Sequence[LabelledPair]] | None = None,
     report: Report = lambda event: None,
 ) -> Trained:
-    """Train by ``recipe`` in the folder ``run``.
+    """Train by ``recipe`` in ``folder``, in every process of a group that trains together.
 
-    held_out: further sets of pairs, by name, to score beside the synthetic one. report: called
-    with one JSON-able event at a time; the same events are appended to ``run/log.jsonl``.
+    held_out: further sets of pairs, by name, to score beside those of the recipe. report: called
+    with one JSON-able event at a time; the same events are appended to ``log.jsonl``.
 
-    Raises ConfigError when ``run`` holds a checkpoint and ``resume`` is false, or when it was made
-    by another recipe.
+    Raises:
+        ConfigError: The folder holds a checkpoint and ``resume`` is false, or it was made by
+            another recipe; or the loss is no number.
+        CheckpointError: The checkpoint to start from can't be used.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    checkpoint = check_run(run, resume=resume)
+    folder.mkdir(parents=True, exist_ok=True)
+    plans = plan_stages(recipe)
+    checkpoint = check_run(folder, resume=resume)
     if checkpoint is not None:
         check_recipe(checkpoint, recipe)
-    remove_leftovers(run)
-    log = EventLog(run, report)
-    sets = {"synthetic": _evaluation_pairs(recipe), **(held_out or {})}
-    scores: dict[str, dict[str, Any]] = {}
     step = checkpoint.progress.step if checkpoint else 0
-    model, processor = load(checkpoint.path) if checkpoint else create(recipe)
-    log({"event": "start", "step": step, "steps": recipe.steps, "parameters": _count(model)})
-    for plan in plan_stages(recipe):
-        if step >= plan.last_step:
-            continue
-        if plan.first_step and step == plan.first_step:
+    remove_leftovers(folder)
+    log = EventLog(folder, report, first_step=step)
+    sets = {**evaluation_sets(recipe), **(held_out or {})}
+    run = _Run(folder, recipe, workers, parallel, sets, log)
+    for plan in plans:
+        if step < plan.last_step:
+            run.train(plan, checkpoint)
+            checkpoint = find_checkpoint(folder)
             assert checkpoint is not None
-            model, processor = load(checkpoint.path)
-        builder = sample_builder(model.config, processor, recipe.image_size)
+            step = checkpoint.progress.step
+    log.close()
+    assert checkpoint is not None
+    return Trained(checkpoint=checkpoint.path, steps=recipe.steps, scores=run.scores)
 
-        def evaluate(
-            model: nn.Module, at: int, plan: StagePlan = plan, builder: SampleBuilder = builder
-        ) -> None:
-            for name, pairs in sets.items():
-                found = quick_scores(model, builder, pairs, has_text=plan.stage.loss.has_text)
-                scores[name] = found.to_json()
-            log({"event": "evaluation", "step": at, "scores": dict(scores)})
 
-        train_only(model, plan.stage.trains)
-        if step == plan.first_step and plan.stage.point_queries_at_map:
+@dataclass(slots=True)
+class _Run:
+    """What all stages share; scores are the last ones by set."""
+
+    folder: Path
+    recipe: TrainRecipe
+    workers: int
+    parallel: Parallel
+    sets: Mapping[str, Sequence[LabelledPair]]
+    log: EventLog
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _is_started: bool = False
+
+    def train(self, plan: StagePlan, checkpoint: Checkpoint | None) -> None:
+        """Train through a stage, from its first step or from a checkpoint inside it."""
+        recipe, stage = self.recipe, plan.stage
+        done = max(0, checkpoint.progress.step - plan.first_step) if checkpoint else 0
+        torch.manual_seed(recipe.seed)
+        if checkpoint is None:
+            model, processor = load_start(recipe)
+        else:
+            model, processor = load_weights(checkpoint.path, stage)
+        self._start(model, plan.first_step + done)
+        start_stage(model, stage, is_from_checkpoint=recipe.base is not None)
+        if not done and stage.point_queries_at_map:
             _point_queries_at_map(model)
+        if done and checkpoint is not None:
+            restore_adapter(model, checkpoint.path)
+        limits = (stage.min_pixels, stage.max_pixels)
+        builder = sample_builder(
+            model.config,
+            processor,
+            recipe.image_size,
+            limits=limits if None not in limits else None,  # type: ignore[arg-type]
+            packing=stage.packing,
+        )
+        self.log({"event": "stage", "name": stage.name, "step": plan.first_step + done})
         trainer = StageTrainer(
-            StageRun(run, recipe, plan, processor, builder, evaluate, log),
+            StageRun(
+                self.folder,
+                recipe,
+                plan,
+                processor,
+                builder,
+                lambda scored, step: self._evaluate(plan, processor, scored, step),
+                self.log,
+            ),
             model,
-            stage_arguments(recipe, plan, run, workers=workers, parallel=parallel),
+            stage_arguments(
+                recipe, plan, self.folder, workers=self.workers, parallel=self.parallel
+            ),
             _stage_data(recipe, plan, builder),
         )
-        log({"event": "stage", "name": plan.stage.name, "step": step})
-        is_inside = checkpoint is not None and step > plan.first_step
-        trainer.train(str(checkpoint.path) if is_inside and checkpoint else None)
-        checkpoint = find_checkpoint(run)
-        assert checkpoint is not None
-        step = checkpoint.progress.step
-    assert checkpoint is not None
-    return Trained(checkpoint=checkpoint.path, steps=recipe.steps, scores=scores)
+        trainer.train(str(checkpoint.path) if done and checkpoint else None)
 
+    def _start(self, model: nn.Module, step: int) -> None:
+        if not self._is_started:
+            count = sum(parameter.numel() for parameter in model.parameters())
+            steps = self.recipe.steps
+            self.log({"event": "start", "step": step, "steps": steps, "parameters": count})
+            self._is_started = True
 
-def create(recipe: TrainRecipe) -> tuple[ADCopilotForConditionalGeneration, ADCopilotProcessor]:
-    """The model of ``recipe`` before its first step, from scratch."""
-    assert recipe.model is not None
-    torch.manual_seed(recipe.seed)
-    processor = build_processor(recipe.model, recipe.image_size)
-    config = build_config(recipe.model, processor.tokenizer)
-    return ADCopilotForConditionalGeneration(config), processor
-
-
-def load(checkpoint: Path) -> tuple[ADCopilotForConditionalGeneration, ADCopilotProcessor]:
-    """The model and the processor in a checkpoint's folder."""
-    model = ADCopilotForConditionalGeneration.from_pretrained(checkpoint)
-    return model, ADCopilotProcessor.from_pretrained(checkpoint)
+    def _evaluate(
+        self, plan: StagePlan, processor: ADCopilotProcessor, model: nn.Module, step: int
+    ) -> None:
+        config = model.config
+        builder = sample_builder(config, processor, self.recipe.image_size)
+        scored = score_sets(
+            model,
+            processor,
+            builder,
+            self.sets,
+            has_text=plan.stage.loss.has_text,
+            batch_size=plan.stage.device_batch_size or _EVALUATION_BATCH,
+            margin=config.vision.compare_map_margin,
+        )
+        self.scores.update(scored.scores)
+        self.log({"event": "evaluation", "step": step, "scores": scored.scores})
+        self.log.show(scored.sheets, step)
 
 
 def _stage_data(recipe: TrainRecipe, plan: StagePlan, builder: SampleBuilder) -> StageData:
-    sources = open_sources(plan.stage, first_number(recipe.seed, plan.first_sample))
+    first = first_number(recipe.seed, plan.first_sample)
+    sources = open_sources(plan.stage, first, recipe.seed)
     mixture = mixture_of(plan.stage, sources, recipe.seed)
     return StageData(builder, sources, mixture, count=plan.stage.steps * plan.stage.batch_size)
 
@@ -148,14 +187,3 @@ def _point_queries_at_map(model: ADCopilotForConditionalGeneration) -> None:
             "point_queries_at_map needs a Comparison Encoder with compare_anomaly_map"
         )
     encoder.point_queries_at_map()
-
-
-def _evaluation_pairs(recipe: TrainRecipe) -> list[LabelledPair]:
-    return [
-        generate_pair(_FIRST_EVALUATION_SEED + index, size=recipe.image_size).to_labelled()
-        for index in range(recipe.schedule.evaluation_pairs)
-    ]
-
-
-def _count(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())

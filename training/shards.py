@@ -9,7 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from accelerate.utils import (
+    DistributedType,
+    FullyShardedDataParallelPlugin,
+    save_fsdp_optimizer,
+)
+from torch import nn, optim
 from transformers import TrainingArguments
 
 
@@ -25,3 +30,10 @@ def shard_on_cpu(accelerator: Accelerator, args: TrainingArguments) -> bool:
     # Both records are shared by all their instances, and the second is copied into the first.
     accelerator.state.distributed_type = PartialState().distributed_type = DistributedType.FSDP
     return True
+
+
+def save_optimizer(
+    accelerator: Accelerator, optimizer: optim.Optimizer, model: nn.Module, folder: str
+) -> None:
+    """Write the whole state of an optimizer over shards; every process calls it, one writes."""
+    save_fsdp_optimizer(accelerator.state.fsdp_plugin, accelerator, optimizer, model, folder)

@@ -8,35 +8,32 @@ stages and no files of data.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import save_fsdp_optimizer
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import Dataset
+from torch.utils.data import Sampler, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
 from adcopilot_edge.errors import ConfigError
-from adcopilot_edge.training.checkpoint import Progress, write_checkpoint
-from adcopilot_edge.training.data import SampleBuilder
+from adcopilot_edge.training.checkpoint import Progress, checkpoint_path, write_checkpoint
+from adcopilot_edge.training.data import Sample, SampleBuilder
 from adcopilot_edge.training.forward import to_device
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
-from adcopilot_edge.training.objective import (
-    loss_counts,
-    loss_sums,
-    loss_weights,
-    named_losses,
-)
-from adcopilot_edge.training.parts import trainable
+from adcopilot_edge.training.objective import loss_counts, loss_sums, loss_weights, named_losses
+from adcopilot_edge.training.optimizer import make_optimizer
+from adcopilot_edge.training.order import LengthGroupedOrder
 from adcopilot_edge.training.processor import ADCopilotProcessor
-from adcopilot_edge.training.recipe import OptimizerRecipe, TrainRecipe
+from adcopilot_edge.training.recipe import TrainRecipe
 from adcopilot_edge.training.schedule import RunSchedule, StagePlan, rate_share
-from adcopilot_edge.training.shards import shard_on_cpu
+from adcopilot_edge.training.shards import save_optimizer, shard_on_cpu
+from adcopilot_edge.training.stage_data import StageData
+from adcopilot_edge.training.stage_weights import save_weights
 
 Report = Callable[[dict[str, Any]], None]
 Evaluate = Callable[[nn.Module, int], None]
@@ -69,18 +66,19 @@ class StageTrainer(Trainer):
         run: StageRun,
         model: ADCopilotForConditionalGeneration,
         args: TrainingArguments,
-        dataset: Dataset[Any],
+        data: StageData,
     ) -> None:
         self._run = run
-        self._weights = loss_weights(run.plan.stage.loss)
+        self._stage = run.plan.stage
+        self._weights = loss_weights(self._stage.loss)
         self._losses = torch.zeros_like(self._weights)
         self._counts = torch.zeros_like(self._weights)
         self._started, self._first_step = time.monotonic(), 0
         super().__init__(
             model=model,
             args=args,
-            train_dataset=dataset,
-            data_collator=lambda samples: {"batch": run.builder.batch(samples)},
+            train_dataset=data,
+            data_collator=_Collator(run.builder),
             callbacks=[RunSchedule(run.recipe.schedule, run.plan)],
         )
         self.remove_callback(PrinterCallback)
@@ -98,31 +96,36 @@ class StageTrainer(Trainer):
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW as the recipe has it; called before the model is wrapped."""
         if self.optimizer is None:
-            self.optimizer = make_optimizer(self.model, self._run.plan, self._run.recipe.optimizer)
+            self.optimizer = make_optimizer(self.model, self._stage, self._run.recipe.optimizer)
         return self.optimizer
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> LambdaLR:
         """Warm-up and cosine; the rate of step ``i`` is set once ``i - 1`` steps are done."""
-        stage = self._run.plan.stage
+        rise, steps = self._stage.rise(), self._stage.steps
         if self.lr_scheduler is None:
             self.lr_scheduler = LambdaLR(
                 optimizer or self.optimizer,
-                lambda done: rate_share(
-                    done + 1, warmup_steps=stage.rise(), steps=stage.steps
-                ),
+                lambda done: rate_share(done + 1, warmup_steps=rise, steps=steps),
             )
         self._started, self._first_step = time.monotonic(), self.state.global_step
         return self.lr_scheduler
 
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        data = self.train_dataset
+        assert isinstance(data, StageData)
+        if not self._stage.group_by_length:
+            return SequentialSampler(data)
+        return LengthGroupedOrder(len(data), self._stage.batch_size, self.args.seed, data.length)
+
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor:
         """What divides the sums of losses: the counts of the step's batches on all devices."""
         counts = torch.stack([loss_counts(item["batch"]) for item in batch_samples]).sum(0)
-        counts = self.accelerator.reduce(counts.to(device), reduction="sum")
+        self._counts = self.accelerator.reduce(counts.to(device), reduction="sum")
         self._losses = torch.zeros_like(self._losses, device=device)
-        self._counts = counts
-        return counts
+        self._weights = self._weights.to(device)
+        return self._counts
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         return {"batch": to_device(inputs["batch"], self.args.device)}
@@ -138,37 +141,34 @@ class StageTrainer(Trainer):
 
         Raises ConfigError when it is no number.
         """
-        stage = self._run.plan.stage
-        outputs = model(batch=inputs["batch"], has_text=stage.loss.has_text)
-        sums = loss_sums(outputs, inputs["batch"].targets)
-        losses = sums / self._counts.clamp(min=1)
+        batch = inputs["batch"]
+        outputs = model(batch=batch, has_text=self._stage.loss.has_text)
+        losses = loss_sums(outputs, batch.targets) / self._counts.clamp(min=1)
         self._losses += losses.detach()
-        self._weights = self._weights.to(losses.device)
         total = (losses * self._weights).sum()
         if not torch.isfinite(total):
             raise ConfigError(
                 f"the loss is {total.item()} at step {self.state.global_step + 1} of stage "
-                f"{stage.name}; lower its learning_rate and start anew"
+                f"{self._stage.name}; lower its learning_rate and start anew"
             )
         # Gradients are averaged over devices, while the parts of a step's loss add up.
         total = total * self.accelerator.num_processes
         return (total, outputs) if return_outputs else total
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Tell of a step; the sums that the stock class logs at the end are left out."""
+        """Tell of a step; what the stock class sums up at the end is left out."""
         if "loss" not in logs:
             return
         losses = self.accelerator.reduce(self._losses.clone(), reduction="sum")
-        stage = self._run.plan.stage
-        pairs = (self.state.global_step - self._first_step) * stage.batch_size
+        pairs = (self.state.global_step - self._first_step) * self._stage.batch_size
         self._run.report(
             {
                 "event": "step",
                 "step": self.run_step,
                 "pairs_per_s": round(pairs / (time.monotonic() - self._started), 2),
-                "learning_rate": logs["learning_rate"],
+                "learning_rate": float(f"{logs['learning_rate']:.4g}"),
                 "grad_norm": round(logs["grad_norm"], 4),
-                "loss": named_losses(losses, self._counts, has_text=stage.loss.has_text),
+                "loss": named_losses(losses, self._counts, has_text=self._stage.loss.has_text),
             }
         )
 
@@ -190,29 +190,24 @@ class StageTrainer(Trainer):
             is_writer=self.args.should_save,
             wait=self.accelerator.wait_for_everyone,
         ) as folder:
-            self._save_weights(folder)
+            weights = self.accelerator.get_state_dict(self.model)
+            if self.args.should_save:
+                plain = self.accelerator.unwrap_model(self.model)
+                is_last = state.global_step == self._stage.steps
+                save_weights(folder, plain, weights, self._stage, is_last=is_last)
+                run.processor.save_pretrained(folder)
+                state.save_to_json(str(folder / TRAINER_STATE_NAME))
             self._save_optimizer_and_scheduler(str(folder))
             self._save_rng_state(str(folder))
-            if self.args.should_save:
-                state.save_to_json(str(folder / TRAINER_STATE_NAME))
-        path = run.folder / f"checkpoint-{progress.step}"
+        path = checkpoint_path(run.folder, progress.step)
         run.report({"event": "checkpoint", "step": progress.step, "path": str(path)})
-
-    def _save_weights(self, folder: Path) -> None:
-        """A whole Hugging Face folder, from whatever holds the weights."""
-        weights = self.accelerator.get_state_dict(self.model)
-        if self.args.should_save:
-            model = self.accelerator.unwrap_model(self.model)
-            model.save_pretrained(folder, state_dict=weights)
-            self._run.processor.save_pretrained(folder)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if not self.is_fsdp_enabled:
             super()._save_optimizer_and_scheduler(output_dir)
             return
         # The stock class would store the weights a second time.
-        plugin = self.accelerator.state.fsdp_plugin
-        save_fsdp_optimizer(plugin, self.accelerator, self.optimizer, self.model, output_dir)
+        save_optimizer(self.accelerator, self.optimizer, self.model, output_dir)
         if self.args.should_save:
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
 
@@ -220,17 +215,11 @@ class StageTrainer(Trainer):
         """Nothing: the stage was given a model with the checkpoint's weights."""
 
 
-def make_optimizer(
-    model: nn.Module, plan: StagePlan, recipe: OptimizerRecipe
-) -> torch.optim.Optimizer:
-    """AdamW over what learns; norms, biases and the learned queries without weight decay."""
-    matrices = [p for name, p in trainable(model) if p.ndim >= 2 and "query" not in name]
-    others = [p for name, p in trainable(model) if p.ndim < 2 or "query" in name]
-    return torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": recipe.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ],
-        lr=plan.stage.learning_rate,
-        betas=recipe.betas,
-    )
+@dataclass(frozen=True, slots=True)
+class _Collator:
+    """Samples to the one argument of the model's forward."""
+
+    builder: SampleBuilder
+
+    def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        return {"batch": self.builder.batch(samples)}
