@@ -106,6 +106,8 @@ def test_the_number_of_devices_changes_the_accumulation_and_nothing_else() -> No
     with pytest.raises(ConfigError, match="does not divide into 8 devices"):
         stage.accumulation(8)
     assert recipe(batch_size=8).stages[0].accumulation(4) == 1
+    answers = recipe(batch_size=4, device_batch_size=4, method="grpo", grpo={"group_size": 8})
+    assert answers.stages[0].accumulation(2) == 4
 
 
 def test_steps_are_not_known_while_a_stage_has_epochs() -> None:

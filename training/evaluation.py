@@ -18,9 +18,10 @@ from adcopilot_edge.metrics import balanced_accuracy, box_mask_iou
 from adcopilot_edge.prompt import DEFAULT_PROMPT
 from adcopilot_edge.runtime.anomaly_map import map_boxes, map_probabilities
 from adcopilot_edge.training.arguments import num_processes, process_number
-from adcopilot_edge.training.data import Batch, SampleBuilder, place_cells
+from adcopilot_edge.training.data import Batch, SampleBuilder
 from adcopilot_edge.training.forward import Outputs, Words, to_device
 from adcopilot_edge.training.packing import KINDS
+from adcopilot_edge.training.targets import place_cells
 from adcopilot_edge.types import BBox, FloatArray, LabelledPair
 
 MAP_THRESHOLD = 0.5

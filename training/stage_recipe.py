@@ -94,8 +94,9 @@ class StageRecipe(Record):
 
     trains: parts that learn in full; ``lora`` has those that learn by adapters. steps, epochs: one
     of the two; an epoch is a pass over the first of ``data``. batch_size: samples of an optimizer
-    step, over all devices, so that the number of devices changes no result. device_batch_size: how
-    many of them a device takes at once; the rest is accumulated. Without it, all that it gets.
+    step, over all devices, so that the number of devices changes no result; for GRPO questions.
+    device_batch_size: how many of them, for GRPO answers, a device takes at once; the rest is
+    accumulated. Without it, all that it gets.
     vision_learning_rate: of tower and merger, where it is another. warmup_steps, warmup_share: how
     long the rate rises. precision: of the products; with ``bf16`` what learns stays in float32, and
     what is frozen of a checkpoint is kept in bfloat16. min_pixels, max_pixels: area that images of
@@ -158,18 +159,23 @@ class StageRecipe(Record):
         """The parts that change, in full or by adapters."""
         return (*self.trains, *(self.lora.parts if self.lora else ()))
 
-    def accumulation(self, num_devices: int) -> int:
-        """How many batches ``num_devices`` devices add up for a step of ``batch_size`` samples.
+    @property
+    def step_size(self) -> int:
+        """What goes through the model for a step: samples, or all answers to GRPO's questions."""
+        return self.batch_size * (self.grpo.group_size if self.grpo else 1)
 
-        Raises ConfigError when the batch does not divide.
+    def accumulation(self, num_devices: int) -> int:
+        """How many batches ``num_devices`` devices add up for a step.
+
+        Raises ConfigError when the step does not divide.
         """
-        per_device = self.device_batch_size or max(1, self.batch_size // num_devices)
-        if self.batch_size % (num_devices * per_device):
+        per_device = self.device_batch_size or max(1, self.step_size // num_devices)
+        if self.step_size % (num_devices * per_device):
             raise ConfigError(
-                f"stage {self.name}: batch_size {self.batch_size} does not divide into "
+                f"stage {self.name}: a step of {self.step_size} does not divide into "
                 f"{num_devices} devices with {per_device} at once each"
             )
-        return self.batch_size // (num_devices * per_device)
+        return self.step_size // (num_devices * per_device)
 
     def rise(self) -> int:
         """The steps for which the learning rate rises. The stage must have its steps."""
