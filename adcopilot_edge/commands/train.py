@@ -11,6 +11,7 @@ import typer
 from adcopilot_edge.commands.options import Json
 from adcopilot_edge.commands.preview import draw_preview
 from adcopilot_edge.commands.printing import print_json
+from adcopilot_edge.commands.train_plan import print_dry_run
 
 if TYPE_CHECKING:
     from adcopilot_edge.types import LabelledPair
@@ -36,6 +37,9 @@ def train(
     changes: Annotated[
         Path | None, typer.Option(help="With --preview: pairs made from this folder's photographs.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what each stage trains and takes; run nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a model from scratch on generated pairs.
@@ -62,6 +66,9 @@ def train(
     from adcopilot_edge.training.recipe import load_recipe
 
     chosen = load_recipe(recipe)
+    if dry_run:
+        print_dry_run([recipe], [chosen], as_json=as_json)
+        return
     if steps is not None:
         chosen = chosen.with_steps(steps)
     held_out: dict[str, list[LabelledPair]] = {}
