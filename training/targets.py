@@ -29,6 +29,17 @@ def patch_targets(
     return cells.permute(0, 1, 4, 2, 5, 3, 6).flatten(5).flatten(1, 4)
 
 
+def place_cells(cells: Tensor, rows: int, columns: int, merge_size: int = 2) -> Tensor:
+    """The map of an image of ``rows`` x ``columns`` patches, from its cells (N, scale * scale).
+
+    Undoes the order of ``patch_targets``: (rows * scale, columns * scale).
+    """
+    scale = round(cells.shape[1] ** 0.5)
+    blocks = (rows // merge_size, columns // merge_size, merge_size, merge_size, scale, scale)
+    placed = cells.reshape(blocks).permute(0, 2, 4, 1, 3, 5)
+    return placed.reshape(rows * scale, columns * scale)
+
+
 def pair_mask(pair: LabelledPair) -> MaskArray | None:
     """The mask of a pair, by its boxes where the source has none, None where no place is known."""
     if pair.is_unplaced:
