@@ -42,6 +42,18 @@ class Outline:
         """How many pixels of the image it has."""
         return int(np.count_nonzero(self.mask))
 
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The rows and columns of the image that ``mask`` covers."""
+        height, width = self.mask.shape
+        return slice(self.top, self.top + height), slice(self.left, self.left + width)
+
+    def inside(self, box: BBox) -> MaskArray:
+        """The part of ``mask`` in one of the boxes."""
+        x1, y1, x2, y2 = box
+        here = x1 - self.left, y1 - self.top, x2 - self.left, y2 - self.top
+        return self.mask[_pixels(here)]
+
 
 def find_outline(
     defect: SourceDefect, *, picture: Path, size: tuple[int, int], tell: Tell

@@ -98,7 +98,8 @@ def match(run: Run) -> None:
 
 def mine(run: Run) -> None:
     """Find out what is wrong with every query, and where."""
-    run.do(mine_job, "matches", "mined", step="mining")
+    knowledge = [str(path.resolve()) for path in run.plan.knowledge]
+    run.do(mine_job, "matches", "mined", step="mining", knowledge=knowledge)
 
 
 def drop_repeats(run: Run) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from adcopilot_edge.errors import ConfigError, DatasetError
 from adcopilot_edge.training.chat_ad.duplicates import DUPLICATE_BITS
 from adcopilot_edge.training.chat_ad.engines import EngineName
+from adcopilot_edge.training.chat_ad.knowledge import load_knowledge
 from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS, SampleTask
 from adcopilot_edge.training.chat_ad.splitting import SplitBy
 
@@ -70,9 +71,7 @@ class CurationPlan:
         for folder in self.exclude_images:
             if not folder.is_dir():
                 raise ConfigError(f"--exclude-images {folder}: there is no such folder")
-        for path in self.knowledge:
-            if not path.is_file():
-                raise ConfigError(f"--knowledge {path}: there is no such file")
+        load_knowledge(self.knowledge)
 
     def roots(self) -> dict[str, Path]:
         """The folder of each source, by its name: that of the folder.
