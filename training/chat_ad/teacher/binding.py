@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from adcopilot_edge.training.chat_ad.teacher.lexicon import EXCEPTIONS
+from adcopilot_edge.training.chat_ad.teacher.lexicon import EXCEPTIONS, word_set
 from adcopilot_edge.training.chat_ad.teacher.mentions import DEFECT_KINDS, Mention
 from adcopilot_edge.training.chat_ad.teacher.polarity import BREAKERS
 
 NOUNS = DEFECT_KINDS | {"vague"}
 _CLAUSE_ENDS = BREAKERS | {",", "(", ")", '"'}
-_TEMPLATE_OPENINGS = ("template", "reference", "golden", "first image", "normal sample", "normal image")
-_LEADS = frozenset("the in on while whereas and but where although though of".split())
-_JOINTS = frozenset(", and a an the also as well both with".split())
-_CUTS = frozenset(", ; : is are was were and that which at in on".split())
+_TEMPLATE_OPENINGS = (
+    "template",
+    "reference",
+    "golden",
+    "first image",
+    "normal sample",
+    "normal image",
+)
+_LEADS = word_set("the in on while whereas and but where although though of")
+_JOINTS = word_set(", and a an the also as well both with")
+_CUTS = word_set(", ; : is are was were and that which at in on")
 _REACH = 4  # from an adjective to its noun
 
 
@@ -115,7 +122,7 @@ def _joined(noun: Mention, nouns: Sequence[Mention], words: Sequence[str]) -> li
     """The noun with those that ``and`` joins to it from before."""
     found = [noun]
     for other in reversed(nouns[: nouns.index(noun)]):
-        if not _JOINTS >= {*words[other.end : found[-1].start]}:
+        if not {*words[other.end : found[-1].start]} <= _JOINTS:
             break
         found.append(other)
     return found

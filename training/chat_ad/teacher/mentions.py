@@ -97,7 +97,7 @@ def _label_spans(
 
 
 def _is_part(label: str, truth: Truth) -> bool:
-    """Whether a true label says all that ``label`` does, as ``hairline crack`` does of ``crack``."""
+    """Whether a true label says all that ``label`` does, as ``hairline crack`` of ``crack``."""
     parts = {stem(word) for word in label_words(label)}
     return any(parts <= {stem(word) for word in label_words(true)} for true in truth.labels)
 
@@ -108,17 +108,24 @@ def _cores(label: str) -> list[str]:
     return [one for one in stems if one in lexicon.THINGS or one in lexicon.GENERIC]
 
 
-def _take_phrases(words: Sequence[str], taken: set[int], take: Callable[[Kind, str, int, int], None]) -> None:
+def _take_phrases(
+    words: Sequence[str], taken: set[int], take: Callable[[Kind, str, int, int], None]
+) -> None:
     """Contrast that takes two words: ``differently coloured``, ``similar in tone``."""
     tones = {"tone", "colour", "brightness", "shade", "colours", "tones"}
     for index, word in enumerate(words):
         if index in taken or index + 1 in taken:
             continue
         rest = [one for one in words[index + 1 : index + 4] if one not in ("in", "a", "the")]
-        if word in ("differently", "different", "another") and rest and rest[0] in {
-            *tones,
-            "coloured",
-        }:
+        if (
+            word in ("differently", "different", "another")
+            and rest
+            and rest[0]
+            in {
+                *tones,
+                "coloured",
+            }
+        ):
             take("contrast", "differently coloured", index, words.index(rest[0], index) + 1)
         elif word in ("similar", "same", "equal") and rest and rest[0] in tones:
             take("contrast", "similar in tone", index, words.index(rest[0], index) + 1)

@@ -9,33 +9,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from adcopilot_edge.training.chat_ad.teacher.lexicon import HEDGES
+from adcopilot_edge.training.chat_ad.teacher.lexicon import HEDGES, word_set
 from adcopilot_edge.training.chat_ad.teacher.mentions import DEFECT_KINDS, Mention
 
-BREAKERS = frozenset("; : but while whereas however although though yet — –".split())
+BREAKERS = word_set("; : but while whereas however although though yet")
 """What ends the reach of a denial."""
 
-_NEGATORS = frozenset(
-    "no not never none nothing nowhere neither nor without hardly barely scarcely rarely lack lacks "
-    "lacking lacked absence absent devoid nobody seldom zero 0 refute deny denies denied refuted rule ruled "
-    "exclude excluded dismissed false untrue contrary "
-    "lost lose loses gone vanished removed invisible".split()
-)
-_MODIFIERS = frozenset(
-    "any visible other further additional obvious apparent noticeable sign signs trace traces "
-    "evidence indication indications hint hints form kind type types sort of such significant "
-    "surface structural detectable discernible more physical cosmetic clear single or nor".split()
-)
-_SKIPPED = frozenset("visibly really actually at all in any way been be to look seem the".split())
-_PRESENCE = frozenset(
-    "visible present seen found there detected detectable observed apparent noticeable exist exists "
-    "occur appear".split()
-)
-_SEEING = frozenset(
-    "see find show have has contain exhibit reveal display bear observe detect notice suffer "
-    "indicate from".split()
-)
-_FAINT = frozenset("visible noticeable perceptible discernible".split())
+_NEGATORS = word_set("""
+    no not never none nothing nowhere neither nor without hardly barely scarcely rarely lack lacks
+    lacking lacked absence absent devoid nobody seldom zero 0 refute deny denies denied refuted
+    rule ruled exclude excluded dismissed false untrue contrary lost lose loses gone vanished
+    removed invisible
+    """)
+_MODIFIERS = word_set("""
+    any visible other further additional obvious apparent noticeable sign signs trace traces
+    evidence indication indications hint hints form kind type types sort of such significant
+    surface structural detectable discernible more physical cosmetic clear single or nor
+    """)
+_SKIPPED = word_set("visibly really actually at all in any way been be to look seem the")
+_PRESENCE = word_set("""
+    visible present seen found there detected detectable observed apparent noticeable exist exists
+    occur appear
+    """)
+_SEEING = word_set("""
+    see find show have has contain exhibit reveal display bear observe detect notice suffer
+    indicate from
+    """)
+_FAINT = word_set("visible noticeable perceptible discernible")
 
 
 @dataclass(slots=True)
@@ -91,9 +91,9 @@ class _Reading:
             return index + 2
         elif word == "not":
             return self._read_not(index)
-        elif word in ("free", "devoid", "clear") and ahead[0] in ("of", "from"):
-            return self._list(index, index + 2)
-        elif word == "absence" and ahead[0] == "of":
+        elif (word in ("free", "devoid", "clear") and ahead[0] in ("of", "from")) or (
+            word == "absence" and ahead[0] == "of"
+        ):
             return self._list(index, index + 2)
         elif word in ("no", "without", "neither", "lack", "lacks", "lacking", "zero", "0"):
             return self._list(index, index + 1)

@@ -17,17 +17,18 @@ from adcopilot_edge.training.chat_ad.teacher.binding import (
     place_nouns,
 )
 from adcopilot_edge.training.chat_ad.teacher.counting import check_numbers
+from adcopilot_edge.training.chat_ad.teacher.lexicon import word_set
 from adcopilot_edge.training.chat_ad.teacher.mentions import DEFECT_KINDS, Mention, find_mentions
 from adcopilot_edge.training.chat_ad.teacher.polarity import Polarity, find_polarity
 from adcopilot_edge.training.chat_ad.teacher.strangers import find_strangers
 from adcopilot_edge.training.chat_ad.teacher.truth import Facet, Truth, grid_cell
 
 _DETAILS = frozenset(
-    "place corner edge size contrast shape direction colour".split() + ["odd place"]
+    ("place", "odd place", "corner", "edge", "size", "contrast", "shape", "direction", "colour")
 )
 _FACETS = frozenset(("place", "size", "contrast", "shape"))
-_MARKS = frozenset("mark marks spot spots patch patches trace traces blob blobs dot dots".split())
-_MORE = frozenset("other further additional more else another".split())
+_MARKS = word_set("mark marks spot spots patch patches trace traces blob blobs dot dots")
+_MORE = word_set("other further additional more else another")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,9 @@ class SentenceCheck:
         if one.kind == "label":
             return "denied_label" if is_denied and not self._is_more(one) else None
         if one.kind in ("other", "thing"):
-            return None if is_denied else {"other": "other_label", "thing": "unknown_defect"}[one.kind]
+            return (
+                None if is_denied else {"other": "other_label", "thing": "unknown_defect"}[one.kind]
+            )
         if one.kind == "generic":
             is_whole = is_denied and not (clause.has_exception or self._is_more(one))
             return "verdict" if is_whole else None
@@ -203,6 +206,8 @@ class SentenceCheck:
         return " ".join(self.words[one.start : one.end])
 
 
-EXCEPTIONS_OF_NORMAL = frozenset(
-    "otherwise elsewhere rest remaining remainder apart aside except besides excluding".split()
+EXCEPTIONS_OF_NORMAL = word_set(
+    """
+    otherwise elsewhere rest remaining remainder apart aside except besides excluding
+    """
 )

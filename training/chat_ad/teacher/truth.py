@@ -76,7 +76,7 @@ class Truth:
 
 def label_words(text: str) -> list[str]:
     """The words of a label, as a text would have them."""
-    return [word for word in "".join(c if c.isalnum() else " " for c in text.lower()).split()]
+    return "".join(sign if sign.isalnum() else " " for sign in text.lower()).split()
 
 
 def grid_place(box: BBox, size: tuple[int, int]) -> str:
