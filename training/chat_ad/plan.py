@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from adcopilot_edge.training.chat_ad.teacher.settings import TeacherSettings
 
 _MOST_BITS = 64  # a quarter of all: what differs in more has nothing in common
+# On which the teacher's answers depend; a larger budget or another time limit lets a run go on.
+_TEACHER_FIELDS = {
+    *("model", "tasks", "answer_form", "image_side", "jpeg_quality", "temperature", "top_p"),
+    *("seed", "max_answer_tokens", "min_iou"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +113,9 @@ class CurationPlan:
             "validation": self.validation,
             "split_by": self.split_by,
             "knowledge": [str(path.resolve()) for path in self.knowledge],
-            "teacher": None if self.teacher is None else self.teacher.model,
+            "teacher": None
+            if self.teacher is None
+            else self.teacher.model_dump(mode="json", include=_TEACHER_FIELDS),
             "licences": dict(sorted(self.licences.items())),
             "embed": self.embed,
             "shard_bytes": self.shard_bytes,
