@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adcopilot_edge.calibration.deeppcb import LABELS
+from adcopilot_edge.deeppcb_files import LABELS
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.training.chat_ad.knowledge import (
     Knowledge,

@@ -1,6 +1,6 @@
 """Reads DeepPCB as a source: each scan with its boxes, and the golden scan that it is aligned with.
 
-The form of its files is known to ``calibration.deeppcb``.
+The form of its files is known to ``deeppcb_files``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from adcopilot_edge.calibration.deeppcb import SCAN_SIDE, parse_box, read_boards
+from adcopilot_edge.deeppcb_files import SCAN_SIDE, parse_box, read_boards
 from adcopilot_edge.errors import DatasetError
 from adcopilot_edge.training.chat_ad.box_scan import BoxScan, list_findings
 from adcopilot_edge.training.chat_ad.files import read_text

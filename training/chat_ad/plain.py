@@ -1,6 +1,6 @@
 """Reads folders of a line's own pictures: ``golden/``, ``good/`` and ``bad/``.
 
-How they belong together is known to ``calibration.pair_list``; nobody says where a defect is.
+How they belong together is known to ``runtime.pair_folder``; nobody says where a defect is.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from adcopilot_edge.calibration.pair_list import list_pair_folder
 from adcopilot_edge.runtime.images import list_pictures
+from adcopilot_edge.runtime.pair_folder import list_pair_folder
 from adcopilot_edge.training.chat_ad.box_scan import BoxScan, list_findings
 from adcopilot_edge.training.chat_ad.source import Finding, SourceDefect, SourceImage
 
