@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from adcopilot_edge.errors import DatasetError
-from adcopilot_edge.training.chat_ad.files import read_size
 from adcopilot_edge.training.chat_ad.readers import READERS, find_reader
 from adcopilot_edge.training.chat_ad.source import Finding, SourceImage
 
@@ -360,22 +359,6 @@ def test_coco_refuses_a_file_of_another_form(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"instances_val\.json must be one JSON object"):
         read(tmp_path, "coco")
     assert len(check(tmp_path)) == 1
-
-
-def test_a_survey_measures_each_picture_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_voc(tmp_path)
-    measured: list[str] = []
-
-    def count(path: Path) -> tuple[int, int]:
-        measured.append(path.name)
-        return read_size(path)
-
-    monkeypatch.setattr("adcopilot_edge.training.chat_ad.box_scan.read_size", count)
-    held = find_reader(tmp_path).survey(tmp_path, source="set")
-    assert sorted(measured) == ["a.jpg", "b.jpg"]
-    assert list(held.images) == read(tmp_path, "voc")
 
 
 def test_deeppcb_takes_the_golden_scan_as_template(tmp_path: Path) -> None:
