@@ -72,7 +72,7 @@ def test_exactly_one_option_is_right_and_it_is_the_one_that_is_answered() -> Non
 def test_options_stand_in_the_question_in_their_order() -> None:
     for _, choice in choices():
         found = re.findall(
-            r"(?:^|\s)([A-F])[.)] (.+?)(?=\.?\s[A-F][.)] |\.? [A-Z][a-z]+ |\n)", choice.question
+            r"(?:^|\s)([A-E])[.)] (.+?)(?=\.?\s[A-E][.)] |\.? [A-Z][a-z]+ |\n)", choice.question
         )
         assert [letter for letter, _ in found] == list(LETTERS[: len(choice.options)]), choice
         assert [words.removesuffix(".") for _, words in found] == list(choice.options), choice

@@ -23,7 +23,7 @@ from adcopilot_edge.training.words import numeral
 
 ChoiceKind = Literal["verdict", "type", "location", "size", "number"]
 CHOICE_KINDS: tuple[ChoiceKind, ...] = get_args(ChoiceKind)
-LETTERS = "ABCDEF"
+LETTERS = "ABCDE"
 _MOST_COUNTED = 8
 _WITH_NO_DEFECT = 0.5
 _LETTER_ALONE = 0.6
@@ -99,7 +99,7 @@ def _verdict(pair: MinedPair, rng: random.Random) -> _Offer:
 
 
 def _type(pair: MinedPair, rng: random.Random) -> _Offer | None:
-    wrong = wrong_types(pair, rng.randint(2, 4), rng)
+    wrong = wrong_types(pair, rng.randint(2, 3 if pair.defects else 4), rng)
     if not wrong:
         return None
     table = "type_several" if len(pair.labels) > 1 else "type_one"

@@ -29,12 +29,12 @@ class Voice:
     object: str
     rng: random.Random
 
-    def say(self, file: PhraseFile, table: str, *, raw: bool = False, **values: str) -> str:
+    def say(self, file: PhraseFile, table: str, *, must: str | None = None, **values: str) -> str:
         """One form of one phrase of a table, as of ``grammar.say``."""
         forms = read_phrases(file)[table]
         known = {"template": self.template, "query": self.query, "object": self.object}
         both = forms.get("any", []) + forms.get(self.register, [])
-        return say(both, known | values, self.rng, raw=raw)
+        return say(both, known | values, self.rng, must=must)
 
     def as_runtime(self) -> Voice:
         """The same voice with the names that the runtime's prompt gives to the images."""
@@ -52,7 +52,7 @@ def draw_voice(product: str, rng: random.Random) -> Voice:
     """
     register = rng.choice(REGISTERS)
     names = read_phrases("names")
-    pairs = names["images"]["any"] + names["images"][register]
+    pairs = names["images"][register]
     template, query = rng.choice(pairs).split("|")
     thing = product if product and rng.random() < 0.7 else rng.choice(names["object"]["any"])
     return Voice(register=register, template=template, query=query, object=thing, rng=rng)

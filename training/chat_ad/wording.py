@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from adcopilot_edge.training.chat_ad.mined import DefectFacts, MinedPair, TemplateRule
 from adcopilot_edge.training.chat_ad.sample import BOX_MARK
 from adcopilot_edge.training.chat_ad.spots import Spot
-from adcopilot_edge.training.words import listed, numeral, plural
+from adcopilot_edge.training.words import listed, numeral
 
 _MOST_PLACES = 3
 _SIZES = {"medium": "medium-sized"}
@@ -98,12 +98,6 @@ def is_one(spots: Sequence[Spot]) -> bool:
     return len(spots) == 1 and spots[0].is_one
 
 
-def defects_counted(spots: Sequence[Spot]) -> str:
-    """``one defect`` or ``three defects``, by boxes."""
-    number = sum(spot.count for spot in spots)
-    return f"{numeral(number)} {'defect' if number == 1 else plural('defect')}"
-
-
 def area(spot: Spot, *, is_alone: bool, is_again: bool) -> str:
     """What the facts of a spot are said of: the defect, or the area of all of it.
 
@@ -148,6 +142,13 @@ def meaning(description: str) -> str:
     """What is known of a type, with a full stop."""
     words = " ".join(description.split())
     return words if words.endswith((".", "!", "?")) else f"{words}."
+
+
+def place_note(spot: Spot, *, is_alone: bool) -> str:
+    """Where a spot is as a terse note, with its name where it isn't alone; perhaps nothing."""
+    many = len(spot.places) > _MOST_PLACES
+    place = "several places" if many else listed(spot.places) or spot.extent
+    return place if is_alone else f"{spot.noun.heading(spot.count)}, {place}"
 
 
 def _note(spot: Spot, rng: random.Random) -> str:
