@@ -6,20 +6,33 @@ means.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from adcopilot_edge.types import BBox, IntArray, MaskArray
 
 
-def connected_boxes(mask: MaskArray, *, min_area: int) -> list[BBox]:
-    """The box around each connected region of ``mask``, in the order of their first pixels.
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A connected region: the box around it, x2 and y2 exclusive, and how many pixels it has."""
 
-    Pixels that touch at an edge or a corner are connected. Boxes are (x1, y1, x2, y2) in pixels of
-    the mask, x2 and y2 exclusive.
+    box: BBox
+    area: int
+
+
+def connected_boxes(mask: MaskArray, *, min_area: int) -> list[BBox]:
+    """The boxes of ``connected_regions`` that have ``min_area`` pixels or more."""
+    return [region.box for region in connected_regions(mask) if region.area >= min_area]
+
+
+def connected_regions(mask: MaskArray) -> list[Region]:
+    """The connected regions of ``mask``, in the order of their first pixels.
+
+    Pixels that touch at an edge or a corner are connected. Boxes are in pixels of the mask.
 
     Args:
         mask: (H, W) bool.
-        min_area: regions of fewer pixels are left out.
     """
     rows, starts, ends = _find_runs(mask)
     if rows.size == 0:
@@ -34,8 +47,8 @@ def connected_boxes(mask: MaskArray, *, min_area: int) -> list[BBox]:
     np.maximum.at(bottom, region, rows + 1)
     top = rows[roots]
     return [
-        (float(left[i]), float(top[i]), float(right[i]), float(bottom[i]))
-        for i in np.flatnonzero(area >= min_area)
+        Region((float(left[i]), float(top[i]), float(right[i]), float(bottom[i])), int(area[i]))
+        for i in range(roots.size)
     ]
 
 

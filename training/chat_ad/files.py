@@ -1,6 +1,6 @@
 """Folders of pictures: natural order, pictures by stem, and what a header or a mask's pixels tell.
 
-Knows no layout. Nothing but ``grey_values`` decodes pixels.
+Knows no layout. Only the functions about the greys of a mask decode pixels.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from adcopilot_edge.errors import DatasetError
 from adcopilot_edge.runtime.images import PICTURE_SUFFIXES, list_pictures
@@ -158,11 +159,27 @@ def grey_values(path: Path) -> tuple[int, ...] | None:
 
     Colours count as grey. An empty tuple is a black mask.
     """
+    image = _open_grey(path)
+    if image is None:
+        return None
+    if image.mode == "L":
+        return tuple(value for value, count in enumerate(image.histogram()) if value and count)
+    return tuple(int(value) for value in np.unique(np.asarray(image)) if value)
+
+
+def grey_pixels(path: Path) -> NDArray[np.integer] | None:
+    """The (H, W) values of a mask, upright, as ``grey_values`` counts them; None: it is damaged."""
+    image = _open_grey(path)
+    return None if image is None else np.asarray(ImageOps.exif_transpose(image))
+
+
+def _open_grey(path: Path) -> Image.Image | None:
+    """The decoded picture in mode L, or I where it has more than 8 bits."""
     try:
-        with Image.open(path, formats=_FORMATS) as image:
-            if image.mode.startswith("I"):
-                return tuple(int(value) for value in np.unique(np.asarray(image)) if value)
-            counts = image.convert("L").histogram()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_FORMATS) as image:
+                image.load()
+                return image.copy() if image.mode.startswith("I") else image.convert("L")
     except _UNREADABLE:
         return None
-    return tuple(value for value, count in enumerate(counts) if value and count)
