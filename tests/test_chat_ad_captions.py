@@ -9,7 +9,7 @@ from functools import cache
 from typing import get_args
 
 import pytest
-from mined_pairs import made_up_pair
+from mined_pairs import crowded_pair, made_up_pair
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.prompt import DEFAULT_PROMPT, NO_DEFECT
@@ -78,7 +78,7 @@ def test_every_label_is_named_and_no_other() -> None:
 
 
 def test_numbers_are_those_of_the_boxes() -> None:
-    pair = made_up_pair(5)
+    pair = crowded_pair()
     counts = Counter(defect.label for defect in pair.defects for _ in defect.boxes)
     assert counts == {"oil stain": 2, "missing cap": 6, "hole": 3}
     said = [
@@ -104,9 +104,8 @@ def test_a_pair_without_places_is_told_none() -> None:
 
 
 def test_a_defect_of_several_whose_place_is_unknown_hides_the_places_of_all() -> None:
-    pair = made_up_pair(5)
-    unplaced = made_up_pair(10).defects[0]
-    mixed = made_up_pair(5, defects=(*pair.defects, unplaced))
+    mixed = made_up_pair(5, defects=(*crowded_pair().defects, made_up_pair(10).defects[0]))
+    assert [defect.label for defect in mixed.defects if not defect.boxes]
     samples = generate(mixed, tasks=["caption", "choice", "locate"], per_pair=8, seed=2)
     assert {sample.task for sample in samples} == {"caption", "choice"}
     assert all(sample.boxes == () for sample in samples)
@@ -171,6 +170,9 @@ def test_english_is_tidy() -> None:
         ("Mouse Bite", "a small mouse bite", "two mouse bites", "the two mouse bites"),
         ("SMD tilt", 'a small defect of the type "SMD tilt"', None, None),
         ("hole in cloth", "a small hole in cloth", "two holes in cloth", None),
+        ("two nuts too many", 'a small defect of the type "two nuts too many"', None, None),
+        ("missing almonds", "small missing almonds", None, "the missing almonds"),
+        ("rust all over", "small rust all over", None, "the rust all over"),
         ("contamination", "small contamination", "contamination", "the contamination"),
         ("broken teeth", "small broken teeth", "broken teeth", "the broken teeth"),
         ("broken large", 'a small defect of the type "broken large"', None, None),

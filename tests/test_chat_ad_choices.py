@@ -170,7 +170,7 @@ def test_a_place_is_asked_only_inside_a_cell(box: BBox, is_clear: bool) -> None:
 def one_defect(*boxes: BBox, place: str | None = None) -> MinedPair:
     width, height = SIZE
     facts = DefectFacts(
-        place=place or place_word(boxes[0], height=height, width=width), area=0.01, size="small"
+        place=place or place_word(boxes[0], height=height, width=width), area=0.005, size="small"
     )
     defect = MinedDefect(label="scratch", boxes=boxes, facts=facts)
     return made_up_pair(1, defects=(defect,))

@@ -85,19 +85,19 @@ SCRATCH = MinedDefect(
     label="scratch",
     boxes=((10.0, 10.0, 50.0, 20.0),),
     facts=DefectFacts(
-        place="upper left", area=0.01, size="small", contrast="darker", shape="elongated"
+        place="upper left", area=0.005, size="small", contrast="darker", shape="elongated"
     ),
 )
 HOLES = MinedDefect(
     label="hole",
     boxes=((220.0, 180.0, 240.0, 200.0), (260.0, 200.0, 280.0, 220.0)),
     facts=DefectFacts(
-        place="lower right", area=0.1, size="large", contrast="brighter", shape="compact"
+        place="lower right", area=0.3, size="large", contrast="brighter", shape="scattered"
     ),
 )
 TRUE = {
     "scratch": {"upper left", "small", "darker than", "elongated", "one", "1", "scratch"},
-    "hole": {"lower right", "large", "brighter than", "compact", "two", "2", "hole"},
+    "hole": {"lower right", "large", "brighter than", "scattered", "two", "2", "hole"},
 }
 
 
@@ -107,7 +107,9 @@ def test_facts_and_numbers_are_said_of_the_defect_that_has_them() -> None:
     for number in range(40):
         pair = made_up_pair(1, key=str(number), defects=(SCRATCH, HOLES), other_labels=())
         for sample in generate(pair, tasks=["dialogue", "caption"], per_pair=4, seed=6):
-            for part in re.split(r"[.:;{}]| and (?!\w+er than)|, a|, t", " ".join(answers(sample)).lower()):
+            for part in re.split(
+                r"[.:;{}]| and (?!\w+er than)|, a|, t", " ".join(answers(sample)).lower()
+            ):
                 said = set(re.findall(words, part))
                 for label in {"scratch", "hole"} & said:
                     if not {"scratch", "hole"} <= said:

@@ -149,9 +149,9 @@ def looks_spot(
     pair: MinedPair, spot: Spot, voice: Voice, *, is_alone: bool, is_again: bool = False
 ) -> str:
     """How a spot looks, in a sentence; nothing where the pixels don't say."""
-    if spot.facts is None:
+    found = wording.looks(spot, pair.rule, voice.template, voice.rng)
+    if not found:
         return ""
-    found = wording.looks(spot.facts, pair.rule, voice.template, voice.rng)
     area = wording.area(spot, is_alone=is_alone, is_again=is_again)
     return voice.say("answers", "spot_looks", area=area, looks=found)
 

@@ -13,7 +13,12 @@ from typing import Literal, get_args
 
 from adcopilot_edge.prompt import DEFAULT_PROMPT, NO_DEFECT, SWAPPED_VERDICT
 from adcopilot_edge.training.chat_ad.captions import RUNTIME_SHARE
-from adcopilot_edge.training.chat_ad.cells import PLACES, are_any_close, is_inside_a_cell
+from adcopilot_edge.training.chat_ad.cells import (
+    PLACES,
+    are_any_close,
+    is_clearly_of_its_size,
+    is_inside_a_cell,
+)
 from adcopilot_edge.training.chat_ad.distractors import wrong_types
 from adcopilot_edge.training.chat_ad.mined import MinedPair, SizeWord
 from adcopilot_edge.training.chat_ad.phrasebook import Voice
@@ -120,10 +125,10 @@ def _location(pair: MinedPair, rng: random.Random) -> _Offer | None:
 
 
 def _size(pair: MinedPair, rng: random.Random) -> _Offer | None:
-    known = [spot for spot in spots_of(pair) if spot.facts is not None]
+    clear = {defect.label for defect in pair.defects if is_clearly_of_its_size(defect.facts)}
+    known = [spot for spot in spots_of(pair) if spot.size is not None and spot.label in clear]
     spot = rng.choice(known) if known else None
-    facts = spot.facts if spot else None
-    return _among(pair, spot, facts.size if facts else None, get_args(SizeWord), "size", rng)
+    return _among(pair, spot, spot.size if spot else None, get_args(SizeWord), "size", rng)
 
 
 def _among(

@@ -184,18 +184,18 @@ def ask_boxes(talk: Talk) -> Written | None:
 
 def ask_size(talk: Talk) -> Written | None:
     """How large the area of one kind is."""
-    spot = talk.pick([spot for spot in talk.spots if spot.facts is not None])
-    if spot is None or spot.facts is None:
+    spot = talk.pick([spot for spot in talk.spots if spot.size is not None])
+    if spot is None:
         return None
     area = wording.area(spot, is_alone=True, is_again=talk.voice.likely(0.5))
-    size = wording.size_word(spot.facts)
+    size = wording.size_word(spot)
     answer = talk.reply("size", area=area, size=size, size_cap=sentences(size))
     return Written(talk.ask("size", [spot]), answer)
 
 
 def ask_looks(talk: Talk) -> Written | None:
     """How one kind looks."""
-    spot = talk.pick([spot for spot in talk.spots if spot.facts is not None])
+    spot = talk.pick([spot for spot in talk.spots if spot.size or spot.shape or spot.contrast])
     if spot is None:
         return None
     answer = captions.looks_spot(talk.pair, spot, talk.voice, is_alone=True, is_again=True)
@@ -204,10 +204,10 @@ def ask_looks(talk: Talk) -> Written | None:
 
 def ask_contrast(talk: Talk) -> Written | None:
     """How the tone of one kind differs."""
-    spot = talk.pick([one for one in talk.spots if one.facts and one.facts.contrast])
-    if spot is None or spot.facts is None:
+    spot = talk.pick([one for one in talk.spots if one.contrast])
+    if spot is None or spot.contrast is None:
         return None
-    contrast = wording.contrast(spot.facts, talk.pair.rule, talk.voice.template)
+    contrast = wording.contrast(spot.contrast, talk.pair.rule, talk.voice.template)
     area = wording.area(spot, is_alone=True, is_again=talk.voice.likely(0.5))
     answer = talk.reply("contrast", area=area, contrast=contrast, contrast_cap=sentences(contrast))
     return Written(talk.ask("contrast", [spot]), answer)

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adcopilot_edge.training.chat_ad.mined import DefectFacts, MinedDefect, MinedPair
-from adcopilot_edge.training.chat_ad.nouns import Noun, noun_of
+from adcopilot_edge.training.chat_ad.mined import (
+    ContrastWord,
+    MinedDefect,
+    MinedPair,
+    ShapeWord,
+    SizeWord,
+)
+from adcopilot_edge.training.chat_ad.nouns import Noun, noun_of, says_size
 from adcopilot_edge.training.places import place_word
 from adcopilot_edge.training.tasks import reading_order
 from adcopilot_edge.types import BBox
@@ -25,7 +31,8 @@ class Spot:
     boxes: in reading order; empty where the place of any defect of the pair is unknown, and then
     nothing is said of places or numbers. places: where the boxes are on a 3x3 grid, each word
     once; empty where that can't be told. extent: instead of a place, ``across most of the image``.
-    facts: None where several defects have the label.
+    size, shape, contrast: of its area as a whole; None where that isn't known, where several
+    defects have the label, and for a size where the label speaks of it itself.
     """
 
     label: str
@@ -33,7 +40,9 @@ class Spot:
     boxes: tuple[BBox, ...]
     places: tuple[str, ...]
     extent: str
-    facts: DefectFacts | None
+    size: SizeWord | None
+    shape: ShapeWord | None
+    contrast: ContrastWord | None
     description: str
 
     @property
@@ -67,7 +76,7 @@ def _spot(pair: MinedPair, label: str) -> Spot:
     if pair.is_placed:
         found = [box for defect in defects for box in defect.boxes]
         boxes = tuple(sorted(found, key=reading_order))
-    facts = defects[0].facts if len(defects) == 1 else None
+    facts = defects[0].facts if boxes and len(defects) == 1 else None
     places = _places(boxes, defects, pair.query_size)
     return Spot(
         label=label,
@@ -75,7 +84,9 @@ def _spot(pair: MinedPair, label: str) -> Spot:
         boxes=boxes,
         places=places,
         extent="" if places else _extent(boxes, pair.query_size),
-        facts=facts if boxes else None,
+        size=facts.size if facts and not says_size(label) else None,
+        shape=facts.shape if facts and (len(boxes) == 1 or facts.shape == "scattered") else None,
+        contrast=facts.contrast if facts else None,
         description=next((one.description for one in defects if one.description), ""),
     )
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from adcopilot_edge.training.chat_ad.mined import DefectFacts, MinedPair, TemplateRule
+from adcopilot_edge.training.chat_ad.mined import ContrastWord, MinedPair, TemplateRule
+from adcopilot_edge.training.chat_ad.nouns import head_of
 from adcopilot_edge.training.chat_ad.sample import BOX_MARK
 from adcopilot_edge.training.chat_ad.spots import Spot
 from adcopilot_edge.training.words import listed, numeral
@@ -25,12 +26,16 @@ _NO_PRODUCTS = frozenset(("all", "data", "dataset", "default", "images", "misc",
 
 
 def product_of(pair: MinedPair) -> str:
-    """The category as a noun in the singular, or nothing where it doesn't read as one."""
-    words = pair.category.replace("_", " ").replace("-", " ").lower()
-    is_word = all(part.isalpha() for part in words.split(" ")) and len(words) > 2
-    is_plural = words.endswith("s") and not words.endswith("ss")
-    is_name = pair.category == pair.source or words in _NO_PRODUCTS
-    return words if is_word and not is_plural and not is_name else ""
+    """What the product is called, in the singular; nothing where that isn't known."""
+    if pair.product:
+        words, is_name = pair.product, False
+    else:
+        words = pair.category.replace("_", " ").replace("-", " ").lower()
+        is_name = pair.category == pair.source or words in _NO_PRODUCTS
+        is_name = is_name or len(words) < 3 or not words.replace(" ", "").isalpha()
+    head = head_of(words)
+    is_plural = head.endswith("s") and not head.endswith("ss")
+    return "" if is_name or is_plural else words
 
 
 def at(spot: Spot) -> str:
@@ -104,38 +109,33 @@ def area(spot: Spot, *, is_alone: bool, is_again: bool) -> str:
     is_again: the sentence before was about the same.
     """
     is_itself = spot.count == 1 and spot.noun.takes_adjectives and spot.noun.is_singular
-    is_scattered = spot.facts is not None and spot.facts.shape == "scattered"
-    if is_itself and not is_scattered:
+    if is_itself and spot.shape != "scattered":
         return "it" if is_again else spot.noun.definite(1)
     if is_alone or is_again:
         return "the affected area"
     return f"the area of {spot.noun.definite(spot.count)}"
 
 
-def looks(facts: DefectFacts, rule: TemplateRule, template: str, rng: random.Random) -> str:
-    """Size, shape and contrast behind ``is``, in any order, perhaps not all of them."""
-    parts = [size_word(facts)]
-    if facts.shape is not None:
-        parts.append(facts.shape)
+def looks(spot: Spot, rule: TemplateRule, template: str, rng: random.Random) -> str:
+    """Size, shape and contrast behind ``is``, in any order, perhaps not all; empty if unknown."""
+    parts = [word for word in (size_word(spot), spot.shape) if word]
     if len(parts) > 1 and rng.random() < 0.3:
         parts.pop(rng.randrange(2))
     rng.shuffle(parts)
-    if facts.contrast is not None:
-        parts.append(contrast(facts, rule, template))
+    if spot.contrast is not None:
+        parts.append(contrast(spot.contrast, rule, template))
     return listed(parts)
 
 
-def contrast(facts: DefectFacts, rule: TemplateRule, template: str) -> str:
+def contrast(word: ContrastWord, rule: TemplateRule, template: str) -> str:
     """``darker than its surroundings``, or than the template where it is aligned."""
-    if facts.contrast is None:
-        return ""
     other = f"the same place in {template}" if rule == "aligned" else "its surroundings"
-    return f"{_CONTRASTS[facts.contrast]} {other}"
+    return f"{_CONTRASTS[word]} {other}"
 
 
-def size_word(facts: DefectFacts) -> str:
-    """The size as an adjective."""
-    return _SIZES.get(facts.size, facts.size)
+def size_word(spot: Spot) -> str:
+    """The size as an adjective, empty where it isn't known."""
+    return _SIZES.get(spot.size or "", spot.size or "")
 
 
 def meaning(description: str) -> str:
@@ -157,21 +157,21 @@ def _note(spot: Spot, rng: random.Random) -> str:
         parts.append(listed(spot.places))
     elif spot.extent:
         parts.append(spot.extent)
-    if spot.facts is not None and rng.random() < 0.7:
-        parts.append(size_word(spot.facts))
-    if spot.facts is not None and spot.facts.shape is not None and rng.random() < 0.4:
-        parts.append(spot.facts.shape)
+    if spot.size is not None and rng.random() < 0.7:
+        parts.append(size_word(spot))
+    if spot.shape is not None and rng.random() < 0.4:
+        parts.append(spot.shape)
     rng.shuffle(parts)
     return ", ".join([spot.noun.heading(spot.count), *parts])
 
 
 def _adjectives(spot: Spot, rng: random.Random) -> str:
     """Some of size and shape, where before the noun they speak of the defect as one."""
-    if spot.facts is None or spot.count > 1 or not spot.noun.takes_adjectives:
+    if spot.count > 1 or not spot.noun.takes_adjectives:
         return ""
     is_mass = spot.noun.kind == "mass"
-    found = [size_word(spot.facts)] if rng.random() < 0.5 and not is_mass else []
-    is_apt = spot.facts.shape != "scattered" or is_mass
-    if spot.facts.shape is not None and is_apt and rng.random() < 0.4:
-        found.append(spot.facts.shape)
+    found = [size_word(spot)] if spot.size and not is_mass and rng.random() < 0.5 else []
+    is_apt = spot.shape is not None and (spot.shape != "scattered" or is_mass)
+    if is_apt and rng.random() < 0.4:
+        found.append(spot.shape or "")
     return ", ".join(found)
