@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections import Counter
@@ -14,10 +15,13 @@ from mined_pairs import crowded_pair, made_up_pair
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.prompt import DEFAULT_PROMPT, NO_DEFECT
 from adcopilot_edge.training.chat_ad.cells import PLACES
+from adcopilot_edge.training.chat_ad.choices import choice_kinds
 from adcopilot_edge.training.chat_ad.generate import generate
 from adcopilot_edge.training.chat_ad.mined import MinedPair, SizeWord
 from adcopilot_edge.training.chat_ad.nouns import noun_of
 from adcopilot_edge.training.chat_ad.sample import ChatSample
+from adcopilot_edge.training.chat_ad.spots import spots_of
+from adcopilot_edge.training.chat_ad.wording import product_of
 from adcopilot_edge.training.places import place_word
 from adcopilot_edge.training.tasks import types_text
 
@@ -193,3 +197,37 @@ def test_bad_arguments_are_refused() -> None:
         generate(made_up_pair(1), tasks=["summary"], per_pair=1, seed=0)  # type: ignore[list-item]
     with pytest.raises(ConfigError, match="-1"):
         generate(made_up_pair(1), tasks=["caption"], per_pair=-1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("category", "product", "expected"),
+    [
+        ("metal_nut", "", "metal nut"),
+        ("pcb1", "", ""),
+        ("capsules", "", ""),
+        ("made-up", "", ""),
+        ("01", "", ""),
+        ("group00041", "bare circuit board", "bare circuit board"),
+        ("screw_bag", "bag of screws", "bag of screws"),
+        ("capsules", "capsules", ""),
+    ],
+)
+def test_a_product_is_named_where_it_reads_as_a_noun(
+    category: str, product: str, expected: str
+) -> None:
+    assert product_of(made_up_pair(1, category=category, product=product)) == expected
+
+
+def test_a_label_that_speaks_of_size_is_given_no_other() -> None:
+    defect = dataclasses.replace(crowded_pair().defects[0], label="large break")
+    pair = made_up_pair(5, defects=(defect,))
+    assert spots_of(pair)[0].size is None
+    assert "size" not in choice_kinds(pair)
+
+
+def test_a_box_too_long_for_a_cell_is_said_to_extend() -> None:
+    defect = dataclasses.replace(crowded_pair().defects[0], boxes=((10.0, 100.0, 290.0, 130.0),))
+    pair = made_up_pair(5, defects=(defect,))
+    texts = [one.turns[1].text for one in generate(pair, tasks=["caption"], per_pair=12, seed=1)]
+    assert any("across most of the width" in text for text in texts)
+    assert not any(re.search("|".join(PLACES), text) for text in texts)

@@ -15,6 +15,7 @@ from adcopilot_edge.prompt import DEFAULT_PROMPT, NO_DEFECT, SWAPPED_VERDICT
 from adcopilot_edge.training.chat_ad.cells import PLACES, are_any_close, is_inside_a_cell
 from adcopilot_edge.training.chat_ad.choices import LETTERS, Choice, choice_kinds, write_choice
 from adcopilot_edge.training.chat_ad.distractors import wrong_types
+from adcopilot_edge.training.chat_ad.facts import size_word
 from adcopilot_edge.training.chat_ad.generate import generate, random_for
 from adcopilot_edge.training.chat_ad.mined import DefectFacts, MinedDefect, MinedPair
 from adcopilot_edge.training.chat_ad.phrasebook import draw_voice
@@ -186,6 +187,17 @@ def test_a_number_is_asked_only_of_boxes_that_are_apart() -> None:
     assert not are_any_close(far, SIZE)
     assert "number" not in choice_kinds(one_defect(*near))
     assert "number" in choice_kinds(one_defect(*far))
+
+
+@pytest.mark.parametrize(
+    ("area", "is_clear"), [(0.005, True), (0.009, False), (0.011, False), (0.05, True)]
+)
+def test_a_size_is_asked_only_away_from_the_border_of_two_words(
+    area: float, is_clear: bool
+) -> None:
+    facts = DefectFacts(place="upper left", area=area, size=size_word(area))
+    defect = MinedDefect(label="scratch", boxes=((10, 10, 40, 40),), facts=facts)
+    assert ("size" in choice_kinds(made_up_pair(1, defects=(defect,)))) is is_clear
 
 
 def test_there_are_nine_places() -> None:

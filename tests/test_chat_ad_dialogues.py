@@ -251,7 +251,7 @@ KNOWN_SLOTS = """
 template query object things things_only things_cap things_boxed is_are note note_cap the at over
 lies extends stretches area looks known name name_cap meaning it them does is_other other
 other_single quoted heading heading_cap single names sentence at_cap size size_cap contrast
-contrast_cap counted counted_cap is_are_n digits stands takes
+contrast_cap counted counted_cap is_first is_are_n digits stands takes
 """
 
 

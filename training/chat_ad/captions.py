@@ -70,7 +70,7 @@ def sentence(spots: tuple[Spot, ...], voice: Voice) -> str:
         "answers",
         "sentence_bad",
         things=wording.things(spots, voice.rng),
-        is_are="is" if wording.is_one(spots[:1]) else "are",
+        is_first="is" if spots[0].is_one else "are",
         note=note,
         note_cap=sentences(note),
     )
@@ -97,7 +97,7 @@ def overview(spots: tuple[Spot, ...], voice: Voice) -> str:
         "answers",
         "overview",
         things_only=wording.things(spots, voice.rng, with_place=False),
-        is_are="is" if wording.is_one(spots[:1]) else "are",
+        is_first="is" if spots[0].is_one else "are",
     )
 
 
@@ -153,7 +153,8 @@ def looks_spot(
     if not found:
         return ""
     area = wording.area(spot, is_alone=is_alone, is_again=is_again)
-    return voice.say("answers", "spot_looks", area=area, looks=found)
+    must = None if is_alone else "area"
+    return voice.say("answers", "spot_looks", must=must, area=area, looks=found)
 
 
 def _about_all(pair: MinedPair, spots: tuple[Spot, ...], voice: Voice) -> list[str]:
@@ -169,7 +170,7 @@ def _boxed(spots: tuple[Spot, ...], voice: Voice) -> str:
         "answers",
         "boxed_bad",
         things_boxed=wording.things_boxed(spots, voice.rng),
-        is_are="is" if wording.is_one(spots[:1]) else "are",
+        is_first="is" if spots[0].is_one else "are",
     )
 
 

@@ -90,6 +90,7 @@ class Talk:
                 "names": ", ".join(spot.noun.name for spot in spots),
                 "the": wording.definite(spots),
                 "is_are": "is" if is_one else "are",
+                "is_first": "is" if spots[0].is_one else "are",
                 "stands": "stands" if is_one else "stand",
             }
         return self.voice.say("replies", table, **(known | values))

@@ -23,7 +23,7 @@ PHRASE_FILES: tuple[PhraseFile, ...] = get_args(PhraseFile)
 class Voice:
     """Who speaks in a sample, and what the images and the product are called in it."""
 
-    register: Register
+    register: Register | None
     template: str
     query: str
     object: str
@@ -33,12 +33,12 @@ class Voice:
         """One form of one phrase of a table, as of ``grammar.say``."""
         forms = read_phrases(file)[table]
         known = {"template": self.template, "query": self.query, "object": self.object}
-        both = forms.get("any", []) + forms.get(self.register, [])
+        both = forms.get("any", []) + forms.get(self.register or "", [])
         return say(both, known | values, self.rng, must=must)
 
     def as_runtime(self) -> Voice:
-        """The same voice with the names that the runtime's prompt gives to the images."""
-        return replace(self, template="the normal sample", query="the query sample")
+        """Everyone's words, with the names that the runtime's prompt gives to the images."""
+        return replace(self, register=None, template="the normal sample", query="the query sample")
 
     def likely(self, share: float) -> bool:
         """True in that share of all draws."""
