@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -52,6 +53,16 @@ def made_up_pair(number: int, **changes: Any) -> MinedPair:
         "other_labels": tuple(sorted(set(rng.sample(sorted(KNOWN), 4)) - set(shown))),
     }
     return MinedPair(**(values | changes))
+
+
+def twin_pair() -> MinedPair:
+    """A pair with two mouse bites that the data set tells apart: both small, one of them dark."""
+    facts = DefectFacts(place="upper left", area=0.005, size="small", shape="compact")
+    boxes: tuple[BBox, ...] = ((10, 10, 30, 30), (50, 10, 70, 30))
+    dark = replace(facts, contrast="darker")
+    twins = zip(boxes, (facts, dark), strict=True)
+    defects = (MinedDefect(label="mouse bite", boxes=(box,), facts=one) for box, one in twins)
+    return made_up_pair(5, defects=tuple(defects))
 
 
 def crowded_pair() -> MinedPair:

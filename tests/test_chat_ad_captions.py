@@ -10,7 +10,7 @@ from functools import cache
 from typing import get_args
 
 import pytest
-from mined_pairs import crowded_pair, made_up_pair
+from mined_pairs import crowded_pair, made_up_pair, twin_pair
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.prompt import DEFAULT_PROMPT, NO_DEFECT
@@ -223,6 +223,18 @@ def test_a_label_that_speaks_of_size_is_given_no_other() -> None:
     pair = made_up_pair(5, defects=(defect,))
     assert spots_of(pair)[0].size is None
     assert "size" not in choice_kinds(pair)
+
+
+def test_what_each_of_several_is_may_be_said_of_them() -> None:
+    pair = twin_pair()
+    spot = spots_of(pair)[0]
+    assert (spot.count, spot.size, spot.shape, spot.contrast) == (2, "small", "compact", None)
+    assert "size" not in choice_kinds(pair)
+    samples = generate(pair, tasks=["caption", "dialogue"], per_pair=12, seed=1)
+    text = " ".join(one.turns[-1].text for one in samples)
+    assert re.search("two (small|compact|small, compact) mouse bites", text)
+    assert re.search("[Ee]ach of the two mouse bites (is|looks|appears) ", text)
+    assert "darker" not in text
 
 
 def test_a_box_too_long_for_a_cell_is_said_to_extend() -> None:

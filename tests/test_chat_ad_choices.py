@@ -139,7 +139,18 @@ def test_what_might_be_meant_too_is_no_distractor(shown: str, other: str, never:
     assert not drawn & never
 
 
-@pytest.mark.parametrize("label", ["combined", "defect", "class 3", "logical anomalies", "bad"])
+@pytest.mark.parametrize(
+    "label",
+    [
+        "combined",
+        "defect",
+        "class 3",
+        "logical anomalies",
+        "bad",
+        "several defects at once",
+        "damage",
+    ],
+)
 def test_beside_a_type_that_may_be_anything_no_type_is_wrong(label: str) -> None:
     pair = made_up_pair(1, defects=(MinedDefect(label=label),), other_labels=("hole", "crack"))
     assert "type" not in choice_kinds(pair)

@@ -121,7 +121,7 @@ def known_of(spot: Spot, voice: Voice, *, is_alone: bool) -> str:
         "answers",
         "knowledge",
         name=name,
-        name_cap=sentences(name),
+        name_cap=f"The type {name}" if name.startswith('"') else sentences(name),
         meaning=meaning,
         known=sentences(meaning) if is_alone else "",
     )

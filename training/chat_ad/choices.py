@@ -126,7 +126,7 @@ def _location(pair: MinedPair, rng: random.Random) -> _Offer | None:
 
 def _size(pair: MinedPair, rng: random.Random) -> _Offer | None:
     clear = {defect.label for defect in pair.defects if is_clearly_of_its_size(defect.facts)}
-    known = [spot for spot in spots_of(pair) if spot.size is not None and spot.label in clear]
+    known = [one for one in spots_of(pair) if one.size and not one.is_each and one.label in clear]
     spot = rng.choice(known) if known else None
     return _among(pair, spot, spot.size if spot else None, get_args(SizeWord), "size", rng)
 

@@ -20,8 +20,8 @@ _GENERAL = {
 # A name of such words alone may mean anything, so nothing is certainly wrong beside it; one that
 # has such a word may mean something that has a general name as well.
 _VAGUE = re.compile(
-    r"abnormal\w*|anomal\w*|bad|broken|class|combined|damag\w*|defect\w*|different|fail\w*|"
-    r"fault\w*|general|large|logical|manipulat\w*|mixed|multiple|ng|not|ok|other|others|rough|"
+    r"abnormal\w*|anomal\w*|area|at|bad|broken|class|combined|damag\w*|defect\w*|different|fail\w*|"
+    r"fault\w*|general|large|logical|manipulat\w*|mixed|multiple|ng|not|ok|once|other|others|rough|several|"
     r"small|structural|thing|unknown|various|wrong|\d+"
 )
 _LEAST = 2

@@ -63,7 +63,7 @@ class Talk:
         is_named = bool(spots) and "kind" in self.told
         is_one = not is_named or wording.is_one(spots)
         known = {
-            "the": wording.definite(spots) if is_named else "the defect",
+            "the": wording.definite(spots, many="the defects") if is_named else "the defect",
             "it": "it" if is_one else "they",
             "them": "it" if is_one else "them",
             "is_are": "is" if is_one else "are",
@@ -88,7 +88,7 @@ class Talk:
                 "heading": heading,
                 "heading_cap": sentences(heading),
                 "names": ", ".join(spot.noun.name for spot in spots),
-                "the": wording.definite(spots),
+                "the": wording.definite(spots, many="the named defects"),
                 "is_are": "is" if is_one else "are",
                 "is_first": "is" if spots[0].is_one else "are",
                 "stands": "stands" if is_one else "stand",
@@ -185,7 +185,7 @@ def ask_boxes(talk: Talk) -> Written | None:
 
 def ask_size(talk: Talk) -> Written | None:
     """How large the area of one kind is."""
-    spot = talk.pick([spot for spot in talk.spots if spot.size is not None])
+    spot = talk.pick([spot for spot in talk.spots if spot.size and not spot.is_each])
     if spot is None:
         return None
     area = wording.area(spot, is_alone=True, is_again=talk.voice.likely(0.5))

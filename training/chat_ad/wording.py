@@ -15,6 +15,7 @@ from adcopilot_edge.training.chat_ad.spots import Spot
 from adcopilot_edge.training.words import listed, numeral
 
 _MOST_PLACES = 3
+_MOST_LISTED = 2
 _SIZES = {"medium": "medium-sized"}
 _CONTRASTS = {
     "darker": "darker than",
@@ -93,8 +94,10 @@ def note(spots: Sequence[Spot], rng: random.Random) -> str:
     return "; ".join(_note(spot, rng) for spot in spots)
 
 
-def definite(spots: Sequence[Spot]) -> str:
-    """``the scratch and the two dents``."""
+def definite(spots: Sequence[Spot], *, many: str) -> str:
+    """``the scratch and the two dents``; ``many`` where a list of them would be long."""
+    if len(spots) > _MOST_LISTED:
+        return many
     return listed([spot.noun.definite(spot.count) for spot in spots])
 
 
@@ -104,10 +107,13 @@ def is_one(spots: Sequence[Spot]) -> bool:
 
 
 def area(spot: Spot, *, is_alone: bool, is_again: bool) -> str:
-    """What the facts of a spot are said of: the defect, or the area of all of it.
+    """What the facts of a spot are said of: the defect, each of several, or the area of all.
 
     is_again: the sentence before was about the same.
     """
+    if spot.is_each:
+        is_many = spot.noun.kind in ("count", "name")
+        return f"each {'of' if is_many else 'area of'} {spot.noun.definite(spot.count)}"
     is_itself = spot.count == 1 and spot.noun.takes_adjectives and spot.noun.is_singular
     if is_itself and spot.shape != "scattered":
         return "it" if is_again else spot.noun.definite(1)
@@ -167,7 +173,7 @@ def _note(spot: Spot, rng: random.Random) -> str:
 
 def _adjectives(spot: Spot, rng: random.Random) -> str:
     """Some of size and shape, where before the noun they speak of the defect as one."""
-    if spot.count > 1 or not spot.noun.takes_adjectives:
+    if (spot.count > 1 and not spot.is_each) or not spot.noun.takes_adjectives:
         return ""
     is_mass = spot.noun.kind == "mass"
     found = [size_word(spot)] if spot.size and not is_mass and rng.random() < 0.5 else []
