@@ -123,6 +123,15 @@ def test_distractors_are_those_of_the_category_first() -> None:
 
 
 @pytest.mark.parametrize(
+    ("shown", "other"),
+    [("large break", "small break"), ("missing cable", "missing wire"), ("crack", "scratch")],
+)
+def test_another_kind_of_the_same_thing_is_a_distractor(shown: str, other: str) -> None:
+    pair = made_up_pair(1, defects=(MinedDefect(label=shown),), other_labels=(other, "bent pin"))
+    assert sorted(wrong_types(pair, 2, random_for(0))) == sorted([other, "bent pin"])
+
+
+@pytest.mark.parametrize(
     ("shown", "other", "never"),
     [
         ("scratch", "Scratches", {"Scratches", "scratch"}),
@@ -130,6 +139,8 @@ def test_distractors_are_those_of_the_category_first() -> None:
         ("contamination", "combined", {"combined", "stain", "foreign object"}),
         ("oil stain", "stain", {"stain", "discolouration"}),
         ("hole", "poke", {"hole", "missing part"}),
+        ("contamination", "oil stain", {"oil stain"}),
+        ("stain", "contamination", {"contamination", "discolouration", "rust"}),
     ],
 )
 def test_what_might_be_meant_too_is_no_distractor(shown: str, other: str, never: set[str]) -> None:

@@ -13,10 +13,13 @@ from adcopilot_edge.training.chat_ad.mined import MinedPair
 from adcopilot_edge.training.chat_ad.phrase_files import read_phrases
 
 _GROUPS = {name: stems.split() for name, stems in read_phrases("kinds")["groups"].items()}
-_GENERAL = {
-    name: [stem for group in groups.split() for stem in _GROUPS[group]]
-    for name, groups in read_phrases("kinds")["general"].items()
-}
+_GENERAL, _BROAD = (
+    {
+        name: [stem for group in groups.split() for stem in _GROUPS[group]]
+        for name, groups in read_phrases("kinds")[table].items()
+    }
+    for table in ("general", "broad")
+)
 # A name of such words alone may mean anything, so nothing is certainly wrong beside it; one that
 # has such a word may mean something that has a general name as well.
 _VAGUE = re.compile(
@@ -45,10 +48,20 @@ def wrong_types(pair: MinedPair, count: int, rng: random.Random) -> list[str]:
 
 def _is_apart(label: str, shown: Sequence[str]) -> bool:
     """Whether ``label`` of the same data set is another type than all of ``shown``."""
-    words = _words(label)
-    return not _is_vague(words) and not any(
-        _is_vague(others) or words <= others or others <= words for others in map(_words, shown)
-    )
+    return not any(_may_be_one(label, other) for other in shown)
+
+
+def _may_be_one(label: str, other: str) -> bool:
+    """Whether what one name means may be meant by the other; kinds of one thing are apart."""
+    words, others = _words(label), _words(other)
+    if _is_vague(words) or _is_vague(others) or words <= others or others <= words:
+        return True
+    return not words & others and (_may_mean(label, other) or _may_mean(other, label))
+
+
+def _may_mean(label: str, other: str) -> bool:
+    """Whether ``label`` is a broad name under which ``other`` falls."""
+    return any(stem in label.lower() and _touches([other], _BROAD[stem]) for stem in _BROAD)
 
 
 def _is_of_a_group(label: str) -> bool:
