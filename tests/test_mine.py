@@ -198,9 +198,9 @@ def test_what_can_not_be_read_is_told_and_never_mined(folder: Folder) -> None:
 
 def test_an_image_that_is_given_twice_is_mined_once(folder: Folder) -> None:
     a, b = folder.add("a.png", at=10), folder.add("b.png", at=12)
-    pairs, told = folder.mine([a, b, a])
+    pairs, told = folder.mine([a, b, a, replace(b, category="other")])
     assert len(pairs) == 2
-    assert [one.what for one in told] == ["is given twice; the second is left out"]
+    assert [one.what for one in told] == ["is given twice; the second is left out"] * 2
 
 
 def test_defects_without_a_usable_place_stay(folder: Folder) -> None:
@@ -342,6 +342,8 @@ def test_records_pass_through_json_and_pickle(folder: Folder) -> None:
     looks = {
         path: look for path in pictures_of(folder.images) if isinstance(look := look_at(path), Look)
     }
+    for look in looks.values():
+        assert np.array_equal(pickle.loads(pickle.dumps(look)).vector, look.vector)
     for match in match_images(folder.images, looks, roots={"set": folder.root}, tell=told.append):
         assert from_json(Match, json.loads(json.dumps(to_json(match)))) == match
         assert pickle.loads(pickle.dumps(match)) == match

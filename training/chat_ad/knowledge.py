@@ -103,9 +103,13 @@ def _is_pattern(key: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What is known; to be had from ``load_knowledge``."""
+    """What is known; to be had from ``load_knowledge``.
+
+    patterns: the names of categories that are patterns, in the order in which they are tried.
+    """
 
     known: KnowledgeFile
+    patterns: tuple[str, ...]
 
     def look_up(self, category: str, label: str) -> tuple[str, str]:
         """A label in words, and what such a defect is, empty where nobody says.
@@ -129,8 +133,7 @@ class Knowledge:
         name = plain_words(category)
         if name in self.known.categories:
             return self.known.categories[name]
-        patterns = (key for key in self.known.categories if _is_pattern(key))
-        found = (key for key in patterns if fnmatchcase(name, key))
+        found = (key for key in self.patterns if fnmatchcase(name, key))
         return self.known.categories.get(next(found, ""), CategoryTopic())
 
 
@@ -154,7 +157,7 @@ def load_knowledge(paths: Sequence[Path] = ()) -> Knowledge:
         except (OSError, ValueError) as err:
             raise ConfigError(f"can't read the knowledge file {path}: {err}") from err
         known = _merged(known, _parse(text, str(path)))
-    return Knowledge(known)
+    return Knowledge(known, tuple(key for key in known.categories if _is_pattern(key)))
 
 
 def shipped_files() -> dict[str, KnowledgeFile]:

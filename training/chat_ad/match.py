@@ -61,7 +61,7 @@ def match_images(
     where several are equal.
 
     Args:
-        images: Of one or several sources.
+        images: Whole categories, of one or several sources.
         looks: At all of ``pictures_of``; of those without one, which can't be read, the caller has
             told already.
         roots: The folder of each source, for the keys.
@@ -71,12 +71,14 @@ def match_images(
         DatasetError: An image is not in the folder of its source, or that folder is not named.
     """
     groups: dict[tuple[str, str], dict[str, SourceImage]] = defaultdict(dict)
+    keys: set[str] = set()
     for image in images:
-        group, key = groups[image.source, image.category], _key(image, roots)
-        if key in group:
+        key = _key(image, roots)
+        if key in keys:
             tell(Finding(image.path, "is given twice; the second is left out"))
         elif image.path in looks:
-            group[key] = image
+            groups[image.source, image.category][key] = image
+        keys.add(key)
     for group in groups.values():
         yield from _match_category(group, looks, tell)
 

@@ -1,8 +1,8 @@
 """From images to pairs: each query with its template, and what is wrong with it, as facts.
 
 Three steps, so that the slow ones can be spread over processes: ``look_at`` for every picture,
-``match_images`` for all of them in one place, ``mine_match`` for every match. ``mine`` does all
-three here. Knows neither layouts nor texts.
+``match_images`` for whole categories in one place, ``mine_match`` for every match. ``mine`` does
+all three here. Knows neither layouts nor texts.
 """
 
 from __future__ import annotations

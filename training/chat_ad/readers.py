@@ -1,7 +1,7 @@
 """The layouts that can be read, and which of them a folder has. Knows no file of any layout.
 
 A reader raises for a layout that is broken as a whole, which includes a table that names files that
-are not there. An image or a defect that can't be used is told by its ``check``: the image is left
+are not there. An image or a defect that can't be used is told by its ``survey``: the image is left
 out, or the defect has no place.
 """
 
