@@ -198,7 +198,15 @@ def _judge_yes_or_no(
 
 
 _DOUBTS = frozenset(
-    ("negation_unclear", "unreadable", "unknown_thing", "number", "place_unchecked", "colour")
+    (
+        "negation_unclear",
+        "unreadable",
+        "unknown_thing",
+        "unknown_word",
+        "number",
+        "place_unchecked",
+        "colour",
+    )
 )
 
 
