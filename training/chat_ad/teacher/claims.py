@@ -175,7 +175,7 @@ def _judge_yes_or_no(
     doubts = [one for one in content.failures if one.code in _DOUBTS]
     if content.denies:
         doubts.append(Failure("negation_unclear", " ".join(words)))
-    if doubts or "or" in words:
+    if doubts or ("or" in words and says is not None):
         failures += doubts or [Failure("choice_of_two", " ".join(words))]
     elif says is not None:
         claims = content.is_about_defects or bool(content.failures)
@@ -198,7 +198,15 @@ def _judge_yes_or_no(
 
 
 _DOUBTS = frozenset(
-    ("negation_unclear", "unreadable", "unknown_thing", "number", "place_unchecked", "colour")
+    (
+        "negation_unclear",
+        "unreadable",
+        "unknown_thing",
+        "unknown_word",
+        "number",
+        "place_unchecked",
+        "colour",
+    )
 )
 
 

@@ -13,6 +13,7 @@ from adcopilot_edge.training.chat_ad.teacher.truth import Truth
 _REACH = 4  # words from a number to its noun
 _PICTURES = word_set("image images picture pictures sample samples view views")
 _OF_PICTURES = word_set("both two second one single")
+_FIRST = (["image"], ["picture"])
 _ALONE = word_set("only sole lone solitary")
 _KINDS = word_set("kind kinds type types")
 
@@ -36,6 +37,8 @@ def check_numbers(
     for index, word in enumerate(words):
         if index in inside or (word in ("zero", "0") and _is_denial(index, mentions, polarity)):
             continue
+        if word == "first" and words[index + 1 : index + 2] not in _FIRST:
+            yield "number", index, index + 1
         noun = _noun(index, mentions, words)
         if noun is not None:
             if not polarity.is_denied(noun) and _is_wrong(

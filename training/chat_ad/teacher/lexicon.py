@@ -92,19 +92,21 @@ GENERIC = _stems("""
     discrepancy damage problem issue nonconformity inconsistency mistake error reject rejection
     fail failure ng unacceptable unusable alteration alter change modify modification unlike
     mismatch wrong bad unexpected unusual strange odd amiss atypical suspicious compromised
-    impaired unsound malfunction nonconforming incorrect disturbance disruption interruption
+    impaired unsound malfunction off something off something nonconforming incorrect disturbance
+    disruption interruption
     """)
 """That something is wrong, or differs from the template, without saying what."""
 
-NORMAL = _stems(
-    """
+NORMAL = _stems("""
     normal intact flawless faultless undamaged unblemished perfect good ok acceptable immaculate
     pristine identical same match unchanged unaltered unmarked spotless healthy conform consistent
     pass indistinguishable equal clean smooth uniform unbroken complete whole uncontaminated
     unscratched proper correct expected agree similar regular alright sound equivalent
-    uncompromised unimpaired impeccable coincide unharmed untouched
-    """
-)
+    uncompromised unimpaired impeccable coincide unharmed untouched fine harmless negligible
+    irrelevant tolerable intended intentional benign insignificant uncritical unproblematic
+    authentic genuine accept approve usable use used serviceable functional standard typical
+    ordinary usual accept approve usable use used serviceable functional
+    """)
 """That nothing is wrong, or that it looks as the template."""
 
 VAGUE = _stems("""
@@ -156,7 +158,9 @@ PLACE_GAPS = word_set("""
 
 UNCHECKED_PLACES = word_set("""
     above below beneath underneath beside quadrant clock everywhere throughout entire entirely
-    overall widespread inside outside alongside adjacent vertically horizontally
+    overall widespread inside outside alongside adjacent vertically horizontally diagonal
+    diagonally downwards upwards downward upward sideways majority half quarter mostly full most
+    opposite
     """)
 """Places that neither a grid nor a box can tell."""
 
@@ -170,7 +174,7 @@ SIZES = {
     **dict.fromkeys(
         word_set("""
             large big huge extensive massive sizeable sizable enormous gigantic substantial giant
-            vast major wide
+            vast major
             """),
         "large",
     ),
@@ -188,6 +192,12 @@ SHAPES = {
     **dict.fromkeys(word_set("scattered dispersed spread"), "scattered"),
 }
 DIRECTIONS = word_set("horizontal vertical")
+UNCHECKED = word_set("""
+    deep shallow severe serious critical dangerous fresh old curved straight sharp blurred wide
+    broad short thick parallel perpendicular glossy shiny matte dull transparent metallic caused
+    causes due heavy strong weak hot cold wet dry raised sunken rough soft hard
+    """)
+"""What neither a mask nor a label can tell of a defect."""
 COLOURS = word_set("""
     red reddish green greenish blue bluish yellow yellowish brown brownish orange purple violet
     pink grey greyish silver silvery golden gold copper beige cyan magenta turquoise
@@ -218,8 +228,7 @@ NEUTRAL = _stems("""
     location shape size tone colour contrast appearance texture pattern background side edge
     corner border match kind type sort form photo photograph body whole letter answer pair case
     clear background surrounding environment neighbourhood rest centre middle top bottom left
-    right half upper lower two both first second one other area region thing question verdict
-    option quality condition difference change anomaly brightness outline extent kind direction
-    height width
+    right half upper lower area region thing question verdict option quality condition difference
+    change anomaly brightness outline extent kind direction height width
     """)
 """What an indefinite article may introduce without a claim about a defect."""

@@ -17,7 +17,7 @@ from adcopilot_edge.training.chat_ad.teacher.claims import is_true, judge_questi
 from adcopilot_edge.training.chat_ad.teacher.lexicon import NUMBERS, PLACE_GAPS, stem, word_set
 from adcopilot_edge.training.chat_ad.teacher.mentions import Kind, find_mentions
 from adcopilot_edge.training.chat_ad.teacher.sentence import Failure
-from adcopilot_edge.training.chat_ad.teacher.structured import find_label
+from adcopilot_edge.training.chat_ad.teacher.structured import find_label, is_same_label
 from adcopilot_edge.training.chat_ad.teacher.truth import Facet, Truth, label_words
 from adcopilot_edge.training.chat_ad.teacher.words import sentences, unreadable
 
@@ -140,11 +140,10 @@ def _option(option: str, about: str, label: str | None, truth: Truth) -> bool | 
     if low in _NONE:
         return not truth.is_anomaly
     if about == "label":
-        others = [[stem(word) for word in label_words(one)] for one in truth.others]
         bare = low.removeprefix("a ").removeprefix("an ")
         if find_label(bare, truth) is not None:
             return True
-        return False if [stem(word) for word in bare.split()] in others else None
+        return False if any(is_same_label(bare, one) for one in truth.others) else None
     if about == "count":
         first = low.split()[0]
         number = NUMBERS.get(first, int(first) if first.isdecimal() else None)

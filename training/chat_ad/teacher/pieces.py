@@ -72,7 +72,7 @@ def judge_answer(answer: StoredAnswer, pair: MinedPair, settings: TeacherSetting
     verdict = "normal" if pair.is_normal else "anomaly"
     if values.get("verdict") != verdict:
         return _all_failed(tasks, "verdict", str(values.get("verdict")))
-    truth = Truth.of(pair)
+    truth = Truth.of(pair, settings.known_words)
     return [_judge(values, pair, truth, task, settings) for task in tasks]
 
 

@@ -19,7 +19,8 @@ _NEGATORS = word_set("""
     no not never none nothing nowhere neither nor without hardly barely scarcely rarely lack lacks
     lacking lacked absence absent devoid nobody seldom zero 0 refute deny denies denied refuted
     rule ruled exclude excluded dismissed false untrue contrary lost lose loses gone vanished
-    removed invisible
+    removed invisible instead rather anything disappear disappears disappeared avoid avoids
+    avoided spared spare resisted prevented prevents averted escaped escapes un non less lest
     """)
 _MODIFIERS = word_set("""
     any visible other further additional obvious apparent noticeable sign signs trace traces
@@ -35,6 +36,10 @@ _SEEING = word_set("""
     see find show have has contain exhibit reveal display bear observe detect notice suffer
     indicate from
     """)
+_ODD_PAIRS = frozenset(
+    (("far", "from"), ("fails", "to"), ("fail", "to"), ("failed", "to"), ("or", "so"))
+)
+_STATES = word_set("bent broken torn worn burnt split cut")
 _FAINT = word_set("visible noticeable perceptible discernible")
 
 
@@ -80,12 +85,12 @@ class _Reading:
     def read(self, index: int) -> int:
         """Read the word at ``index``; return the index of the next to be read."""
         word, ahead = self.words[index], [*self.words[index + 1 : index + 4], "", "", ""]
-        if index in self._at and word not in _NEGATORS:
+        if index in self._at and word not in _NEGATORS and (word, ahead[0]) not in _ODD_PAIRS:
             is_free = ahead[0] == "free" and ahead[1] not in ("of", "from")
             if is_free:
                 self._deny({index})
             return index + 2 if is_free else index + 1
-        if word in HEDGES:
+        if word in HEDGES or (word, ahead[0]) in _ODD_PAIRS:
             self._odd(index)
         elif word in ("hardly", "barely", "scarcely") and ahead[0] in _FAINT:
             return index + 2
@@ -137,6 +142,8 @@ class _Reading:
             word = words[at]
             if at in self._at:
                 items.append(at)
+                if words[self._at[at].end : self._at[at].end + 1] == ["free"]:
+                    self._odd(index)
             elif word in ("a", "an"):
                 if at != start and words[at - 1] not in ("or", "nor"):
                     break
@@ -147,6 +154,8 @@ class _Reading:
                 if word == ",":
                     commas.append(at)
                 is_closed = is_closed or word == "and"
+                if word == "and" and self._is_new_clause(at + 1, index):
+                    self.polarity.unclear.add(at + 1)
             elif word not in _MODIFIERS:
                 break
             is_closed = is_closed or word in ("or", "nor")
@@ -158,6 +167,17 @@ class _Reading:
         self._deny({one for one in items if one < first_comma})
         self.polarity.unclear |= {one for one in items if one > first_comma}
         return at
+
+    def _is_new_clause(self, at: int, index: int) -> bool:
+        """Whether the mention at ``at`` may begin a clause and be no part of a denied list."""
+        if at not in self._at:
+            return False
+        end = self._at[at].end
+        is_subject = self.words[end : end + 1] in (["is"], ["are"], ["was"], ["were"], ["can"])
+        is_opening = index == 0 or self.words[index - 1] in {*BREAKERS, ","}
+        is_inside = self.words[index] != "no" or not is_opening
+        is_state = self.words[at].endswith("ed") or self.words[at] in _STATES
+        return is_state or (is_subject and is_inside)
 
     def _deny_before(self, index: int) -> int:
         """Deny the nearest defects before ``index``, as in ``scratches are not visible``."""

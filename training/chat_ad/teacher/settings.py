@@ -56,7 +56,8 @@ class TeacherSettings(BaseModel):
     another seed asks anew. timeout_s: of one try. max_retries: of a request, with growing pauses.
     min_iou: the least BBox-Mask IoU of a box with the true one. max_failure_share: of all that was
     written; with more, ``failures_after`` pieces or later, the run stops. max_unanswered: requests
-    in a row that may fail for good.
+    in a row that may fail for good. known_words: what texts may name beside the words that are
+    known, such as the pieces of a product; an unknown word fails.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -80,6 +81,7 @@ class TeacherSettings(BaseModel):
     max_failure_share: float = Field(default=0.5, ge=0, le=1)
     failures_after: int = Field(default=100, ge=1)
     max_unanswered: int = Field(default=5, ge=1)
+    known_words: tuple[str, ...] = ()
     budget: Budget = Budget()
 
     @field_validator("base_url")

@@ -43,7 +43,7 @@ def find_strangers(
     named = {i for one in mentions for i in range(one.start, one.end) if _is_noun(one)}
     named |= {i for one in mentions if one.kind == "place" for i in range(one.start, one.end)}
     adjectives = {one.start for one in mentions if one.kind in _ADJECTIVES}
-    states = {one.start for one in mentions if one.kind in ("generic", "normal")}
+    states = {one.start for one in mentions if one.kind in _STATES}
 
     def is_known(index: int) -> bool:
         root = stem(words[index])
@@ -82,5 +82,6 @@ _NOUNS = word_set("""
     imperfections blemishes irregularities deviations differences discrepancies damages problems
     issues changes
     """)
+_STATES = frozenset(("generic", "normal", "size", "contrast", "shape", "direction"))
 _ARTICLES = word_set("a an the this that these those its their")
 _ADJECTIVES = frozenset(("size", "contrast", "shape", "direction", "colour", "odd place"))

@@ -92,13 +92,14 @@ def claim_failures(claims: Sequence[Claim], truth: Truth) -> Iterator[Failure]:
 
 def find_label(name: str, truth: Truth) -> str | None:
     """The label of the pair that is meant by ``name``, however it is written."""
-    parts = [stem(word) for word in label_words(name)]
-    joined = stem("".join(label_words(name)))
-    for label in truth.labels:
-        words = label_words(label)
-        if parts == [stem(word) for word in words] or joined == stem("".join(words)):
-            return label
-    return None
+    return next((label for label in truth.labels if is_same_label(name, label)), None)
+
+
+def is_same_label(name: str, label: str) -> bool:
+    """Whether two labels are one but for plural, case, hyphens and the like."""
+    words, others = label_words(name), label_words(label)
+    is_same = [stem(word) for word in words] == [stem(word) for word in others]
+    return is_same or stem("".join(words)) == stem("".join(others))
 
 
 def _is_place(words: str, truth: Truth, label: str) -> bool:

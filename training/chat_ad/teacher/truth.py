@@ -44,9 +44,10 @@ class Truth:
     words: frozenset[str]
 
     @classmethod
-    def of(cls, pair: MinedPair) -> Truth:
-        """The truth of ``pair``."""
+    def of(cls, pair: MinedPair, known_words: Iterable[str] = ()) -> Truth:
+        """The truth of ``pair``; known_words: more words that may be used and claim nothing."""
         texts = [*pair.labels, *(one.description for one in pair.defects), pair.category]
+        texts += known_words
         return cls(
             is_anomaly=not pair.is_normal,
             size=pair.query_size,
