@@ -20,12 +20,13 @@ _GENERAL, _BROAD = (
     }
     for table in ("general", "broad")
 )
+
 # A name of such words alone may mean anything, so nothing is certainly wrong beside it; one that
 # has such a word may mean something that has a general name as well.
 _VAGUE = re.compile(
-    r"abnormal\w*|anomal\w*|area|at|bad|broken|class|combined|damag\w*|defect\w*|different|fail\w*|"
-    r"fault\w*|general|large|logical|manipulat\w*|mixed|multiple|ng|not|ok|once|other|others|rough|several|"
-    r"small|structural|thing|unknown|various|wrong|\d+"
+    r"abnormal\w*|anomal\w*|area|at|bad|broken|class|combined|damag\w*|defect\w*|different|"
+    r"fail\w*|fault\w*|general|large|logical|manipulat\w*|mixed|multiple|ng|not|ok|once|other|"
+    r"others|rough|several|small|structural|thing|unknown|various|wrong|\d+"
 )
 _LEAST = 2
 
