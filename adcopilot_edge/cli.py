@@ -24,6 +24,7 @@ from adcopilot_edge.commands.export import export
 from adcopilot_edge.commands.gate import gate
 from adcopilot_edge.commands.golden import add, list_packs, prune, remove
 from adcopilot_edge.commands.inspect import inspect
+from adcopilot_edge.commands.merge import merge
 from adcopilot_edge.commands.precisions import precisions
 from adcopilot_edge.commands.profile import profile
 from adcopilot_edge.commands.sensitivity import sensitivity
@@ -43,6 +44,7 @@ COMMANDS = (
     gate,
     curate,
     train,
+    merge,
     evaluate,
     profile,
     doctor,

@@ -17,12 +17,12 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPat
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.export.windows import map_of_cells
 from adcopilot_edge.positions import TextSpan, mrope_positions
-from adcopilot_edge.training.data import patch_targets
-from adcopilot_edge.training.loop import train
 from adcopilot_edge.training.packing import IGNORED, Branch, collate, pack
 from adcopilot_edge.training.parts import PARTS, part_of, train_only, trainable
 from adcopilot_edge.training.recipe import TrainRecipe, load_recipe
+from adcopilot_edge.training.run import train
 from adcopilot_edge.training.synthetic import generate_pair
+from adcopilot_edge.training.targets import patch_targets
 from adcopilot_edge.training.tasks import exchanges
 
 pytestmark = pytest.mark.torch

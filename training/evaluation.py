@@ -1,25 +1,33 @@
-"""Quick evaluation while training: verdicts from the letters' logits, and the map's patch IoU.
+"""Quick evaluation while training: verdicts, the map's patches and boxes, boxes in words.
 
-The full evaluation, with boxes and text, is done on an exported bundle by ``evaluate``.
+The full evaluation, with all answers in words, is done on an exported bundle by ``evaluate``.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
+from torch import Tensor, nn
 
-from adcopilot_edge.metrics import balanced_accuracy
+from adcopilot_edge.metrics import balanced_accuracy, box_mask_iou
 from adcopilot_edge.prompt import DEFAULT_PROMPT
-from adcopilot_edge.training.data import SampleBuilder
-from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
-from adcopilot_edge.training.objective import run_batch
-from adcopilot_edge.types import TASKS, LabelledPair
+from adcopilot_edge.runtime.anomaly_map import map_boxes, map_probabilities
+from adcopilot_edge.training.arguments import num_processes, process_number
+from adcopilot_edge.training.data import Batch, SampleBuilder
+from adcopilot_edge.training.forward import Outputs, Words, to_device
+from adcopilot_edge.training.packing import KINDS
+from adcopilot_edge.training.targets import place_cells
+from adcopilot_edge.types import BBox, FloatArray, LabelledPair
 
-_VERDICT_KIND = TASKS.index("verdict")
+MAP_THRESHOLD = 0.5
+"""Where a cell of the map is marked, and a region of it gets a box."""
+
+_VERDICT = KINDS.index("verdict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +35,19 @@ class QuickScores:
     """Scores over a set of pairs.
 
     verdict: balanced accuracy of the answer letter. map_verdict: the same when the map's largest
-    value decides at 0.5. map_iou: intersection over union of patches marked and patches covered by
-    a defect, all pairs together. token_accuracy: share of answer tokens predicted, per task. What
-    was not asked or has no head is None.
+    value decides. map_iou: intersection over union of cells marked and cells covered by a defect,
+    all pairs together. map_miou: mean BBox-Mask IoU of the boxes around the map's regions, over the
+    defective pairs whose place is known; text_miou: of the boxes in words, over those of them that
+    were asked in words. token_accuracy: share of answer tokens predicted, per task. What was not
+    asked or has no head is None.
     """
 
     num_pairs: int
     verdict: float | None
     map_verdict: float | None
     map_iou: float | None
+    map_miou: float | None
+    text_miou: float | None
     token_accuracy: dict[str, float]
 
     def to_json(self) -> dict[str, object]:
@@ -43,56 +55,147 @@ class QuickScores:
         return asdict(self)
 
 
+@dataclass(slots=True)
+class PairFinding:
+    """What a model found in one pair.
+
+    says, map_says: whether it is called an anomaly, or None. cells: marked and covered, marked or
+    covered. anomaly_map: (rows, columns) float32 in 0..1. hits: tokens predicted and asked, a task.
+    """
+
+    is_anomaly: bool
+    says: bool | None = None
+    map_says: bool | None = None
+    cells: tuple[int, int] = (0, 0)
+    anomaly_map: FloatArray | None = field(default=None, repr=False)
+    map_boxes: tuple[BBox, ...] = ()
+    map_iou: float | None = None
+    hits: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
 @torch.no_grad()
-def quick_scores(
-    model: ADCopilotForConditionalGeneration,
+def find_in_pairs(
+    model: nn.Module,
     builder: SampleBuilder,
     pairs: Sequence[LabelledPair],
     *,
     has_text: bool = True,
     batch_size: int = 32,
-) -> QuickScores:
-    """Evaluate ``model`` on ``pairs`` of its image size. The model's mode is left as it was.
+    margin: int = 0,
+) -> list[PairFinding]:
+    """Ask ``model`` about ``pairs`` of the builder's image size; its mode is left as it was.
 
-    has_text: also ask the language model; without it only the map is scored.
+    has_text: also ask the language model; without it there is the map only. margin: pixels that
+    boxes around the map's regions are widened by. Every process calls it and takes a share.
     """
     was_training = model.training
     model.eval()
-    yes, no = (builder.encode(letter)[0] for letter in (DEFAULT_PROMPT.yes, DEFAULT_PROMPT.no))
-    truth, said, map_said = [], [], []
-    hits: dict[int, list[float]] = {kind: [] for kind in range(len(TASKS))}
-    intersection = union = 0
-    for start in range(0, len(pairs), batch_size):
-        chosen = pairs[start : start + batch_size]
+    device = next(model.parameters()).device
+    world, rank = num_processes(), process_number()
+    # Every process needs as many batches as the others: shards are gathered in each.
+    share = [(rank + world * turn) % len(pairs) for turn in range(-(-len(pairs) // world))]
+    found: list[tuple[int, PairFinding]] = []
+    for start in range(0, len(share), batch_size):
+        numbers = share[start : start + batch_size]
+        chosen = [pairs[number] for number in numbers]
         batch = builder.batch([builder.build(pair, random.Random(pair.name)) for pair in chosen])
-        outputs = run_batch(model, batch, has_text=has_text)
-        anomalous = np.array([pair.is_anomaly for pair in chosen])
-        truth.append(anomalous)
+        outputs: Outputs = model(batch=to_device(batch, device), has_text=has_text)
+        findings = [PairFinding(pair.is_anomaly) for pair in chosen]
         if outputs.words is not None:
-            words = outputs.words
-            correct = (words.logits.argmax(-1) == words.labels).float()
-            for kind, found in hits.items():
-                found += correct[words.kinds == kind].tolist()
-            # The letter is the first of a verdict's two answer tokens; the other ends the turn.
-            is_letter = (words.labels == yes) | (words.labels == no)
-            asked = is_letter & (words.kinds == _VERDICT_KIND)
-            is_right = (words.logits[asked][:, [yes, no]].argmax(-1) == 0) == (
-                words.labels[asked] == yes
-            )
-            said.append(np.where(is_right.numpy(), anomalous, ~anomalous))
+            _read_words(findings, outputs.words, batch, builder)
         if outputs.anomaly_logits is not None:
-            marked, covered = outputs.anomaly_logits > 0, batch.target > 0.5
-            intersection += int((marked & covered).sum())
-            union += int((marked | covered).sum())
-            map_said.append(marked.flatten(1).any(1).numpy())
+            _read_maps(findings, outputs.anomaly_logits, batch, chosen, margin)
+        found += zip(numbers, findings, strict=True)
     model.train(was_training)
-    decided = np.concatenate(truth)
+    gathered: list[tuple[int, PairFinding]] = gather_object(found) if world > 1 else found
+    by_number = dict(gathered)
+    return [by_number[number] for number in range(len(pairs))]
+
+
+def summarise(findings: Sequence[PairFinding], text_ious: Sequence[float] = ()) -> QuickScores:
+    """The scores over all pairs. text_ious: of the boxes in words, of the pairs that were asked."""
+    hits: dict[str, list[tuple[int, int]]] = {}
+    for item in findings:
+        for kind, counts in item.hits.items():
+            hits.setdefault(kind, []).append(counts)
+    union = sum(item.cells[1] for item in findings)
     return QuickScores(
-        num_pairs=len(pairs),
-        verdict=balanced_accuracy(decided, np.concatenate(said)) if said else None,
-        map_verdict=balanced_accuracy(decided, np.concatenate(map_said)) if map_said else None,
-        map_iou=intersection / union if union else None,
+        num_pairs=len(findings),
+        verdict=_verdicts([(item.is_anomaly, item.says) for item in findings]),
+        map_verdict=_verdicts([(item.is_anomaly, item.map_says) for item in findings]),
+        map_iou=sum(item.cells[0] for item in findings) / union if union else None,
+        map_miou=_mean([item.map_iou for item in findings if item.map_iou is not None]),
+        text_miou=_mean(text_ious),
         token_accuracy={
-            TASKS[kind]: float(np.mean(found)) for kind, found in hits.items() if found
+            kind: sum(right for right, _ in counts) / sum(asked for _, asked in counts)
+            for kind, counts in sorted(hits.items(), key=lambda item: KINDS.index(item[0]))
         },
     )
+
+
+def _read_words(
+    findings: Sequence[PairFinding], words: Words, batch: Batch, builder: SampleBuilder
+) -> None:
+    """Set what was said of each pair; every row of the batch has one."""
+    kinds, labels = words.kinds.cpu(), words.labels.cpu()
+    correct = words.logits.argmax(-1).cpu() == labels
+    yes, no = (builder.encode(letter)[0] for letter in (DEFAULT_PROMPT.yes, DEFAULT_PROMPT.no))
+    prefers_yes = words.logits[:, yes].cpu() >= words.logits[:, no].cpu()
+    row = torch.nonzero(batch.text.kinds[:, 1:] >= 0)[:, 0]
+    for number, item in enumerate(findings):
+        mine = row == number
+        for kind, name in enumerate(KINDS):
+            asked = mine & (kinds == kind)
+            if asked.any():
+                item.hits[name] = (int(correct[asked].sum()), int(asked.sum()))
+        # The letter is the first of a verdict's two answer tokens; the other ends the turn.
+        letters = mine & (kinds == _VERDICT) & ((labels == yes) | (labels == no))
+        if letters.any():
+            place = int(letters.nonzero()[0])
+            is_right = bool(prefers_yes[place]) == (int(labels[place]) == yes)
+            item.says = item.is_anomaly if is_right else not item.is_anomaly
+
+
+def _read_maps(
+    findings: Sequence[PairFinding],
+    logits: Sequence[Tensor],
+    batch: Batch,
+    pairs: Sequence[LabelledPair],
+    margin: int,
+) -> None:
+    """Set what the map shows of each pair."""
+    grids = batch.grid.view(len(pairs), -1, 3)[:, -1].tolist()
+    for item, cells, target, pair, grid in zip(
+        findings, logits, batch.targets, pairs, grids, strict=True
+    ):
+        values = cells.float().cpu()
+        marked = values > 0
+        item.map_says = bool(marked.any())
+        if target is not None:
+            covered = target > 0.5
+            item.cells = int((marked & covered).sum()), int((marked | covered).sum())
+        height, width = pair.test.shape[:2]
+        item.anomaly_map = map_probabilities(place_cells(values, grid[1], grid[2]).numpy())
+        item.map_boxes = tuple(
+            map_boxes(
+                item.anomaly_map,
+                threshold=MAP_THRESHOLD,
+                height=height,
+                width=width,
+                margin=margin,
+            )
+        )
+        if pair.boxes:
+            item.map_iou = box_mask_iou(item.map_boxes, pair.boxes, height, width)
+
+
+def _verdicts(answers: Sequence[tuple[bool, bool | None]]) -> float | None:
+    known = [(truth, said) for truth, said in answers if said is not None]
+    if not known:
+        return None
+    truth, said = zip(*known, strict=True)
+    return balanced_accuracy(np.array(truth), np.array(said))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None

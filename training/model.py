@@ -7,10 +7,11 @@ Images are paired inside each sample (spec 3.2), so results do not depend on the
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,6 @@ from transformers import (
     AutoModelForImageTextToText,
 )
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
-from transformers.core_model_loading import WeightConverter, WeightRenaming, WeightTransform
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     Qwen2_5_VisionTransformerPretrainedModel,
@@ -37,7 +37,12 @@ from adcopilot_edge.training.config import (
     ADCopilotVisionConfig,
     YangJianConfig,
 )
+from adcopilot_edge.training.forward import run_batch
 from adcopilot_edge.training.patch_embed import ProductPatchEmbed
+from adcopilot_edge.training.tensor_names import renamings
+
+if TYPE_CHECKING:
+    from adcopilot_edge.training.data import Batch
 
 
 @dataclass
@@ -276,6 +281,16 @@ class ADCopilotForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         self.lm_head = nn.Linear(config.text.hidden_size, config.text.vocab_size, bias=False)
         self.post_init()
 
+    # The stock signature, by which ``generate`` knows what it may pass.
+    @functools.wraps(Qwen2_5_VLForConditionalGeneration.forward)
+    def forward(
+        self, *args: Any, batch: Batch | None = None, has_text: bool = True, **kwargs: Any
+    ) -> Any:
+        """Stock forward; of a training ``batch`` the ``Outputs`` that losses are made of."""
+        if batch is not None:
+            return run_batch(self, batch, has_text=has_text)
+        return super().forward(*args, **kwargs)
+
 
 class YangJianForConditionalGeneration(ADCopilotForConditionalGeneration):
     """The same model under the name that older checkpoints carry."""
@@ -283,27 +298,7 @@ class YangJianForConditionalGeneration(ADCopilotForConditionalGeneration):
     config_class = YangJianConfig
 
 
-class _LoadOnlyRenaming(WeightRenaming):
-    """A renaming for a spelling that is read but never written."""
-
-    def reverse_transform(self) -> WeightTransform:
-        """A renaming that finds nothing in memory, so that saving keeps the plain name."""
-        return self.copy(self._original_source_patterns, self._original_target_patterns)
-
-
-def _renamings() -> list[WeightConverter | WeightRenaming]:
-    """The layout on disk (spec 3.5): ``visual.*`` and ``model.layers.*``; in-memory names load too.
-
-    Where the queries are an embedding module, the same tensor is ``query_embeddings.weight``.
-    """
-    return [
-        WeightRenaming(r"^visual", "model.visual"),
-        WeightRenaming(r"^model(?!\.(language_model|visual))", "model.language_model"),
-        _LoadOnlyRenaming(r"query_embeddings\.weight$", "query_embeddings"),
-    ]
-
-
 for _class in (ADCopilotForConditionalGeneration, YangJianForConditionalGeneration):
-    register_checkpoint_conversion_mapping(_class.__name__, _renamings(), overwrite=True)
+    register_checkpoint_conversion_mapping(_class.__name__, renamings(), overwrite=True)
     AutoConfig.register(_class.config_class.model_type, _class.config_class, exist_ok=True)
     AutoModelForImageTextToText.register(_class.config_class, _class, exist_ok=True)

@@ -1,100 +1,66 @@
-"""The training loss: answer tokens a task, and the anomaly map's dense loss.
+"""The training loss: answer tokens a kind, and the anomaly map's dense loss.
 
-A verdict is one token among a hundred, so each task's loss is a mean over its own tokens before
-the weights of the recipe add them up.
+A verdict is one token among a hundred, so each kind's loss is a mean over its own tokens before
+the weights of the recipe add them up. The mean is over all that an optimizer step sees: each part
+of a batch gives sums, and the counts of the whole batch divide them. So neither the number of
+devices nor that of parts changes the loss.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from adcopilot_edge.training.data import Batch
-from adcopilot_edge.training.model import ADCopilotForConditionalGeneration, ImageFeatures
-from adcopilot_edge.training.packing import PackedBatch
-from adcopilot_edge.training.recipe import LossRecipe
-from adcopilot_edge.types import TASKS
+from adcopilot_edge.training.forward import Outputs
+from adcopilot_edge.training.packing import KINDS
+from adcopilot_edge.training.stage_recipe import LossRecipe
+
+LOSSES = (*KINDS, "anomaly_map")
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
-    """Logits at the labelled places (K, V), their labels and kinds (K,)."""
+def loss_counts(batch: Batch) -> Tensor:
+    """How many tokens of each kind, and cells with a target, ``batch`` has: (LOSSES,) int64."""
+    kinds = batch.text.kinds[:, 1:]
+    tokens = torch.bincount(kinds[kinds >= 0], minlength=len(KINDS))
+    cells = sum(target.numel() for target in batch.targets if target is not None)
+    return torch.cat([tokens, torch.tensor([cells], device=tokens.device)])
 
-    logits: Tensor
-    labels: Tensor
-    kinds: Tensor
 
+def loss_sums(outputs: Outputs, targets: Sequence[Tensor | None]) -> Tensor:
+    """The losses of ``LOSSES``, added up over tokens or cells: (LOSSES,) float32.
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """What the losses are made of.
-
-    words: what was said at the labelled places, or None when the language model did not run.
-    anomaly_logits: (B, N, cells) of the test images, or None without the head.
+    A loss that does not apply, of words when none were said or of the map without its head, is 0.
     """
-
-    words: Words | None
-    anomaly_logits: Tensor | None
-
-
-def run_batch(
-    model: ADCopilotForConditionalGeneration, batch: Batch, *, has_text: bool = True
-) -> Outputs:
-    """One forward pass; without ``has_text`` of the vision side alone."""
-    features = model.model.get_image_features(
-        batch.patches, batch.grid, images_per_sample=[2] * len(batch.text.ids)
-    )
-    anomaly = features.anomaly_logits
-    return Outputs(
-        words=_run_text(model, batch.text, features) if has_text else None,
-        anomaly_logits=None if anomaly is None else torch.stack(anomaly[1::2]),
-    )
-
-
-def _run_text(
-    model: ADCopilotForConditionalGeneration, text: PackedBatch, features: ImageFeatures
-) -> Words:
-    """Logits only where a token is to be predicted."""
-    hidden = model.model(
-        input_ids=text.ids,
-        attention_mask=text.mask,
-        position_ids=text.positions,
-        mm_encoder_outputs={"image": features},
-        use_cache=False,
-    ).last_hidden_state
-    wanted = text.kinds[:, 1:] >= 0
-    return Words(
-        logits=model.lm_head(hidden[:, :-1][wanted]),
-        labels=text.labels[:, 1:][wanted],
-        kinds=text.kinds[:, 1:][wanted],
-    )
-
-
-def compute_losses(outputs: Outputs, target: Tensor) -> dict[str, Tensor]:
-    """The unweighted losses: one a task that was asked, and ``anomaly_map`` with the head."""
-    losses: dict[str, Tensor] = {}
-    words = outputs.words
+    words, logits = outputs.words, outputs.anomaly_logits
+    some = words.logits if words is not None else logits[0] if logits is not None else torch.ones(1)
+    text, cells = some.new_zeros(len(KINDS), dtype=torch.float32), some.new_zeros(1).float()
     if words is not None:
         tokens = functional.cross_entropy(words.logits.float(), words.labels, reduction="none")
-        for kind, task in enumerate(TASKS):
-            asked = words.kinds == kind
-            if asked.any():
-                losses[task] = tokens[asked].mean()
-    if outputs.anomaly_logits is not None:
-        losses["anomaly_map"] = functional.binary_cross_entropy_with_logits(
-            outputs.anomaly_logits.float(), target
-        )
-    return losses
+        text = text.index_add(0, words.kinds, tokens)
+    pairs = () if logits is None else zip(logits, targets, strict=True)
+    known = [(item, truth) for item, truth in pairs if truth is not None]
+    if known:
+        cells = functional.binary_cross_entropy_with_logits(
+            torch.cat([item for item, _ in known]).float(),
+            torch.cat([truth for _, truth in known]),
+            reduction="sum",
+        )[None]
+    return torch.cat([text, cells])
 
 
-def weighted_sum(losses: dict[str, Tensor], weights: LossRecipe) -> Tensor:
-    """The scalar to minimise."""
-    total = torch.zeros(())
-    for name, loss in losses.items():
-        weight: float = getattr(weights, name)
-        if weight > 0:
-            total = total + weight * loss
-    return total
+def loss_weights(weights: LossRecipe) -> Tensor:
+    """The weights of ``LOSSES``: (LOSSES,) float32."""
+    return torch.tensor([float(getattr(weights, name)) for name in LOSSES])
+
+
+def named_losses(losses: Tensor, counts: Tensor, *, has_text: bool) -> dict[str, float]:
+    """The losses that apply to what was counted, by name; words only where they were said."""
+    return {
+        name: round(float(loss), 4)
+        for name, loss, count in zip(LOSSES, losses, counts, strict=True)
+        if count > 0 and (has_text or name not in KINDS)
+    }

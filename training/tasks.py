@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from adcopilot_edge.errors import DatasetError
 from adcopilot_edge.prompt import DEFAULT_PROMPT, END_OF_TURN, NO_DEFECT, SWAPPED_VERDICT
 from adcopilot_edge.training.places import place_word
 from adcopilot_edge.training.words import article, listed
@@ -35,10 +36,24 @@ def exchanges(pair: LabelledPair, rng: random.Random) -> list[Exchange]:
     return [_exchange(task, pair, rng) for task in TASKS]
 
 
-def chosen_exchanges(pair: LabelledPair, rng: random.Random) -> list[Exchange]:
-    """The verdict and one other exchange: what a training sample asks about ``pair``."""
-    verdict, *others = exchanges(pair, rng)
-    return [verdict, rng.choice(others)]
+def chosen_exchanges(
+    pair: LabelledPair, rng: random.Random, tasks: Sequence[Task] = TASKS
+) -> list[Exchange]:
+    """What a training sample asks about ``pair``: of ``tasks`` the verdict and one other.
+
+    About a pair whose defects nobody can place only the verdict is asked. Raises DatasetError where
+    that leaves nothing to ask.
+    """
+    allowed = [task for task in tasks if task == "verdict" or not pair.is_unplaced]
+    if not allowed:
+        raise DatasetError(
+            f"pair {pair.name}: nobody knows where its defect is, so only the verdict can be "
+            f"asked, and this source asks {', '.join(tasks)}. Add verdict to its tasks"
+        )
+    made = [_exchange(task, pair, rng) for task in TASKS if task in allowed]
+    verdicts = [item for item in made if item.task == "verdict"]
+    others = [item for item in made if item.task != "verdict"]
+    return [*verdicts, *([rng.choice(others)] if others else [])]
 
 
 def _exchange(task: Task, pair: LabelledPair, rng: random.Random) -> Exchange:

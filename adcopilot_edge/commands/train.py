@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from adcopilot_edge.commands.options import Json
+from adcopilot_edge.commands.preview import draw_preview
 from adcopilot_edge.commands.printing import print_json
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ def train(
     preview: Annotated[
         Path | None, typer.Option(help="Only draw a sheet of training pairs into this picture.")
     ] = None,
+    changes: Annotated[
+        Path | None, typer.Option(help="With --preview: pairs made from this folder's photographs.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a model from scratch on generated pairs.
@@ -44,12 +47,14 @@ def train(
     Example: adcopilot-edge train nano --out runs/nano
     """
     if preview is not None:
-        _draw_preview(preview)
+        draw_preview(preview, changes)
         if as_json:
             print_json({"preview": str(preview)})
         return
-    from adcopilot_edge.errors import MissingExtraError
+    from adcopilot_edge.errors import ConfigError, MissingExtraError
 
+    if changes is not None:
+        raise ConfigError("--changes goes with --preview; add --preview SHEET.png")
     for package in ("torch", "transformers"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(feature="train", extra="train", package=package)
@@ -147,11 +152,3 @@ def _scores_line(name: str, scores: dict[str, Any]) -> str:
     }
     known = [f"{label} {value:.3f}" for label, value in figures.items() if value is not None]
     return f"{name} ({scores['num_pairs']} pairs): {', '.join(known)}"
-
-
-def _draw_preview(path: Path) -> None:
-    from adcopilot_edge.runtime.overlay import save_image
-    from adcopilot_edge.training.synthetic.preview import contact_sheet
-
-    save_image(contact_sheet(range(24)), path)
-    print(f"wrote {path}", file=sys.stderr)

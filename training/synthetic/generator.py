@@ -5,23 +5,17 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from PIL import Image
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.training.synthetic.binary_boards import scan_pair
 from adcopilot_edge.training.synthetic.canvas import MARGIN
-from adcopilot_edge.training.synthetic.drawing import Drawing
 from adcopilot_edge.training.synthetic.nuisance import (
     CENTRED,
     draw_registration,
     photograph,
     take_view,
 )
-from adcopilot_edge.training.synthetic.records import (
-    SyntheticDefect,
-    SyntheticPair,
-    padded_bounds,
-)
+from adcopilot_edge.training.synthetic.records import SyntheticPair
 from adcopilot_edge.training.synthetic.surfaces import (
     BINARY_BOARD,
     COLOUR_BOARD,
@@ -29,10 +23,10 @@ from adcopilot_edge.training.synthetic.surfaces import (
     SURFACE_SHARES,
     SURFACES,
 )
-from adcopilot_edge.types import ImageArray, MaskArray
+from adcopilot_edge.training.synthetic.truth import find_defects, index_marks
+from adcopilot_edge.types import ImageArray
 
 MIN_SIZE = 112
-_MIN_VISIBLE = 12
 _BOARD_COUNTS = (0.40, 0.28, 0.16, 0.08, 0.05, 0.03)
 _OTHER_COUNTS = (0.62, 0.25, 0.09, 0.04)
 
@@ -82,8 +76,8 @@ def _attempt(
     if num_defects and not drawing.marks:
         return None
     view = draw_registration(rng, size, sigma_px=0.6 if is_binary else 0.5)
-    index = take_view(_index_marks(drawing), view, size, is_index=True)
-    found = _find_defects(rng, drawing, np.asarray(index))
+    index = take_view(index_marks(drawing.marks, drawing.test.size), view, size, is_index=True)
+    found = find_defects(rng, drawing.marks, np.asarray(index))
     if found is None:
         return None
     defects, mask = found
@@ -98,27 +92,3 @@ def _attempt(
     return SyntheticPair(
         golden=images[0], test=images[1], mask=mask, defects=defects, surface=surface, seed=seed
     )
-
-
-def _index_marks(drawing: Drawing) -> Image.Image:
-    """A mode ``L`` canvas holding 0, or 1 + the number of the mark that owns the pixel."""
-    width, height = drawing.test.size
-    index = np.zeros((height, width), dtype=np.uint8)
-    for number, mark in enumerate(drawing.marks, start=1):
-        index[mark.mask] = number
-    return Image.fromarray(index)
-
-
-def _find_defects(
-    rng: np.random.Generator, drawing: Drawing, index: ImageArray
-) -> tuple[tuple[SyntheticDefect, ...], MaskArray] | None:
-    """The defects seen in the view ``index`` (H, W) and their union; None if one hardly shows."""
-    defects = []
-    for number, mark in enumerate(drawing.marks, start=1):
-        mask = index == number
-        area = int(np.count_nonzero(mask))
-        box = padded_bounds(mask, int(rng.integers(9, 12)))
-        if area < _MIN_VISIBLE or box is None:
-            return None
-        defects.append(SyntheticDefect(label=mark.label, bbox_2d=box, area=area))
-    return tuple(defects), index > 0

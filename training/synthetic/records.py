@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from adcopilot_edge.types import ImageArray, LabelledPair, MaskArray
+from adcopilot_edge.types import BBox, ImageArray, LabelledPair, MaskArray
 
 BOARD_LABELS = ("open", "short", "mouse bite", "spur", "spurious copper", "pin hole")
 SURFACE_LABELS = ("scratch", "stain", "crack", "dent", "contamination", "discolouration")
@@ -28,6 +28,12 @@ class SyntheticDefect:
     label: str
     bbox_2d: PixelBox
     area: int
+
+    @property
+    def bbox(self) -> BBox:
+        """The box as the records of all sources have it."""
+        x1, y1, x2, y2 = self.bbox_2d
+        return float(x1), float(y1), float(x2), float(y2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +64,7 @@ class SyntheticPair:
             category=self.surface,
             golden=self.golden,
             test=self.test,
-            boxes=tuple(
-                (float(x1), float(y1), float(x2), float(y2))
-                for x1, y1, x2, y2 in (defect.bbox_2d for defect in self.defects)
-            ),
+            boxes=tuple(defect.bbox for defect in self.defects),
             labels=tuple(defect.label for defect in self.defects),
             mask=self.mask,
         )

@@ -1,0 +1,98 @@
+"""How ``train --dry-run`` looks: what each stage trains, its memory, and what starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from adcopilot_edge.commands.printing import print_fact, print_json, print_rows
+
+if TYPE_CHECKING:
+    from adcopilot_edge.training.dry_run import StageDryRun
+    from adcopilot_edge.training.recipe import TrainRecipe
+
+_GIB = 1 << 30
+
+
+def print_dry_run(names: Sequence[str], recipes: Sequence[TrainRecipe], *, as_json: bool) -> None:
+    """Print the plan of ``recipes``, which the command line calls ``names``; raises as ``dry_run``.
+
+    Recipes in a row may start from checkpoints of one another; a ``shape`` stands for those that
+    are not there.
+    """
+    from adcopilot_edge.training.dry_run import commands, dry_run
+
+    plans = [(recipe, dry_run(recipe)) for recipe in recipes]
+    starts = commands(names)
+    if as_json:
+        print_json(
+            {
+                "recipes": [
+                    {"name": recipe.name, "stages": [stage.to_json() for stage in stages]}
+                    for recipe, stages in plans
+                ],
+                "commands": {str(devices): words for devices, words in starts.items()},
+            }
+        )
+        return
+    for recipe, stages in plans:
+        for stage in stages:
+            _print_stage(recipe.name, stage)
+    for devices, words in starts.items():
+        print_fact("run", f"on {devices} GPU{'s' if devices > 1 else ''}")
+        for line in words:
+            print(f"  {line}")
+    print("ddp is the same command without --parallel fsdp")
+
+
+def _print_stage(recipe: str, stage: StageDryRun) -> None:
+    print_fact("stage", f"{stage.name} of {recipe}, {stage.method}")
+    print_fact("length", f"{stage.steps:,} steps, {stage.samples:,} samples")
+    print_fact("parameters", f"{stage.total:,}, trained {stage.learning:,}")
+    print_rows(
+        [
+            ("part", "all", "in full", "adapters"),
+            *(
+                (part.part, f"{part.total:,}", f"{part.full:,}", f"{part.adapters:,}")
+                for part in stage.parts
+            ),
+        ]
+    )
+    shape = stage.sample
+    print_fact(
+        "memory",
+        f"GiB a GPU, estimated for samples of two images of {shape.patches} patches and "
+        f"{shape.tokens} tokens in all",
+    )
+    print_rows(
+        [
+            (
+                "GPUs",
+                "accumulate",
+                "weights",
+                "gradients",
+                "optimizer",
+                "copies",
+                "activations",
+                "total",
+            ),
+            *(
+                (
+                    f"{item.devices} {item.parallel if item.devices > 1 else ''}".strip(),
+                    str(item.accumulation),
+                    *(
+                        f"{size / _GIB:.2f}"
+                        for size in (
+                            item.weights,
+                            item.gradients,
+                            item.optimizer,
+                            item.copies,
+                            item.activations,
+                            item.total,
+                        )
+                    ),
+                )
+                for item in stage.memory
+            ),
+        ]
+    )

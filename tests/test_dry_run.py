@@ -1,0 +1,113 @@
+"""The dry run: exact counts, memory by its formulas, and commands that the program knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_recipe import BASE, STAGE
+from tiny import RECIPE, tiny_checkpoint, tiny_config, tiny_model
+
+from adcopilot_edge.errors import CheckpointError, ConfigError
+from adcopilot_edge.training.dry_run import StageDryRun, commands, dry_run
+from adcopilot_edge.training.parts import PARTS, part_of
+from adcopilot_edge.training.recipe import TrainRecipe
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_checkpoint(tmp_path_factory.mktemp("dry") / "checkpoint", is_tied=False)
+
+
+def plan(checkpoint: Path | str, base: dict[str, Any] | None = None, **stage: Any) -> StageDryRun:
+    content = {
+        **BASE,
+        "base": {"checkpoint": str(checkpoint), **(base or {})},
+        "stages": [{**STAGE, **stage}],
+    }
+    (found,) = dry_run(TrainRecipe.model_validate(content))
+    return found
+
+
+def test_parameters_are_counted_by_part(checkpoint: Path) -> None:
+    found = plan(checkpoint, trains=["comparison", "merger"])
+    expected = dict.fromkeys(PARTS, 0)
+    for name, parameter in tiny_model(tiny_config(is_tied=False)).named_parameters():
+        expected[part_of(name)] += parameter.numel()
+    assert {part.part: part.total for part in found.parts} == expected
+    assert found.learning == expected["comparison"] + expected["merger"]
+    assert not any(part.adapters for part in found.parts)
+
+
+def test_adapters_are_counted_exactly(checkpoint: Path) -> None:
+    found = plan(checkpoint, trains=[], lora={"parts": ["language"], "rank": 3})
+    wide, narrow, inner = RECIPE.hidden_size, RECIPE.hidden_size // 2, RECIPE.mlp
+    # q and o; k and v; gate, up and down.
+    layer = 2 * (wide + wide) + 2 * (wide + narrow) + 3 * (wide + inner)
+    assert found.learning == 3 * layer * RECIPE.layers
+
+
+def test_memory_follows_the_formulas(checkpoint: Path) -> None:
+    found = plan(checkpoint, trains=["comparison"], batch_size=8, device_batch_size=1)
+    learning, frozen = found.learning, found.total - found.learning
+    by_kind = {(item.devices, item.parallel): item for item in found.memory}
+    one, ddp, fsdp = by_kind[1, "one"], by_kind[8, "ddp"], by_kind[8, "fsdp"]
+    assert one.weights == ddp.weights == 4 * learning + 2 * frozen
+    assert (one.gradients, one.optimizer, one.copies) == (
+        4 * learning,
+        8 * learning,
+        2 * learning,
+    )
+    assert fsdp.weights == -(-one.weights // 8)
+    assert fsdp.optimizer == -(-one.optimizer // 8)
+    assert (one.accumulation, fsdp.accumulation) == (8, 1)
+    assert one.activations == fsdp.activations > 0
+    assert one.total == sum(
+        (one.weights, one.gradients, one.optimizer, one.copies, one.activations)
+    )
+    whole = plan(checkpoint, trains=["comparison"], precision="fp32").memory[0]
+    assert (whole.weights, whole.copies) == (4 * found.total, 0)
+
+
+def test_what_is_gathered_are_two_blocks_and_all_outside_of_blocks(checkpoint: Path) -> None:
+    model = tiny_model(tiny_config(is_tied=False))
+    blocks = [*model.model.visual.blocks, *model.model.language_model.layers]
+    sizes = [sum(item.numel() for item in block.parameters()) for block in blocks]
+    outside = sum(item.numel() for item in model.parameters()) - sum(sizes)
+    found = plan(checkpoint, trains=["comparison"]).memory[-1]
+    assert found.parallel == "fsdp"
+    assert found.copies == 2 * (outside + 2 * max(sizes))
+
+
+def test_epochs_become_steps_without_the_data(checkpoint: Path) -> None:
+    data = [{"kind": "chat-ad", "path": "nowhere", "count": 1000}, {"kind": "synthetic"}]
+    found = plan(checkpoint, steps=0, epochs=2, batch_size=16, data=data)
+    assert (found.steps, found.samples) == (250, 4000)
+    with pytest.raises(ConfigError, match="nowhere is not there"):
+        plan(checkpoint, steps=0, epochs=2, data=[{"kind": "chat-ad", "path": "nowhere"}])
+
+
+def test_a_checkpoint_that_is_not_there_needs_a_shape(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="Train the stage before"):
+        plan(tmp_path / "none")
+    found = plan(tmp_path / "none", {"shape": "ad-copilot-7b"}, trains=["comparison", "queries"])
+    assert found.total == 8_355_968_000
+    # The encoder of 36 tensors.
+    assert found.learning == 63_801_344
+
+
+def test_answers_that_are_drawn_count_with_their_tokens(checkpoint: Path) -> None:
+    grpo = {"group_size": 4, "max_new_tokens": 700}
+    found = plan(checkpoint, trains=["language"], method="grpo", grpo=grpo, batch_size=4)
+    assert found.sample.answers == 700
+    assert [item.accumulation for item in found.memory] == [1] * 5
+
+
+def test_the_commands_are_those_for_each_number_of_devices() -> None:
+    found = commands(["stage0.toml", "stage1.toml"])
+    assert found[1] == ["adcopilot-edge train stage0.toml stage1.toml"]
+    assert found[8][0].startswith("accelerate launch --num_processes 8 -m adcopilot_edge train ")
+    assert found[4][1].startswith("torchrun --nproc-per-node 4 -m adcopilot_edge train stage0.toml")
