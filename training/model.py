@@ -276,6 +276,21 @@ class ADCopilotForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         self.lm_head = nn.Linear(config.text.hidden_size, config.text.vocab_size, bias=False)
         self.post_init()
 
+    def _maybe_prepare_encoder_kwargs_for_generation(
+        self, inputs_tensor: Tensor, model_kwargs: dict[str, Any], *args: Any
+    ) -> dict[str, Any]:
+        """Stock, with the images counted by row: ``generate`` encodes them without the ids.
+
+        Without the counts all images of a batch would be compared as one sample's.
+        """
+        if model_kwargs.get("pixel_values") is not None:
+            ids = model_kwargs.get("input_ids", inputs_tensor)
+            model_kwargs["images_per_sample"] = self.model.images_per_sample(ids)
+        prepared: dict[str, Any] = super()._maybe_prepare_encoder_kwargs_for_generation(
+            inputs_tensor, model_kwargs, *args
+        )
+        return prepared
+
 
 class YangJianForConditionalGeneration(ADCopilotForConditionalGeneration):
     """The same model under the name that older checkpoints carry."""
