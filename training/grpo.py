@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel
 from transformers import PrinterCallback
-from trl import GRPOConfig
+from trl.trainer.grpo_config import GRPOConfig
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.training.grpo_evaluation import Evaluation

@@ -59,7 +59,7 @@ class GrpoLora(_Record):
     """Low-rank adapters on the linear layers of the language model; tower and encoder have none."""
 
     rank: int = Field(default=64, gt=0)
-    alpha: float = Field(default=128.0, gt=0, allow_inf_nan=False)
+    alpha: int = Field(default=128, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from datasets import Dataset
 from peft import PeftConfig
 from transformers import PreTrainedModel
-from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from adcopilot_edge.errors import ConfigError

@@ -286,7 +286,8 @@ class ADCopilotForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         if model_kwargs.get("pixel_values") is not None:
             ids = model_kwargs.get("input_ids", inputs_tensor)
             model_kwargs["images_per_sample"] = self.model.images_per_sample(ids)
-        prepared: dict[str, Any] = super()._maybe_prepare_encoder_kwargs_for_generation(
+        stock: Any = super()
+        prepared: dict[str, Any] = stock._maybe_prepare_encoder_kwargs_for_generation(
             inputs_tensor, model_kwargs, *args
         )
         return prepared
