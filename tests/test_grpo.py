@@ -13,7 +13,12 @@ from grpo_cases import ConstantKey, run_settings, undecided_checkpoint
 from safetensors.torch import load_file
 
 from adcopilot_edge.errors import ConfigError
-from adcopilot_edge.training.grpo import language_lora, train_grpo, trainer_arguments
+from adcopilot_edge.training.grpo import (
+    known_warnings,
+    language_lora,
+    train_grpo,
+    trainer_arguments,
+)
 from adcopilot_edge.training.grpo_log import Rewards
 from adcopilot_edge.training.grpo_prompts import Prompts, as_dataset
 from adcopilot_edge.training.grpo_recipe import GrpoRecipe, GrpoRun
@@ -30,7 +35,8 @@ def _one_thread() -> Iterator[None]:
     """Products of tiny matrices gain nothing from more, and waiting threads cost."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with known_warnings():
+        yield
     torch.set_num_threads(before)
 
 

@@ -73,7 +73,7 @@ def train_grpo(
     model = ADCopilotForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
     processor = ADCopilotProcessor.from_pretrained(checkpoint)
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run / "tensorboard"))
-    with _known_warnings():
+    with known_warnings():
         args = trainer_arguments(settings, run)
         rewards = Rewards(
             settings.grpo,
@@ -145,7 +145,7 @@ def trainer_arguments(settings: GrpoRun, run: Path) -> GRPOConfig:
         seed=settings.seed,
         use_cpu=not torch.cuda.is_available(),
         bf16=settings.is_bf16,
-        gradient_checkpointing=settings.gradient_checkpointing,
+        activation_checkpointing=settings.gradient_checkpointing,
         max_steps=settings.steps,
         per_device_train_batch_size=settings.device_batch_size,
         gradient_accumulation_steps=accumulation,
@@ -238,7 +238,7 @@ def _log_to(path: Path, report: Report) -> Report:
 
 
 @contextmanager
-def _known_warnings() -> Iterator[None]:
+def known_warnings() -> Iterator[None]:
     """Without transformers' notes on names that trl still uses."""
     with warnings.catch_warnings():
         old = "`(is_)?gradient_checkpointing.*deprecated"
