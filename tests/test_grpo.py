@@ -104,7 +104,8 @@ def test_what_is_scored_is_what_was_said(start: Path, tmp_path: Path) -> None:
         rows=as_dataset(prompts, count=2, seed=0, at_once=2),
         adapters=language_lora(chosen.lora),
     )
-    model = trainer.model.get_base_model()
+    policy: Any = trainer.model
+    model = policy.get_base_model()
     logits: list[torch.Tensor] = []
     generate = model.generate
 
@@ -122,7 +123,7 @@ def test_what_is_scored_is_what_was_said(start: Path, tmp_path: Path) -> None:
         {"prompt": p.messages, "images": list(p.images), "truth": p.truth, "key": p.key}
         for p in (long, long, short, short)
     ]
-    trainer.model.train()
+    policy.train()
     scored = trainer._generate_and_score_completions(rows)
     ids, mask = scored["completion_ids"], scored["completion_mask"].bool()
     said = logits[0][:, : ids.shape[1]].log_softmax(-1).gather(-1, ids[..., None])[..., 0]

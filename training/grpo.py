@@ -97,12 +97,14 @@ def train_grpo(
             ),
             adapters=language_lora(settings.lora) if settings.lora else None,
         )
+        learner = trainer.model
+        assert learner is not None
         trainer.remove_callback(PrinterCallback)  # the events say it
         log = _log_to(run / "log.jsonl", report)
         trainer.add_callback(EventLog(log))
         evaluation = None
         if held_out is not None and settings.evaluation_prompts:
-            evaluation = Evaluation(trainer.model, processor, held_out, settings, log)
+            evaluation = Evaluation(learner, processor, held_out, settings, log)
             trainer.add_callback(evaluation)
         if args.process_index == 0:
             log(
@@ -110,14 +112,14 @@ def train_grpo(
                     "event": "start",
                     "step": _step_of(last),
                     "steps": settings.steps,
-                    "learning": sum(item.numel() for _, item in trainable(trainer.model)),
+                    "learning": sum(item.numel() for _, item in trainable(learner)),
                     "rewards": dict(zip(trainer.reward_func_names, rewards.weights, strict=True)),
                 }
             )
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     target = run / CHECKPOINT_NAME
     if args.process_index == 0:
-        learnt = trainer.accelerator.unwrap_model(trainer.model)
+        learnt = trainer.accelerator.unwrap_model(learner)
         if isinstance(learnt, PeftModel):
             learnt = learnt.merge_and_unload()
         _save(learnt, checkpoint, target)

@@ -79,6 +79,7 @@ class PairGrpoTrainer(GRPOTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """See ``Trainer.log``."""
+        assert self.model is not None
         figures = self._metrics["train" if self.model.training else "eval"]
         for name in [name for name, values in figures.items() if all(map(math.isnan, values))]:
             del figures[name]
