@@ -291,6 +291,22 @@ class ADCopilotForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
             return run_batch(self, batch, has_text=has_text)
         return super().forward(*args, **kwargs)
 
+    def _maybe_prepare_encoder_kwargs_for_generation(
+        self, inputs_tensor: Tensor, model_kwargs: dict[str, Any], *args: Any
+    ) -> dict[str, Any]:
+        """Stock, with the images counted by row: ``generate`` encodes them without the ids.
+
+        Without the counts all images of a batch would be compared as one sample's.
+        """
+        if model_kwargs.get("pixel_values") is not None:
+            ids = model_kwargs.get("input_ids", inputs_tensor)
+            model_kwargs["images_per_sample"] = self.model.images_per_sample(ids)
+        stock: Any = super()
+        prepared: dict[str, Any] = stock._maybe_prepare_encoder_kwargs_for_generation(
+            inputs_tensor, model_kwargs, *args
+        )
+        return prepared
+
 
 class YangJianForConditionalGeneration(ADCopilotForConditionalGeneration):
     """The same model under the name that older checkpoints carry."""
