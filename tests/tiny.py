@@ -56,6 +56,18 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return build_tokenizer(texts, vocab_size=RECIPE.vocab_size)
 
 
+def tiny_processor(
+    *, compare_token_size: int = RECIPE.compare_token_size, template: str = CHAT_TEMPLATE
+) -> ADCopilotProcessor:
+    """The processor of a tiny model, with the stock limits of image sizes."""
+    return ADCopilotProcessor(
+        image_processor=Qwen2VLImageProcessorPil(),
+        tokenizer=tiny_tokenizer(),
+        chat_template=template,
+        compare_token_size=compare_token_size,
+    )
+
+
 def tiny_config(*, is_tied: bool = True, **changes: Any) -> ADCopilotConfig:
     """The configuration of ``RECIPE`` with ``changes`` to the recipe."""
     recipe = RECIPE.model_copy(update=changes)
@@ -102,13 +114,8 @@ def save_tiny(
         if model.config.tie_word_embeddings:
             del tensors["lm_head.weight"]
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    processor = ADCopilotProcessor(
-        image_processor=Qwen2VLImageProcessorPil(),
-        tokenizer=tiny_tokenizer(),
-        chat_template=CHAT_TEMPLATE,
-        compare_token_size=model.model.visual.config.compare_token_size,
-    )
-    processor.save_pretrained(folder)
+    count = model.model.visual.config.compare_token_size
+    tiny_processor(compare_token_size=count).save_pretrained(folder)
     if is_stock:
         _call_it_stock(folder / "config.json")
     return folder

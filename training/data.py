@@ -1,18 +1,23 @@
-"""Pairs to tensors: synthetic pairs by seed, packed with their questions, batched for the model."""
+"""Samples for the model: images cut into patches, text laid out, the map's targets; and batches.
+
+A pair is asked in branches behind one copy of its images, a dialogue is one sequence. Knows not
+where pairs and dialogues come from.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
+from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.positions import (
     ComparePositionMode,
     ImageSpan,
@@ -22,128 +27,254 @@ from adcopilot_edge.positions import (
 )
 from adcopilot_edge.prompt import DEFAULT_PROMPT, IMAGE_TOKEN
 from adcopilot_edge.runtime.preprocess import Preprocessor
-from adcopilot_edge.training.packing import Branch, Packed, PackedBatch, collate, pack
-from adcopilot_edge.training.synthetic import generate_pair
+from adcopilot_edge.training.chat_ad.sample import ChatSample, fill_boxes
+from adcopilot_edge.training.config import ADCopilotConfig
+from adcopilot_edge.training.conversation import encode_turns
+from adcopilot_edge.training.image_rule import ImageRule
+from adcopilot_edge.training.packing import (
+    KINDS,
+    Branch,
+    Packed,
+    PackedBatch,
+    collate_rows,
+    fit_rows,
+    pack,
+    sequence,
+)
+from adcopilot_edge.training.processor import ADCopilotProcessor
+from adcopilot_edge.training.recipe import ROOM_PX
 from adcopilot_edge.training.tasks import chosen_exchanges
-from adcopilot_edge.types import TASKS, FloatArray, LabelledPair, MaskArray
+from adcopilot_edge.types import (
+    TASKS,
+    BBox,
+    FloatArray,
+    ImageArray,
+    IntArray,
+    LabelledPair,
+    MaskArray,
+    Task,
+)
+
+Picture = ImageArray | Image.Image
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One pair, ready to batch: patches (2N, values) of golden then test, mask (H, W), text."""
+    """Images and text, ready to batch.
+
+    patches: (sum of N, values) of the golden image, then the test image. grid: (images, 3), the
+    patches of each along time, height and width. mask: (H, W) of the test image as the model sees
+    it, None where nobody knows the place of its defects.
+    """
 
     patches: FloatArray
-    mask: MaskArray
+    grid: IntArray
+    mask: MaskArray | None
     packed: Packed
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B samples. patches (B*2N, values), grid (2B, 3), target (B, N, cells) 0..1, text."""
+    """B samples. patches (sum of N, values), grid (images, 3), both in the order of the rows.
+
+    images_per_sample: B counts. targets: of each sample's last image (N, cells) in 0..1, or None
+    where nobody knows. text: the rows, with one sample each unless they are packed.
+    """
 
     patches: Tensor
     grid: Tensor
-    target: Tensor
+    images_per_sample: tuple[int, ...]
+    targets: tuple[Tensor | None, ...]
     text: PackedBatch
 
 
 class SampleBuilder:
-    """Turns labelled pairs of one image size into samples; holds the constant prefix."""
+    """Turns pairs and dialogues into samples for one model.
+
+    template: the processor's chat template. packing: let short samples of a batch share a row.
+    """
 
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerFast,
-        preprocessor: Preprocessor,
+        images: ImageRule,
+        template: str,
         *,
         compare_token_size: int,
         mode: ComparePositionMode,
         map_scale: int,
         grown_px: int,
+        packing: bool = False,
     ) -> None:
         self._tokenizer = tokenizer
+        self.images = images
+        self._template = template
+        self._compare_token_size = compare_token_size
+        self._mode = mode
         self._map_scale = map_scale
         self._grown_px = grown_px
-        self._preprocessor = preprocessor
-        self._mode = mode
-        _, rows, cols = preprocessor.grid
-        merge = preprocessor.merge_size
-        self._span = ImageSpan(rows // merge, cols // merge, compare_token_size)
-        self.prefix, self.prefix_positions = self._build_prefix()
+        self._packing = packing
         self.pad_id: int = tokenizer.pad_token_id
+        self._image_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        self.prefix, self.prefix_positions = self._build_prefix()
 
     def _build_prefix(self) -> tuple[list[int], Positions]:
-        """Ids and positions of everything up to the end of the test image."""
-        image_id = self._tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
-        ids: list[int] = []
+        """Ids and positions of everything up to the end of the test image of a square pair."""
+        ids = self.encode(DEFAULT_PROMPT.golden + DEFAULT_PROMPT.test)
+        filled, _, positions = self._expand(ids, [False] * len(ids), [self.images.square.grid] * 2)
+        return filled, positions
+
+    def _expand(
+        self, ids: Sequence[int], flags: Sequence[bool], grids: Sequence[tuple[int, int, int]]
+    ) -> tuple[list[int], list[bool], Positions]:
+        """Make room for each image's cells and comparison tokens; ids, flags and positions."""
+        merge = self.images.square.merge_size
+        rest = iter(grids)
+        filled: list[int] = []
+        kept: list[bool] = []
         spans: list[TextSpan | ImageSpan] = []
         run = 0
-        for token in self.encode(DEFAULT_PROMPT.golden + DEFAULT_PROMPT.test):
-            if token != image_id:
-                ids.append(token)
+        for token, flag in zip(ids, flags, strict=True):
+            if token != self._image_id:
+                filled.append(token)
+                kept.append(flag)
                 run += 1
                 continue
-            count = self._span.rows * self._span.cols + self._span.num_comparison
-            ids += [image_id] * count
-            spans += [TextSpan(run), self._span]
+            _, rows, columns = next(rest)
+            span = ImageSpan(rows // merge, columns // merge, self._compare_token_size)
+            count = span.rows * span.cols + span.num_comparison
+            filled += [self._image_id] * count
+            kept += [False] * count
+            spans += [TextSpan(run), span]
             run = 0
-        return ids, mrope_positions([*spans, TextSpan(run)], self._mode)
+        return filled, kept, mrope_positions([*spans, TextSpan(run)], self._mode)
+
+    def image_tokens(self, width: int, height: int) -> int:
+        """Tokens of an image of ``width`` by ``height`` pixels, comparison tokens included."""
+        return self.images.num_cells(width, height) + self._compare_token_size
 
     def encode(self, text: str) -> list[int]:
         """Ids of ``text``; special tokens in it count as such."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         return ids
 
-    def build(self, pair: LabelledPair, rng: random.Random) -> Sample:
-        """The sample of ``pair``, which must have the model's image size."""
+    def build(
+        self, pair: LabelledPair, rng: random.Random, tasks: Sequence[Task] = TASKS
+    ) -> Sample:
+        """The sample of ``pair``, which must have the recipe's image size.
+
+        tasks: which may be asked; of several, the verdict and one other.
+        """
         branches = [
-            Branch(TASKS.index(item.task), self.encode(item.question), self.encode(item.answer))
-            for item in chosen_exchanges(pair, rng)
+            Branch(KINDS.index(item.task), self.encode(item.question), self.encode(item.answer))
+            for item in chosen_exchanges(pair, rng, tasks)
         ]
-        height, width = pair.test.shape[:2]
-        mask = pair.mask if pair.mask is not None else _boxes_mask(pair, height, width)
-        images = [self._preprocessor.patches(image) for image in (pair.golden, pair.test)]
+        square = self.images.square
         return Sample(
-            patches=np.concatenate(images),
-            mask=mask,
+            patches=np.concatenate([square.patches(item) for item in (pair.golden, pair.test)]),
+            grid=np.array([square.grid] * 2),
+            mask=_pair_mask(pair),
             packed=pack(self.prefix, self.prefix_positions, branches, self._mode),
         )
 
-    def batch(self, samples: Sequence[Sample]) -> Batch:
-        """Stack samples and turn their masks into patch targets."""
-        grid = torch.tensor(self._preprocessor.grid).repeat(2 * len(samples), 1)
-        masks = torch.from_numpy(np.stack([sample.mask for sample in samples]))
-        return Batch(
-            patches=torch.from_numpy(np.concatenate([sample.patches for sample in samples])),
-            grid=grid,
-            target=patch_targets(
-                masks,
-                patch_size=self._preprocessor.patch_size,
-                merge_size=self._preprocessor.merge_size,
-                scale=self._map_scale,
-                grown_px=self._grown_px,
+    def build_dialogue(self, sample: ChatSample, template: Picture, query: Picture) -> Sample:
+        """The sample of a dialogue about two upright RGB images.
+
+        Raises:
+            DatasetError: A turn holds a control token of the tokenizer.
+            InputError: An image is more than 200 times as long as wide.
+        """
+        pictures = [
+            item if isinstance(item, Image.Image) else Image.fromarray(item)
+            for item in (template, query)
+        ]
+        rules = [self.images.preprocessor(*picture.size) for picture in pictures]
+        scale = _scale(sample.query_size, rules[1])
+        turns = fill_boxes(sample.turns, sample.bboxes, scale)
+        coded = encode_turns(self._tokenizer, self._template, turns)
+        grids = [rule.grid for rule in rules]
+        return Sample(
+            patches=np.concatenate(
+                [
+                    rule.patches(rule.resize(picture))
+                    for rule, picture in zip(rules, pictures, strict=True)
+                ]
             ),
-            text=collate([sample.packed for sample in samples], pad_id=self.pad_id),
+            grid=np.array(grids),
+            mask=None
+            if sample.is_anomaly and not sample.boxes
+            else _fill(
+                [scale(box) for box in sample.boxes], rules[1].image_height, rules[1].image_width
+            ),
+            packed=sequence(*self._expand(coded.ids, coded.is_answer, grids)),
         )
 
+    def batch(self, samples: Sequence[Sample]) -> Batch:
+        """Lay samples in rows and turn their masks into the map's targets."""
+        lengths = [len(sample.packed) for sample in samples]
+        rows = fit_rows(lengths) if self._packing else [[index] for index in range(len(samples))]
+        ordered = [samples[index] for row in rows for index in row]
+        return Batch(
+            patches=torch.from_numpy(np.concatenate([sample.patches for sample in ordered])),
+            grid=torch.from_numpy(np.concatenate([sample.grid for sample in ordered])),
+            images_per_sample=tuple(len(sample.grid) for sample in ordered),
+            targets=tuple(self._target(sample.mask) for sample in ordered),
+            text=collate_rows(
+                [[samples[index].packed for index in row] for row in rows], pad_id=self.pad_id
+            ),
+        )
 
-class SyntheticDataset(Dataset[Sample]):
-    """Sample i is the synthetic pair of seed ``first_seed + i``: the same in every run."""
+    def _target(self, mask: MaskArray | None) -> Tensor | None:
+        if mask is None:
+            return None
+        square = self.images.square
+        return patch_targets(
+            torch.from_numpy(mask)[None],
+            patch_size=square.patch_size,
+            merge_size=square.merge_size,
+            scale=self._map_scale,
+            grown_px=self._grown_px,
+        )[0]
 
-    def __init__(
-        self, builder: SampleBuilder, *, first_seed: int, length: int, image_size: int
-    ) -> None:
-        self._builder = builder
-        self._first_seed = first_seed
-        self._length = length
-        self._image_size = image_size
 
-    def __len__(self) -> int:
-        return self._length
+def sample_builder(
+    config: ADCopilotConfig,
+    processor: ADCopilotProcessor,
+    image_size: int,
+    *,
+    limits: tuple[int, int] | None = None,
+    packing: bool = False,
+) -> SampleBuilder:
+    """The builder of samples for a model and its processor.
 
-    def __getitem__(self, index: int) -> Sample:
-        seed = self._first_seed + index
-        pair = generate_pair(seed, size=self._image_size).to_labelled()
-        return self._builder.build(pair, random.Random(seed))
+    image_size: side of square images in pixels. limits: as in ``ImageRule``. Raises ConfigError for
+    a processor without a chat template.
+    """
+    if not isinstance(processor.chat_template, str):
+        raise ConfigError(
+            "this checkpoint's processor has no chat template, so nobody knows how its turns are "
+            "written; add chat_template.jinja to it"
+        )
+    images = processor.image_processor
+    square = Preprocessor(
+        image_height=image_size,
+        image_width=image_size,
+        patch_size=images.patch_size,
+        temporal_patch_size=images.temporal_patch_size,
+        merge_size=images.merge_size,
+        image_mean=tuple(images.image_mean),
+        image_std=tuple(images.image_std),
+    )
+    return SampleBuilder(
+        processor.tokenizer,
+        ImageRule(square, limits),
+        processor.chat_template,
+        compare_token_size=config.vision.compare_token_size,
+        mode=config.compare_position_mode,
+        map_scale=config.vision.compare_map_scale,
+        grown_px=ROOM_PX - config.vision.compare_map_margin,
+        packing=packing,
+    )
 
 
 def patch_targets(
@@ -164,9 +295,23 @@ def patch_targets(
     return cells.permute(0, 1, 4, 2, 5, 3, 6).flatten(5).flatten(1, 4)
 
 
-def _boxes_mask(pair: LabelledPair, height: int, width: int) -> MaskArray:
-    """The filled boxes, for sources that have no pixel masks."""
+def _scale(size: tuple[int, int], rule: Preprocessor) -> Callable[[BBox], BBox]:
+    """From pixels of an image of ``size`` (width, height) to those of the model's input."""
+    across, down = rule.image_width / size[0], rule.image_height / size[1]
+    return lambda box: (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
+
+
+def _pair_mask(pair: LabelledPair) -> MaskArray | None:
+    """The mask of a pair, by its boxes where the source has none, None where no place is known."""
+    if pair.is_unplaced:
+        return None
+    height, width = pair.test.shape[:2]
+    return pair.mask if pair.mask is not None else _fill(pair.boxes, height, width)
+
+
+def _fill(boxes: Sequence[BBox], height: int, width: int) -> MaskArray:
+    """The filled boxes as a mask (H, W)."""
     mask = np.zeros((height, width), dtype=np.bool_)
-    for x1, y1, x2, y2 in pair.boxes:
+    for x1, y1, x2, y2 in boxes:
         mask[int(y1) : int(y2), int(x1) : int(x2)] = True
     return mask

@@ -81,10 +81,12 @@ def quick_scores(
             )
             said.append(np.where(is_right.numpy(), anomalous, ~anomalous))
         if outputs.anomaly_logits is not None:
-            marked, covered = outputs.anomaly_logits > 0, batch.target > 0.5
-            intersection += int((marked & covered).sum())
-            union += int((marked | covered).sum())
-            map_said.append(marked.flatten(1).any(1).numpy())
+            marks = [logits > 0 for logits in outputs.anomaly_logits]
+            for marked, target in zip(marks, batch.targets, strict=True):
+                if target is not None:
+                    intersection += int((marked & (target > 0.5)).sum())
+                    union += int((marked | (target > 0.5)).sum())
+            map_said.append(np.array([bool(marked.any()) for marked in marks]))
     model.train(was_training)
     decided = np.concatenate(truth)
     return QuickScores(

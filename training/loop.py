@@ -16,29 +16,28 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
-from transformers import PreTrainedTokenizerFast
 
 from adcopilot_edge.errors import ConfigError
-from adcopilot_edge.runtime.preprocess import Preprocessor
 from adcopilot_edge.training.checkpoint import (
     TrainingState,
     find_checkpoint,
     load_state,
     save_checkpoint,
 )
-from adcopilot_edge.training.data import Batch, SampleBuilder, SyntheticDataset
+from adcopilot_edge.training.data import Batch, SampleBuilder, sample_builder
 from adcopilot_edge.training.evaluation import quick_scores
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.objective import compute_losses, run_batch, weighted_sum
 from adcopilot_edge.training.parts import train_only, trainable
 from adcopilot_edge.training.processor import ADCopilotProcessor
-from adcopilot_edge.training.recipe import ROOM_PX, OptimizerRecipe, StageRecipe, TrainRecipe
+from adcopilot_edge.training.recipe import OptimizerRecipe, TrainRecipe
 from adcopilot_edge.training.scratch import build_config, build_processor
+from adcopilot_edge.training.stage_data import StageData, first_number, mixture_of, open_sources
+from adcopilot_edge.training.stage_recipe import StageRecipe
 from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.types import LabelledPair
 
-# Seeds of training pairs start here; those below belong to the tokenizer and to evaluation.
-_FIRST_TRAINING_SEED = 1_000_000
+# Below those of training pairs.
 _FIRST_EVALUATION_SEED = 500_000
 
 Report = Callable[[dict[str, Any]], None]
@@ -76,7 +75,7 @@ def train(
         raise ConfigError(f"{run} holds a checkpoint; pass --resume or choose another --out")
     torch.manual_seed(recipe.seed)
     model, processor = _load(checkpoint) if checkpoint else _create(recipe)
-    builder = sample_builder(model, processor, recipe.image_size)
+    builder = sample_builder(model.config, processor, recipe.image_size)
     resumed = load_state(checkpoint, recipe) if checkpoint else TrainingState(step=0, optimizer={})
 
     sets = {"synthetic": _evaluation_pairs(recipe), **(held_out or {})}
@@ -129,28 +128,8 @@ def train(
     return Trained(checkpoint=saved, steps=recipe.steps, scores=scores)
 
 
-def sample_builder(
-    model: ADCopilotForConditionalGeneration, processor: ADCopilotProcessor, image_size: int
-) -> SampleBuilder:
-    """The builder of samples for ``model`` at a square image size in pixels."""
-    images = processor.image_processor
-    tokenizer: PreTrainedTokenizerFast = processor.tokenizer
-    return SampleBuilder(
-        tokenizer,
-        Preprocessor(
-            image_height=image_size,
-            image_width=image_size,
-            image_mean=tuple(images.image_mean),
-            image_std=tuple(images.image_std),
-        ),
-        compare_token_size=model.config.vision.compare_token_size,
-        mode=model.config.compare_position_mode,
-        map_scale=model.config.vision.compare_map_scale,
-        grown_px=ROOM_PX - model.config.vision.compare_map_margin,
-    )
-
-
 def _create(recipe: TrainRecipe) -> tuple[ADCopilotForConditionalGeneration, ADCopilotProcessor]:
+    assert recipe.model is not None
     processor = build_processor(recipe.model, recipe.image_size)
     config = build_config(recipe.model, processor.tokenizer)
     return ADCopilotForConditionalGeneration(config), processor
@@ -188,12 +167,10 @@ def _batches(
     """The stage's batches from its step ``done`` on; a batch depends on its step alone."""
     size = plan.stage.batch_size
     total = plan.stage.steps * size
-    dataset = SyntheticDataset(
-        builder,
-        first_seed=_FIRST_TRAINING_SEED + recipe.seed * 100_000_000 + plan.first_sample,
-        length=total,
-        image_size=recipe.image_size,
-    )
+    first = first_number(recipe.seed, plan.first_sample)
+    sources = open_sources(plan.stage, first, recipe.seed)
+    mixture = mixture_of(plan.stage, sources, recipe.seed)
+    dataset = StageData(builder, sources, mixture, count=total)
     # The samples of the data set leave the loader as batches.
     remaining: Dataset[Any] = Subset(dataset, range(done * size, total))
     return DataLoader(
@@ -218,7 +195,7 @@ def _step(
         group["lr"] = _learning_rate(step, stage)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         outputs = run_batch(model, batch, has_text=stage.loss.has_text)
-    losses = compute_losses(outputs, batch.target)
+    losses = compute_losses(outputs, batch.targets)
     total = weighted_sum(losses, stage.loss)
     if not torch.isfinite(total):
         raise ConfigError(

@@ -6,7 +6,9 @@ the weights of the recipe add them up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -14,9 +16,8 @@ from torch.nn import functional
 
 from adcopilot_edge.training.data import Batch
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration, ImageFeatures
-from adcopilot_edge.training.packing import PackedBatch
-from adcopilot_edge.training.recipe import LossRecipe
-from adcopilot_edge.types import TASKS
+from adcopilot_edge.training.packing import KINDS, PackedBatch
+from adcopilot_edge.training.stage_recipe import LossRecipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,11 @@ class Outputs:
     """What the losses are made of.
 
     words: what was said at the labelled places, or None when the language model did not run.
-    anomaly_logits: (B, N, cells) of the test images, or None without the head.
+    anomaly_logits: of each sample's last image (N, cells), or None without the head.
     """
 
     words: Words | None
-    anomaly_logits: Tensor | None
+    anomaly_logits: tuple[Tensor, ...] | None
 
 
 def run_batch(
@@ -45,12 +46,13 @@ def run_batch(
 ) -> Outputs:
     """One forward pass; without ``has_text`` of the vision side alone."""
     features = model.model.get_image_features(
-        batch.patches, batch.grid, images_per_sample=[2] * len(batch.text.ids)
+        batch.patches, batch.grid, images_per_sample=batch.images_per_sample
     )
     anomaly = features.anomaly_logits
+    last = [count - 1 for count in accumulate(batch.images_per_sample)]
     return Outputs(
         words=_run_text(model, batch.text, features) if has_text else None,
-        anomaly_logits=None if anomaly is None else torch.stack(anomaly[1::2]),
+        anomaly_logits=None if anomaly is None else tuple(anomaly[index] for index in last),
     )
 
 
@@ -73,20 +75,30 @@ def _run_text(
     )
 
 
-def compute_losses(outputs: Outputs, target: Tensor) -> dict[str, Tensor]:
-    """The unweighted losses: one a task that was asked, and ``anomaly_map`` with the head."""
+def compute_losses(outputs: Outputs, targets: Sequence[Tensor | None]) -> dict[str, Tensor]:
+    """The unweighted losses: one a kind of answer in the batch, and ``anomaly_map`` with the head.
+
+    Each is a mean: over the answer tokens, over the map's cells of the samples that have a target.
+    """
     losses: dict[str, Tensor] = {}
     words = outputs.words
     if words is not None:
         tokens = functional.cross_entropy(words.logits.float(), words.labels, reduction="none")
-        for kind, task in enumerate(TASKS):
-            asked = words.kinds == kind
+        for number, kind in enumerate(KINDS):
+            asked = words.kinds == number
             if asked.any():
-                losses[task] = tokens[asked].mean()
+                losses[kind] = tokens[asked].mean()
     if outputs.anomaly_logits is not None:
-        losses["anomaly_map"] = functional.binary_cross_entropy_with_logits(
-            outputs.anomaly_logits.float(), target
-        )
+        known = [
+            (logits, target)
+            for logits, target in zip(outputs.anomaly_logits, targets, strict=True)
+            if target is not None
+        ]
+        if known:
+            losses["anomaly_map"] = functional.binary_cross_entropy_with_logits(
+                torch.cat([logits for logits, _ in known]).float(),
+                torch.cat([target for _, target in known]),
+            )
     return losses
 
 

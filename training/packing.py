@@ -1,30 +1,36 @@
-"""Pack a pair's questions behind one copy of its images, each question blind to the others.
+"""Lay samples out for the language model: ids, labels, positions, and who sees what.
 
-The images cost most of a sample, so all four exchanges share them: every branch attends to the
-common prefix and to itself, and its positions continue from the prefix. That is how the runtime
-asks, too: one prefill of the images, then a branch for each question. Knows only ids.
+The images cost most of a sample, so all questions about a pair share them: every branch attends to
+the common prefix and to itself, and its positions continue from the prefix. That is how the runtime
+asks, too: one prefill of the images, then a branch for each question. A dialogue is one sequence
+without branches. Knows only ids.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from adcopilot_edge.positions import ComparePositionMode, Positions, TextSpan, mrope_positions
-from adcopilot_edge.types import IntArray
+from adcopilot_edge.types import TASKS, IntArray, Task
+
+Kind = Task | Literal["text"]
+KINDS: tuple[Kind, ...] = (*TASKS, "text")
+"""What a predicted token belongs to: the answer to one of the tasks, or a dialogue's text."""
 
 IGNORED = -100
-_PADDING_BRANCH = -1
+_PADDING = -1
 _LENGTH_STEP = 64  # few distinct lengths: a CPU kernel is prepared anew for each
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One exchange in ids. kind: the task's index, for losses a task."""
+    """One exchange in ids. kind: of its answer, by number in ``KINDS``, for losses a kind."""
 
     kind: int
     question: Sequence[int]
@@ -44,6 +50,9 @@ class Packed:
     kinds: IntArray
     positions: IntArray
     branch: IntArray
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 def pack(
@@ -74,11 +83,25 @@ def pack(
     )
 
 
+def sequence(ids: Sequence[int], is_answer: Sequence[bool], positions: Positions) -> Packed:
+    """A dialogue of T tokens as one sequence; ``is_answer`` where the assistant speaks."""
+    values, answers = np.array(ids, dtype=np.int64), np.array(is_answer, dtype=np.bool_)
+    return Packed(
+        ids=values,
+        labels=np.where(answers, values, IGNORED),
+        kinds=np.where(answers, KINDS.index("text"), -1),
+        positions=positions.ids,
+        branch=np.zeros(len(values), dtype=np.int64),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """Samples padded at the end.
+    """Rows of samples, padded at the end. R rows of T tokens.
 
-    ids, labels, kinds: (B, T). positions: (3, B, T). mask: (B, 1, T, T), true where visible.
+    ids, labels, kinds: (R, T). positions: (3, R, T). mask: (R, 1, T, T), true where visible; where
+    no row has branches or a second sample (R, T), true where there is a token, so that any kernel
+    for causal attention will do.
     """
 
     ids: Tensor
@@ -88,23 +111,66 @@ class PackedBatch:
     mask: Tensor
 
 
+def fit_rows(lengths: Sequence[int]) -> list[list[int]]:
+    """Which samples share a row: as few rows as first-fit finds, none longer than the longest.
+
+    The samples of all rows one behind the other are the order that their images must have.
+    """
+    room = max(lengths)
+    rows: list[tuple[int, list[int]]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        for number, (used, members) in enumerate(rows):
+            if used + lengths[index] <= room:
+                rows[number] = (used + lengths[index], [*members, index])
+                break
+        else:
+            rows.append((lengths[index], [index]))
+    return [members for _, members in rows]
+
+
 def collate(samples: Sequence[Packed], *, pad_id: int) -> PackedBatch:
-    """Pad and stack, and build the attention mask that keeps branches apart."""
-    length = -(-max(len(sample.ids) for sample in samples) // _LENGTH_STEP) * _LENGTH_STEP
+    """Pad and stack, a row for each sample."""
+    return collate_rows([[sample] for sample in samples], pad_id=pad_id)
+
+
+def collate_rows(rows: Sequence[Sequence[Packed]], *, pad_id: int) -> PackedBatch:
+    """Lay the samples of each row one behind the other; none sees another."""
+    longest = max(sum(len(sample) for sample in row) for row in rows)
+    length = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
 
     def stack(name: str, fill: int) -> Tensor:
-        rows = [getattr(sample, name) for sample in samples]
-        padded = [np.pad(row, (0, length - len(row)), constant_values=fill) for row in rows]
-        return torch.from_numpy(np.stack(padded))
+        joined = [np.concatenate([getattr(sample, name) for sample in row], -1) for row in rows]
+        padded = [
+            np.pad(
+                item,
+                [(0, 0)] * (item.ndim - 1) + [(0, length - item.shape[-1])],
+                constant_values=fill,
+            )
+            for item in joined
+        ]
+        return torch.from_numpy(np.stack(padded, axis=-2))
 
-    positions = [np.pad(s.positions, ((0, 0), (0, length - len(s.ids)))) for s in samples]
-    branch = stack("branch", _PADDING_BRANCH)
-    same = branch[:, :, None] == branch[:, None, :]
-    visible = same | (branch == 0)[:, None, :]
     return PackedBatch(
         ids=stack("ids", pad_id),
         labels=stack("labels", IGNORED),
         kinds=stack("kinds", -1),
-        positions=torch.from_numpy(np.stack(positions, axis=1)),
-        mask=(visible & torch.ones(length, length, dtype=torch.bool).tril())[:, None],
+        positions=stack("positions", 0),
+        mask=_mask(rows, stack("branch", _PADDING)),
     )
+
+
+def _mask(rows: Sequence[Sequence[Packed]], branch: Tensor) -> Tensor:
+    """The mask of ``PackedBatch`` for rows whose tokens lie in ``branch`` (R, T)."""
+    if all(len(row) == 1 for row in rows) and not (branch > 0).any():
+        return branch != _PADDING
+    same = branch[:, :, None] == branch[:, None, :]
+    visible = same | (branch == 0)[:, None, :]
+    if any(len(row) > 1 for row in rows):
+        owner = torch.full_like(branch, _PADDING)
+        for number, row in enumerate(rows):
+            lengths = torch.tensor([len(sample) for sample in row])
+            members = torch.arange(len(row)).repeat_interleave(lengths)
+            owner[number, : len(members)] = members
+        visible &= owner[:, :, None] == owner[:, None, :]
+    length = branch.shape[1]
+    return (visible & torch.ones(length, length, dtype=torch.bool).tril())[:, None]

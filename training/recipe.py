@@ -7,12 +7,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.positions import ComparePositionMode
-from adcopilot_edge.training.parts import Part
-from adcopilot_edge.types import TASKS
+from adcopilot_edge.training.shapes import ShapeName
+from adcopilot_edge.training.stage_recipe import DataRecipe, Record, StageRecipe
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,11 +25,7 @@ ROOM_PX = 10
 around its regions are widened by the rest."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelRecipe(_Record):
+class ModelRecipe(Record):
     """Shapes of a model trained from scratch; widths are vector lengths, mlp the inner width.
 
     compare_map_scale, compare_map_margin: as in ``ADCopilotVisionConfig``.
@@ -55,46 +51,35 @@ class ModelRecipe(_Record):
     compare_map_margin: int = Field(default=0, ge=0, le=ROOM_PX)
 
 
-class OptimizerRecipe(_Record):
+class BaseRecipe(Record):
+    """A checkpoint to start from: ours, an AD-Copilot, or a stock Qwen2.5-VL.
+
+    checkpoint: a folder, or ``owner/name`` on the hub with ``revision`` a branch, tag or commit.
+    The others add a fresh Comparison Encoder to a stock model, which needs compare_token_size, and
+    must be left out where the checkpoint has one; they mean what they do in ``ModelRecipe``.
+    shape: what a plan goes by while there is no such folder.
+    """
+
+    checkpoint: str = Field(min_length=1)
+    revision: str | None = None
+    shape: ShapeName | None = None
+    compare_token_size: int | None = Field(default=None, gt=0)
+    compare_position_mode: ComparePositionMode | None = None
+    compare_rope: bool | None = None
+    compare_anomaly_map: bool | None = None
+    compare_map_scale: Literal[1, 2, 7, 14] | None = None
+    compare_map_margin: int | None = Field(default=None, ge=0, le=ROOM_PX)
+
+
+class OptimizerRecipe(Record):
     """AdamW; each stage warms up linearly, then follows a cosine to a tenth of its rate."""
 
     weight_decay: float = Field(ge=0)
     max_grad_norm: float = Field(gt=0)
+    betas: tuple[float, float] = (0.9, 0.98)
 
 
-class LossRecipe(_Record):
-    """Weights of the four text losses and of the anomaly map's dense loss; 0 leaves one out."""
-
-    verdict: float = Field(default=0.0, ge=0)
-    classify: float = Field(default=0.0, ge=0)
-    locate: float = Field(default=0.0, ge=0)
-    describe: float = Field(default=0.0, ge=0)
-    anomaly_map: float = Field(default=0.0, ge=0)
-
-    @property
-    def has_text(self) -> bool:
-        """Whether any text loss counts, so that the language model has to run."""
-        return any(getattr(self, task) > 0 for task in TASKS)
-
-
-class StageRecipe(_Record):
-    """One stage of a run: which parts learn, from which losses, for how many optimizer steps.
-
-    point_queries_at_map: before the stage, half of the query decoder's heads are set to attend
-    where the anomaly map is high (see ``ComparisonEncoder.point_queries_at_map``).
-    """
-
-    name: str
-    trains: tuple[Part, ...] = Field(min_length=1)
-    point_queries_at_map: bool = False
-    steps: int = Field(gt=0)
-    batch_size: int = Field(gt=0)
-    learning_rate: float = Field(gt=0)
-    warmup_steps: int = Field(ge=0)
-    loss: LossRecipe
-
-
-class ScheduleRecipe(_Record):
+class ScheduleRecipe(Record):
     """How often things happen, in optimizer steps; how many pairs an evaluation takes."""
 
     log_every_steps: int = Field(gt=0)
@@ -103,21 +88,52 @@ class ScheduleRecipe(_Record):
     evaluation_pairs: int = Field(gt=0)
 
 
-class TrainRecipe(_Record):
-    """A whole recipe. image_size: side of the square model input in pixels."""
+class TrainRecipe(Record):
+    """A whole recipe: from a model's shapes or from a checkpoint, through one or more stages.
 
-    name: str
+    image_size: side in pixels of the square images of pairs, and of all images of a stage that
+    gives no limits of its own. evaluation: what to score on; pairs of our generator where it is
+    left out.
+    """
+
+    name: str = Field(min_length=1)
     seed: int = Field(ge=0)
     image_size: int = Field(gt=0, multiple_of=28)
-    model: ModelRecipe
+    model: ModelRecipe | None = None
+    base: BaseRecipe | None = None
     optimizer: OptimizerRecipe
     stages: tuple[StageRecipe, ...] = Field(min_length=1)
     schedule: ScheduleRecipe
+    evaluation: tuple[DataRecipe, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainRecipe:
+        if (self.model is None) == (self.base is None):
+            raise ValueError("give [model] for a model from scratch or [base] for a checkpoint")
+        return self
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of all stages."""
+        """Optimizer steps of all stages. Raises ConfigError while one has epochs instead."""
+        if waiting := [stage.name for stage in self.stages if not stage.steps]:
+            raise ConfigError(
+                f"recipe {self.name}: the steps of {', '.join(waiting)} are known once its data is"
+            )
         return sum(stage.steps for stage in self.stages)
+
+    def with_paths(self, paths: dict[str, str]) -> TrainRecipe:
+        """The recipe with other folders for its data, by kind (``--data chat-ad=FOLDER``).
+
+        Raises ConfigError for a kind that no stage has.
+        """
+        held = {item.kind: item for stage in self.stages for item in stage.data if item.path}
+        if unknown := sorted(set(paths) - set(held)):
+            raise ConfigError(
+                f"recipe {self.name} has no data of the kind {', '.join(unknown)} with a path; "
+                f"it has {', '.join(sorted(held)) or 'none'}"
+            )
+        stages = tuple(stage.with_paths(paths) for stage in self.stages)
+        return self.model_copy(update={"stages": stages})
 
     def with_steps(self, steps: int) -> TrainRecipe:
         """The recipe shortened or stretched to ``steps``, every stage in proportion.

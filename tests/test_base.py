@@ -1,0 +1,107 @@
+"""Where a run starts: a checkpoint of ours as it is, a stock model with a fresh encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from released import write_stock
+from tiny import RECIPE, edit_json, edit_tensors, tiny_checkpoint
+
+from adcopilot_edge.errors import CheckpointError, ConfigError
+from adcopilot_edge.training.base import load_base, start_config
+from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
+from adcopilot_edge.training.parts import part_of
+from adcopilot_edge.training.recipe import BaseRecipe, load_recipe
+
+pytestmark = pytest.mark.torch
+
+ADDED: dict[str, Any] = {
+    "compare_token_size": 6,
+    "compare_rope": True,
+    "compare_anomaly_map": True,
+}
+
+
+def base(folder: Path, **changes: Any) -> BaseRecipe:
+    return BaseRecipe(checkpoint=str(folder), **changes)
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_checkpoint(tmp_path_factory.mktemp("stock"), is_stock=True, is_tied=False)
+
+
+def test_a_stock_model_keeps_its_weights_and_gets_a_fresh_encoder(stock: Path) -> None:
+    torch.manual_seed(0)
+    model, processor = load_base(base(stock, **ADDED))
+    plain = ADCopilotForConditionalGeneration.from_pretrained(
+        stock, config=model.config, dtype="auto"
+    )
+    assert processor.compare_token_size == 6
+    encoder = model.model.visual.compare_visual_encoder
+    assert encoder is not None
+    assert encoder.anomaly_map is not None
+    # As from scratch: queries of unit size, the map's bias at the share of defective patches.
+    assert 0.7 < float(encoder.query_embeddings.detach().std()) < 1.3
+    assert encoder.anomaly_map.bias.item() == -3.5
+    fresh = ("comparison", "queries")
+    for (name, found), expected in zip(model.named_parameters(), plain.parameters(), strict=True):
+        assert (part_of(name) in fresh) or torch.equal(found, expected), name
+    torch.manual_seed(0)
+    again, _ = load_base(base(stock, **ADDED))
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(model.parameters(), again.parameters(), strict=True)
+    )
+
+
+def test_the_files_of_the_published_stock_model_are_read(tmp_path: Path) -> None:
+    model, processor = load_base(base(write_stock(tmp_path / "stock"), **ADDED))
+    assert model.config.text.hidden_size == 64
+    assert processor.image_processor.patch_size == 14
+    # From the file: rows of 3136 to 12845056 pixels.
+    assert processor.image_processor.size["longest_edge"] == 12_845_056
+
+
+def test_a_checkpoint_of_ours_comes_as_it_is(tmp_path: Path) -> None:
+    folder = tiny_checkpoint(tmp_path)
+    model, processor = load_base(base(folder))
+    assert model.config.vision.compare_token_size == RECIPE.compare_token_size
+    assert processor.compare_token_size == RECIPE.compare_token_size
+    with pytest.raises(ConfigError, match="already; leave out compare_token_size"):
+        load_base(base(folder, compare_token_size=6))
+
+
+def test_a_stock_model_needs_to_be_told_the_number_of_tokens(stock: Path) -> None:
+    with pytest.raises(ConfigError, match="compare_token_size = 100"):
+        load_base(base(stock))
+
+
+def test_what_is_no_checkpoint_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="Train the stage before first"):
+        load_base(base(tmp_path / "runs" / "stage0" / "checkpoint"))
+    edit = tiny_checkpoint(tmp_path / "other")
+    edit_json(edit / "config.json", model_type="llama")
+    with pytest.raises(ConfigError, match="llama"):
+        load_base(base(edit))
+
+
+def test_a_checkpoint_that_lacks_tensors_is_refused(tmp_path: Path) -> None:
+    folder = tiny_checkpoint(tmp_path)
+    edit_tensors(
+        folder / "model.safetensors", lambda tensors: tensors.pop("visual.merger.ln_q.weight")
+    )
+    with pytest.raises(CheckpointError, match=r"merger\.ln_q"):
+        load_base(base(folder))
+
+
+def test_the_published_shape_has_the_published_number_of_parameters(tmp_path: Path) -> None:
+    recipe = load_recipe("nano").model_copy(
+        update={"model": None, "base": base(tmp_path / "none", shape="ad-copilot-7b")}
+    )
+    with torch.device("meta"):
+        model = ADCopilotForConditionalGeneration(start_config(recipe))
+    assert sum(item.numel() for item in model.parameters()) == 8_355_968_000

@@ -1,0 +1,184 @@
+"""A stage of a recipe: what learns, how, from which data, for how long. Knows no other stage."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS
+from adcopilot_edge.training.grpo_recipe import GrpoRecipe
+from adcopilot_edge.training.parts import Part
+from adcopilot_edge.types import TASKS
+
+DataKind = Literal["synthetic", "changes", "folder", "chat-ad"]
+Method = Literal["sft", "grpo"]
+Precision = Literal["bf16", "fp32"]
+
+
+class Record(BaseModel):
+    """A record of a recipe: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataRecipe(Record):
+    """A source of samples.
+
+    kind: ``synthetic`` pairs of our generator, ``changes`` made to the photographs in a folder,
+    ``folder`` a user's golden, good and bad parts, ``chat-ad`` dialogues in shards. path: the
+    folder of every kind but ``synthetic``. split: of ``chat-ad``. weight: its share of the samples
+    against those of the stage's other sources. tasks: what is asked, of the four tasks for pairs
+    and of Chat-AD's for dialogues; all where it is left out. count: how many samples an epoch takes
+    of it, at most; a source that makes its pairs has no end without it.
+    """
+
+    kind: DataKind
+    path: str | None = None
+    split: str = "train"
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    tasks: tuple[str, ...] | None = Field(default=None, min_length=1)
+    count: int | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> DataRecipe:
+        if (self.path is None) != (self.kind == "synthetic"):
+            state = "needs a path" if self.path is None else "has no path"
+            raise ValueError(f"data of the kind {self.kind} {state}")
+        known = SAMPLE_TASKS if self.kind == "chat-ad" else TASKS
+        if unknown := [task for task in self.tasks or () if task not in known]:
+            raise ValueError(
+                f"data of the kind {self.kind} knows the tasks {', '.join(known)}, "
+                f"not {', '.join(unknown)}"
+            )
+        return self
+
+
+class LoraRecipe(Record):
+    """Low-rank adapters on ``parts``: ``alpha / rank`` times the product of two factors.
+
+    targets: the last names of the linear layers that get one, in every part; where it is left out
+    those of ``lora.PART_TARGETS``.
+    """
+
+    parts: tuple[Part, ...] = Field(min_length=1)
+    rank: int = Field(default=64, gt=0)
+    alpha: int = Field(default=128, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: tuple[str, ...] | None = Field(default=None, min_length=1)
+
+
+class LossRecipe(Record):
+    """Weights of the text losses and of the anomaly map's dense loss; 0 leaves one out.
+
+    The four tasks are those asked about pairs, each a mean over its own answer tokens; ``text`` is
+    the mean over what the assistant says in dialogues.
+    """
+
+    verdict: float = Field(default=0.0, ge=0)
+    classify: float = Field(default=0.0, ge=0)
+    locate: float = Field(default=0.0, ge=0)
+    describe: float = Field(default=0.0, ge=0)
+    text: float = Field(default=0.0, ge=0)
+    anomaly_map: float = Field(default=0.0, ge=0)
+
+    @property
+    def has_text(self) -> bool:
+        """Whether any text loss counts, so that the language model has to run."""
+        return any(getattr(self, kind) > 0 for kind in (*TASKS, "text"))
+
+
+class StageRecipe(Record):
+    """One stage of a run: which parts learn, from which losses and data, for how long.
+
+    trains: parts that learn in full; ``lora`` has those that learn by adapters. steps, epochs: one
+    of the two; an epoch is a pass over the first of ``data``. batch_size: samples of an optimizer
+    step, over all devices, so that the number of devices changes no result. device_batch_size: how
+    many of them a device takes at once; the rest is accumulated. Without it, all that it gets.
+    vision_learning_rate: of tower and merger, where it is another. warmup_steps, warmup_share: how
+    long the rate rises. precision: of the products; with ``bf16`` what learns stays in float32, and
+    what is frozen of a checkpoint is kept in bfloat16. min_pixels, max_pixels: area that images of
+    dialogues are brought into with their aspect kept; without them they become squares of the
+    recipe's ``image_size``. packing: lay short samples of a batch in a row, with equal results.
+    point_queries_at_map: before the stage, half of the query decoder's heads are set to attend
+    where the anomaly map is high (see ``ComparisonEncoder.point_queries_at_map``).
+    """
+
+    name: str = Field(min_length=1)
+    method: Method = "sft"
+    trains: tuple[Part, ...] = ()
+    lora: LoraRecipe | None = None
+    grpo: GrpoRecipe | None = None
+    data: tuple[DataRecipe, ...] = Field(default=(DataRecipe(kind="synthetic"),), min_length=1)
+    steps: int = Field(default=0, ge=0)
+    epochs: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    batch_size: int = Field(gt=0)
+    device_batch_size: int | None = Field(default=None, gt=0)
+    learning_rate: float = Field(gt=0)
+    vision_learning_rate: float | None = Field(default=None, gt=0)
+    warmup_steps: int = Field(default=0, ge=0)
+    warmup_share: float = Field(default=0.0, ge=0, lt=1)
+    precision: Precision = "bf16"
+    gradient_checkpointing: bool = False
+    min_pixels: int | None = Field(default=None, gt=0)
+    max_pixels: int | None = Field(default=None, gt=0)
+    group_by_length: bool = False
+    packing: bool = False
+    point_queries_at_map: bool = False
+    loss: LossRecipe = LossRecipe()
+
+    @model_validator(mode="after")
+    def _check(self) -> StageRecipe:
+        findings = [
+            (bool(self.steps) == bool(self.epochs), "give steps or epochs, one of the two"),
+            (bool(self.warmup_steps and self.warmup_share), "give one of warmup_steps and _share"),
+            (
+                (self.min_pixels is None) != (self.max_pixels is None),
+                "give both min_pixels and max_pixels, or neither",
+            ),
+            ((self.min_pixels or 0) > (self.max_pixels or 0), "min_pixels is above max_pixels"),
+            (not self.trains and self.lora is None, "nothing learns: give trains, lora or both"),
+            (
+                self.lora is not None and bool({*self.trains} & {*self.lora.parts}),
+                "a part is in trains and in lora",
+            ),
+            ((self.method == "grpo") != (self.grpo is not None), "method grpo has a grpo table"),
+            (
+                self.method == "sft" and not any(self.loss.model_dump().values()),
+                "no loss has a weight above 0",
+            ),
+        ]
+        if wrong := [message for is_wrong, message in findings if is_wrong]:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    @property
+    def learning_parts(self) -> tuple[Part, ...]:
+        """The parts that change, in full or by adapters."""
+        return (*self.trains, *(self.lora.parts if self.lora else ()))
+
+    def accumulation(self, num_devices: int) -> int:
+        """How many batches ``num_devices`` devices add up for a step of ``batch_size`` samples.
+
+        Raises ConfigError when the batch does not divide.
+        """
+        per_device = self.device_batch_size or max(1, self.batch_size // num_devices)
+        if self.batch_size % (num_devices * per_device):
+            raise ConfigError(
+                f"stage {self.name}: batch_size {self.batch_size} does not divide into "
+                f"{num_devices} devices with {per_device} at once each"
+            )
+        return self.batch_size // (num_devices * per_device)
+
+    def rise(self) -> int:
+        """The steps for which the learning rate rises. The stage must have its steps."""
+        return self.warmup_steps or round(self.warmup_share * self.steps)
+
+    def with_paths(self, paths: dict[str, str]) -> StageRecipe:
+        """The stage with other folders for its data, by kind."""
+        data = tuple(
+            item.model_copy(update={"path": paths[item.kind]}) if item.kind in paths else item
+            for item in self.data
+        )
+        return self.model_copy(update={"data": data})
