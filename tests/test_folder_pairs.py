@@ -19,7 +19,6 @@ from adcopilot_edge.training.folder import (
     Folder,
     FolderPairs,
     FolderSettings,
-    FolderShares,
     held_out_pairs,
     open_folder,
     write_list,
@@ -96,7 +95,7 @@ def test_boxes_are_where_the_defect_is(tmp_path: Path, with_boxes: bool) -> None
 @pytest.mark.parametrize("symmetry", ["flips", "all"])
 def test_boxes_and_masks_turn_with_the_picture(tmp_path: Path, symmetry: str) -> None:
     root = write_listed(tmp_path / "lids")
-    settings = FolderSettings(symmetry=symmetry, light=0.0, shift_px=4.0)  # type: ignore[arg-type]
+    settings = FolderSettings.model_validate({"symmetry": symmetry, "light": 0.0})
     pairs = make(FolderPairs(open_folder(root, settings)), 120)
     bad = [pair for pair in pairs if pair.name.startswith("bad")]
     corners = {
@@ -280,18 +279,20 @@ def test_a_hash_is_held_out_by_its_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make_settings", "words"),
+    ("settings", "words"),
     [
-        (lambda: FolderSettings(holdout=1.0), "holdout"),
-        (lambda: FolderSettings(light=2.0), "light"),
-        (lambda: FolderSettings(shift_px=20.0), "shift_px"),
-        (lambda: FolderShares(good=0.5, bad=0.5, painted=0.5), "add up to 1"),
-        (lambda: FolderShares(good=1.0, bad=0.0, painted=0.0), "needs good and bad pairs"),
+        ({"holdout": 1.0}, "holdout"),
+        ({"light": 2.0}, "light"),
+        ({"shift_px": 20.0}, "shift_px"),
+        ({"symmetry": "some"}, "symmetry"),
+        ({"lihgt": 0.1}, "lihgt"),
+        ({"shares": {"good": 0.5, "bad": 0.5, "painted": 0.5}}, "add up to 1"),
+        ({"shares": {"good": 1.0, "bad": 0.0, "painted": 0.0}}, "less than 1"),
     ],
 )
-def test_refuses_bad_settings(make_settings: object, words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        make_settings()  # type: ignore[operator]
+def test_refuses_bad_settings(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        FolderSettings.model_validate(settings)
 
 
 @pytest.mark.parametrize(("number", "size"), [(-1, SIZE), (0, 64)])

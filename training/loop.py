@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.training.base import load_start
 from adcopilot_edge.training.checkpoint import (
     TrainingState,
     find_checkpoint,
@@ -26,19 +27,19 @@ from adcopilot_edge.training.checkpoint import (
 )
 from adcopilot_edge.training.data import Batch, SampleBuilder, sample_builder
 from adcopilot_edge.training.evaluation import quick_scores
+from adcopilot_edge.training.evaluation_data import (
+    evaluation_sets,
+    open_folders,
+    write_holdouts,
+)
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.objective import compute_losses, run_batch, weighted_sum
 from adcopilot_edge.training.parts import train_only, trainable
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.recipe import OptimizerRecipe, TrainRecipe
-from adcopilot_edge.training.scratch import build_config, build_processor
 from adcopilot_edge.training.stage_data import StageData, first_number, mixture_of, open_sources
 from adcopilot_edge.training.stage_recipe import StageRecipe
-from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.types import LabelledPair
-
-# Below those of training pairs.
-_FIRST_EVALUATION_SEED = 500_000
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -74,12 +75,16 @@ def train(
     if checkpoint is not None and not resume:
         raise ConfigError(f"{run} holds a checkpoint; pass --resume or choose another --out")
     torch.manual_seed(recipe.seed)
-    model, processor = _load(checkpoint) if checkpoint else _create(recipe)
+    model, processor = _load(checkpoint) if checkpoint else load_start(recipe)
     builder = sample_builder(model.config, processor, recipe.image_size)
     resumed = load_state(checkpoint, recipe) if checkpoint else TrainingState(step=0, optimizer={})
 
-    sets = {"synthetic": _evaluation_pairs(recipe), **(held_out or {})}
+    folders = open_folders(recipe)
+    sets = {**evaluation_sets(recipe, folders), **(held_out or {})}
+    write_holdouts(folders, run)
     log = _log_to(run / "log.jsonl", report)
+    for folder in folders.values():
+        log({"event": "folder", **folder.to_json()})
     log(
         {
             "event": "start",
@@ -126,13 +131,6 @@ def train(
     saved = find_checkpoint(run)
     assert saved is not None
     return Trained(checkpoint=saved, steps=recipe.steps, scores=scores)
-
-
-def _create(recipe: TrainRecipe) -> tuple[ADCopilotForConditionalGeneration, ADCopilotProcessor]:
-    assert recipe.model is not None
-    processor = build_processor(recipe.model, recipe.image_size)
-    config = build_config(recipe.model, processor.tokenizer)
-    return ADCopilotForConditionalGeneration(config), processor
 
 
 def _load(checkpoint: Path) -> tuple[ADCopilotForConditionalGeneration, ADCopilotProcessor]:
@@ -242,13 +240,6 @@ def _optimizer(
         lr=stage.learning_rate,
         betas=(0.9, 0.98),
     )
-
-
-def _evaluation_pairs(recipe: TrainRecipe) -> list[LabelledPair]:
-    return [
-        generate_pair(_FIRST_EVALUATION_SEED + index, size=recipe.image_size).to_labelled()
-        for index in range(recipe.schedule.evaluation_pairs)
-    ]
 
 
 def _count(model: ADCopilotForConditionalGeneration) -> int:

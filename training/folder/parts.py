@@ -77,7 +77,6 @@ def open_folder(
     root: Path,
     settings: FolderSettings | None = None,
     *,
-    layout: str | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Folder:
     """Read the parts of ``root`` and split them; every picture is decoded once.
@@ -85,7 +84,6 @@ def open_folder(
     Args:
         root: A folder of golden, good and bad parts, or of any layout that Chat-AD's readers know.
         settings: Chosen by the user.
-        layout: The reader's name; without it the first that knows the folder.
         report: Called with how many pictures were read, and how many there are.
 
     Raises:
@@ -93,7 +91,7 @@ def open_folder(
         TooFewSamplesError: No good part is left to train with.
     """
     chosen = settings or FolderSettings()
-    reader = find_reader(root, layout)
+    reader = find_reader(root, chosen.layout)
     images = list(reader.read(root, source=root.name))
     findings = list(reader.check(root))
     parts: list[Part] = []
