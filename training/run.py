@@ -26,7 +26,11 @@ from adcopilot_edge.training.checkpoint import (
     remove_leftovers,
 )
 from adcopilot_edge.training.data import SampleBuilder, sample_builder
-from adcopilot_edge.training.evaluation_sets import evaluation_sets
+from adcopilot_edge.training.evaluation_data import (
+    evaluation_sets,
+    open_folders,
+    write_holdouts,
+)
 from adcopilot_edge.training.event_log import EventLog
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.processor import ADCopilotProcessor
@@ -79,7 +83,11 @@ def train(
     step = checkpoint.progress.step if checkpoint else 0
     remove_leftovers(folder)
     log = EventLog(folder, report, first_step=step)
-    sets = {**evaluation_sets(recipe), **(held_out or {})}
+    folders = open_folders(recipe)
+    sets = {**evaluation_sets(recipe, folders), **(held_out or {})}
+    write_holdouts(folders, folder)
+    for data in folders.values():
+        log({"event": "folder", **data.to_json()})
     run = _Run(folder, recipe, workers, parallel, sets, log)
     for plan in plans:
         if step < plan.last_step:

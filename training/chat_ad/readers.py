@@ -13,6 +13,7 @@ from adcopilot_edge.errors import DatasetError
 from adcopilot_edge.training.chat_ad.coco import CocoReader
 from adcopilot_edge.training.chat_ad.deeppcb_source import DeepPcbReader
 from adcopilot_edge.training.chat_ad.kolektor import KolektorReader
+from adcopilot_edge.training.chat_ad.listed import ListReader
 from adcopilot_edge.training.chat_ad.loco import LocoReader
 from adcopilot_edge.training.chat_ad.magnetic_tile import MagneticTileReader
 from adcopilot_edge.training.chat_ad.mvtec import MvtecReader
@@ -25,6 +26,7 @@ from adcopilot_edge.training.chat_ad.yolo import YoloReader
 
 READERS: tuple[Reader, ...] = (
     DeepPcbReader(),
+    ListReader(),
     PlainReader(),
     MvtecReader(),
     LocoReader(),
