@@ -54,7 +54,8 @@ class FeatureBatch(NamedTuple):
 
 def query_places(grids: Sequence[Tensor], count: int) -> Tensor:
     """Rows and columns (B, count, 2) of the queries; ``grids``: of each image, (t, rows, cols)."""
-    places = [grid_places(*grid.tolist()[1:], count) for grid in grids]
+    sizes = [grid.tolist() for grid in grids]
+    places = [grid_places(rows, columns, count) for _, rows, columns in sizes]
     return torch.stack([torch.from_numpy(place) for place in places])
 
 
