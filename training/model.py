@@ -31,7 +31,7 @@ from transformers.vision_utils import get_vision_position_ids, get_vision_window
 
 from adcopilot_edge.positions import ImageSpan, TextSpan, mrope_positions
 from adcopilot_edge.training.attention import BatchedVisionAttention
-from adcopilot_edge.training.comparison import ComparisonEncoder, FeatureBatch
+from adcopilot_edge.training.comparison import ComparisonEncoder, FeatureBatch, query_places
 from adcopilot_edge.training.config import (
     ADCopilotConfig,
     ADCopilotVisionConfig,
@@ -106,14 +106,20 @@ class ADCopilotVisionTower(Qwen2_5_VisionTransformerPretrainedModel):
         if encoder is None:
             raise ValueError("this model has no Comparison Encoder (compare_token_size is 0)")
         rotary = None
-        if self.config.compare_rope:
+        if self.config.compare_rope or self.config.compare_query_grid:
             position_ids = get_vision_position_ids(grid_thw, self.spatial_merge_size)
             sizes = [len(item) for item in features]
             cos, sin = self.rotary_pos_emb(features[0], position_ids)
             rotary = list(zip(cos.split(sizes), sin.split(sizes), strict=True))
         previous = _pad([i for i, _ in pairs], features, rotary)
         current = _pad([j for _, j in pairs], features, rotary)
-        tokens, logits = encoder(previous, current)
+        anchors = None
+        if self.config.compare_query_grid:
+            grids = [grid_thw[j] for _, j in pairs]
+            places = query_places(grids, self.config.compare_token_size)
+            cos, sin = self.rotary_pos_emb(features[0], places.flatten(0, 1).to(grid_thw.device))
+            anchors = (cos.unflatten(0, places.shape[:2]), sin.unflatten(0, places.shape[:2]))
+        tokens, logits = encoder(previous, current, anchors)
         if logits is None:
             return tokens, None
         return tokens, tuple(

@@ -47,6 +47,7 @@ class ModelRecipe(Record):
     compare_token_size: int = Field(gt=0)
     compare_position_mode: ComparePositionMode
     compare_rope: bool
+    compare_query_grid: bool = False
     compare_anomaly_map: bool
     compare_map_scale: Literal[1, 2, 7, 14] = 1
     compare_map_margin: int = Field(default=0, ge=0, le=ROOM_PX)

@@ -82,6 +82,7 @@ def build_config(recipe: ModelRecipe, tokenizer: PreTrainedTokenizerFast) -> ADC
             "fullatt_block_indexes": list(recipe.full_attention_blocks),
             "compare_token_size": recipe.compare_token_size,
             "compare_rope": recipe.compare_rope,
+            "compare_query_grid": recipe.compare_query_grid,
             "compare_anomaly_map": recipe.compare_anomaly_map,
             "compare_map_scale": recipe.compare_map_scale,
             "compare_map_margin": recipe.compare_map_margin,
