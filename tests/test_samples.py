@@ -16,7 +16,7 @@ from adcopilot_edge.positions import COMPARE_POSITION_MODES, ComparePositionMode
 from adcopilot_edge.training.chat_ad.sample import ChatSample, Turn, fill_boxes
 from adcopilot_edge.training.conversation import chat_messages
 from adcopilot_edge.training.data import Sample, SampleBuilder, sample_builder
-from adcopilot_edge.training.objective import compute_losses, run_batch
+from adcopilot_edge.training.objective import LOSSES, loss_counts, loss_sums
 from adcopilot_edge.training.packing import IGNORED, fit_rows
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.tokenizer import CHAT_TEMPLATE
@@ -159,8 +159,8 @@ def test_images_of_any_size_share_a_batch_and_give_the_losses_they_have_alone() 
     def losses(group: list[Sample], packing: bool) -> dict[str, float]:
         with torch.no_grad():
             batch = builder(packing=packing).batch(group)
-            found = compute_losses(run_batch(model, batch), batch.targets)
-        return {name: float(value) for name, value in found.items()}
+            means = loss_sums(model(batch=batch), batch.targets) / loss_counts(batch).clamp(min=1)
+        return dict(zip(LOSSES, means.tolist(), strict=True))
 
     alone = [losses([sample], packing=False) for sample in samples]
     counts = [int((sample.packed.kinds >= 0).sum()) for sample in samples]

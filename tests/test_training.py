@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tiny
 import torch
 from safetensors.torch import load_file
+from train_cases import tiny_recipe
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPatchEmbed
 
 from adcopilot_edge.errors import ConfigError
@@ -19,23 +19,13 @@ from adcopilot_edge.export.windows import map_of_cells
 from adcopilot_edge.positions import TextSpan, mrope_positions
 from adcopilot_edge.training.packing import IGNORED, Branch, collate, pack
 from adcopilot_edge.training.parts import PARTS, part_of, train_only, trainable
-from adcopilot_edge.training.recipe import TrainRecipe, load_recipe
+from adcopilot_edge.training.recipe import load_recipe
 from adcopilot_edge.training.run import train
 from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.training.targets import patch_targets
 from adcopilot_edge.training.tasks import exchanges
 
 pytestmark = pytest.mark.torch
-
-
-def tiny_recipe(steps: int, **changes: Any) -> TrainRecipe:
-    nano = load_recipe("nano")
-    schedule = nano.schedule.model_copy(
-        update={"log_every_steps": 1, "evaluation_pairs": 4, "checkpoint_every_steps": 2}
-    )
-    stages = tuple(stage.model_copy(update={"batch_size": 2}) for stage in nano.stages)
-    small = {"stages": stages, "image_size": 112, "model": tiny.RECIPE, "schedule": schedule}
-    return nano.model_copy(update={"name": "tiny", **small, **changes}).with_steps(steps)
 
 
 def test_the_nano_recipe_is_valid_and_small() -> None:
@@ -168,35 +158,3 @@ def test_the_patch_embedding_equals_the_stock_convolution() -> None:
     ours.load_state_dict(stock.state_dict())
     patches = torch.randn(12, 3 * vision.temporal_patch_size * vision.patch_size**2)
     torch.testing.assert_close(ours(patches), stock(patches), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("kill_at", [1, 3, 5])
-def test_a_killed_run_that_is_resumed_ends_with_the_same_weights(
-    tmp_path: Path, kill_at: int
-) -> None:
-    # Steps 1, 2 see; 3 says; 4 and 5 train all: the kill comes behind two boundaries of stages.
-    whole = train(tiny_recipe(steps=5), tmp_path / "whole", workers=0)
-    text = (tmp_path / "whole" / "log.jsonl").read_text(encoding="utf-8")
-    events = [json.loads(line) for line in text.splitlines()]
-    assert [event["step"] for event in events if event["event"] == "step"] == [1, 2, 3, 4, 5]
-    assert whole.scores["synthetic"]["num_pairs"] == 4
-
-    def die(event: dict[str, Any]) -> None:
-        if event["event"] == "step" and event["step"] == kill_at:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(tiny_recipe(steps=5), tmp_path / "killed", workers=0, report=die)
-    resumed = train(tiny_recipe(steps=5), tmp_path / "killed", resume=True, workers=0)
-    expected = load_file(whole.checkpoint / "model.safetensors")
-    found = load_file(resumed.checkpoint / "model.safetensors")
-    assert expected.keys() == found.keys()
-    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
-
-
-def test_a_run_is_not_overwritten_or_continued_by_another_recipe(tmp_path: Path) -> None:
-    train(tiny_recipe(steps=3), tmp_path, workers=0)
-    with pytest.raises(ConfigError, match="--resume"):
-        train(tiny_recipe(steps=3), tmp_path, workers=0)
-    with pytest.raises(ConfigError, match="stages"):
-        train(tiny_recipe(steps=5), tmp_path, resume=True, workers=0)

@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.utils import logging
 
 from adcopilot_edge.errors import ConfigError
-from adcopilot_edge.training.arguments import Parallel, stage_arguments
+from adcopilot_edge.training.arguments import Parallel, is_main_process, stage_arguments
 from adcopilot_edge.training.base import load_start
 from adcopilot_edge.training.checkpoint import (
     Checkpoint,
@@ -37,7 +38,13 @@ from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.recipe import TrainRecipe
 from adcopilot_edge.training.schedule import StagePlan, plan_stages
 from adcopilot_edge.training.scoring import score_sets
-from adcopilot_edge.training.stage_data import StageData, first_number, mixture_of, open_sources
+from adcopilot_edge.training.stage_data import (
+    StageData,
+    first_number,
+    mixture_of,
+    open_sources,
+    resolve_steps,
+)
 from adcopilot_edge.training.stage_model import start_stage
 from adcopilot_edge.training.stage_weights import load_weights, restore_adapter
 from adcopilot_edge.training.trainer import Report, StageRun, StageTrainer
@@ -76,12 +83,16 @@ def train(
         CheckpointError: The checkpoint to start from can't be used.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    recipe = with_known_steps(recipe)
     plans = plan_stages(recipe)
     checkpoint = check_run(folder, resume=resume)
     if checkpoint is not None:
         check_recipe(checkpoint, recipe)
     step = checkpoint.progress.step if checkpoint else 0
-    remove_leftovers(folder)
+    if is_main_process():
+        remove_leftovers(folder)
+    # Their bars would break the lines of the events.
+    logging.disable_progress_bar()
     log = EventLog(folder, report, first_step=step)
     folders = open_folders(recipe)
     sets = {**evaluation_sets(recipe, folders), **(held_out or {})}
@@ -179,6 +190,21 @@ class _Run:
         self.scores.update(scored.scores)
         self.log({"event": "evaluation", "step": step, "scores": scored.scores})
         self.log.show(scored.sheets, step)
+
+
+def with_known_steps(recipe: TrainRecipe) -> TrainRecipe:
+    """The recipe with steps in place of epochs, by the data of each stage.
+
+    Raises:
+        ConfigError: The data has no end, or its folder is missing.
+        DatasetError: It holds nothing that can be used.
+    """
+    stages = []
+    for stage in recipe.stages:
+        if not stage.steps:
+            stage = resolve_steps(stage, open_sources(stage, 0, recipe.seed), recipe.seed)
+        stages.append(stage)
+    return recipe.model_copy(update={"stages": tuple(stages)})
 
 
 def _stage_data(recipe: TrainRecipe, plan: StagePlan, builder: SampleBuilder) -> StageData:

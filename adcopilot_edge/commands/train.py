@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adcopilot_edge.commands.options import Json
 from adcopilot_edge.commands.preview import draw_preview
 from adcopilot_edge.commands.printing import print_json
+from adcopilot_edge.commands.train_progress import TrainProgress, scores_line
 
 if TYPE_CHECKING:
     from adcopilot_edge.types import LabelledPair
@@ -26,7 +27,16 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")
     ] = False,
-    workers: Annotated[int, typer.Option(help="Processes that generate pairs.", min=0)] = 1,
+    workers: Annotated[
+        int, typer.Option(help="Processes that make or read samples, for each device.", min=0)
+    ] = 1,
+    parallel: Annotated[
+        str,
+        typer.Option(
+            help="How devices share the model under torchrun: ddp, each has all of it, or fsdp, "
+            "each has a part."
+        ),
+    ] = "ddp",
     eval_deeppcb: Annotated[
         Path | None, typer.Option(help="DeepPCB's folder: score real tiles at each evaluation.")
     ] = None,
@@ -38,13 +48,16 @@ def train(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a model from scratch on generated pairs.
+    """Train a model by a recipe, on one device or, started by torchrun, on many.
 
     Ctrl-C loses nothing before the last checkpoint; --resume sees the same pairs as an
-    uninterrupted run. The run's folder gets checkpoint/ (a Hugging Face folder to export) and
-    log.jsonl.
+    uninterrupted run. The run's folder gets checkpoint-N/, the last two (Hugging Face folders to
+    export), checkpoint, a link to the last, log.jsonl, tensorboard/ and samples/, pictures of
+    evaluation pairs.
 
     Example: adcopilot-edge train nano --out runs/nano
+
+    Example: torchrun --nproc-per-node 4 -m adcopilot_edge train recipe.toml --parallel fsdp
     """
     if preview is not None:
         draw_preview(preview, changes)
@@ -55,13 +68,16 @@ def train(
 
     if changes is not None:
         raise ConfigError("--changes goes with --preview; add --preview SHEET.png")
-    for package in ("torch", "transformers"):
+    for package in ("torch", "transformers", "accelerate", "tensorboard"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(feature="train", extra="train", package=package)
-    from adcopilot_edge.training.loop import train as run_training
+    from adcopilot_edge.training.arguments import is_main_process
     from adcopilot_edge.training.recipe import load_recipe
+    from adcopilot_edge.training.run import train as run_training
 
     chosen = load_recipe(recipe)
+    if parallel not in ("ddp", "fsdp"):
+        raise ConfigError(f"--parallel is ddp or fsdp, got {parallel!r}")
     if steps is not None:
         chosen = chosen.with_steps(steps)
     held_out: dict[str, list[LabelledPair]] = {}
@@ -72,15 +88,18 @@ def train(
             eval_deeppcb, tile=chosen.image_size, count=chosen.schedule.evaluation_pairs
         )
     run = out if out is not None else Path("runs") / chosen.name
-    with _Progress(chosen.steps) as progress:
+    with TrainProgress() as progress:
         trained = run_training(
             chosen,
             run,
             resume=resume,
             workers=workers,
+            parallel="fsdp" if parallel == "fsdp" else "ddp",
             held_out=held_out,
             report=progress.report,
         )
+    if not is_main_process():
+        return
     if as_json:
         print_json(
             {
@@ -92,63 +111,5 @@ def train(
         return
     print(f"trained {trained.steps} steps: {trained.checkpoint}")
     for name, scores in trained.scores.items():
-        print(_scores_line(name, scores))
+        print(scores_line(name, scores))
     print(f"next: adcopilot-edge export {trained.checkpoint} --out bundle")
-
-
-class _Progress:
-    """A progress bar with time left on a terminal; a line an event elsewhere. All on stderr."""
-
-    def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as Remaining
-
-        self._console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            Remaining(),
-            TextColumn("{task.fields[loss]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._task = self._bar.add_task("train", total=total, loss="")
-
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def report(self, event: dict[str, Any]) -> None:
-        """Show one event of the training loop."""
-        if event["event"] == "evaluation":
-            for name, scores in event["scores"].items():
-                self._say(f"step {event['step']}: {_scores_line(name, scores)}")
-        elif event["event"] == "stage":
-            self._say(f"stage {event['name']} from step {event['step']}")
-        elif event["event"] == "start":
-            self._bar.update(self._task, completed=event["step"])
-            self._say(f"{event['parameters']:,} parameters, from step {event['step']}")
-        elif event["event"] == "step":
-            losses = " ".join(f"{name} {value:.3f}" for name, value in event["loss"].items())
-            if self._console.is_terminal:
-                self._bar.update(self._task, completed=event["step"], loss=losses)
-            else:
-                self._say(f"step {event['step']}: {event['pairs_per_s']} pairs/s, {losses}")
-
-    def _say(self, line: str) -> None:
-        self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _scores_line(name: str, scores: dict[str, Any]) -> str:
-    figures = {
-        "verdict": scores["verdict"],
-        "map verdict": scores["map_verdict"],
-        "map patch IoU": scores["map_iou"],
-    }
-    known = [f"{label} {value:.3f}" for label, value in figures.items() if value is not None]
-    return f"{name} ({scores['num_pairs']} pairs): {', '.join(known)}"
