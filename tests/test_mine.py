@@ -145,7 +145,7 @@ def test_categories_and_sources_are_kept_apart(folder: Folder) -> None:
     pairs = list(mine([*folder.images, other], roots=roots, tell=told.append))
     assert [pair.key for pair in pairs] == ["set/a/1.png", "set/a/2.png"]
     assert [one.path.name for one in told] == ["3.png", "1.png"]
-    assert "category b has no normal image but this one" in told[0].what
+    assert "category b has no other normal image" in told[0].what
 
 
 def test_the_named_template_is_taken(folder: Folder) -> None:

@@ -111,7 +111,13 @@ def _match_category(
         query = looks[image.path]
         template = named.get(key) or alike[key]
         if template is None:
-            tell(Finding(image.path, _lonely(image)))
+            tell(
+                Finding(
+                    image.path,
+                    f"has no template: the category {image.category} has no other normal image, "
+                    "copies don't count; add one",
+                )
+            )
             continue
         is_aligned = key in named and template.size == query.size
         yield Match(
@@ -141,13 +147,6 @@ def _named(image: SourceImage, looks: Mapping[Path, Look], tell: Tell) -> Look |
         )
         return None
     return template
-
-
-def _lonely(image: SourceImage) -> str:
-    return (
-        f"has no template: the category {image.category} has no normal image but this one or "
-        "copies of it; add one"
-    )
 
 
 class _Pool:
