@@ -20,6 +20,10 @@ The tree::
     │   ├── TooFewSamplesError
     │   └── StateError
     ├── GateError                      8
+    ├── TeacherError                   9
+    │   ├── TeacherUnavailableError
+    │   ├── TeacherQualityError
+    │   └── BudgetError
     └── InferenceError                 6
         ├── ProviderUnavailableError
         ├── SessionError
@@ -133,6 +137,24 @@ class GateError(EdgeError):
     """A quantized bundle, or ranges measured for one, lose more of the task than gates allow."""
 
     exit_code = 8
+
+
+class TeacherError(EdgeError):
+    """A teacher model can't write what is asked of it; what it wrote before is kept."""
+
+    exit_code = 9
+
+
+class TeacherUnavailableError(TeacherError):
+    """The endpoint refuses, can't be reached, or fails too often in a row."""
+
+
+class TeacherQualityError(TeacherError):
+    """Too much of what the teacher writes is wrong."""
+
+
+class BudgetError(TeacherError):
+    """The run has spent the requests, tokens or money that it may."""
 
 
 class InferenceError(EdgeError):
