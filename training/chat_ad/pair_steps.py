@@ -1,0 +1,223 @@
+"""The first half of a curation: from folders to the pairs that are kept.
+
+Knows neither words nor shards. Each step leaves files and finds those of a run that was killed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from adcopilot_edge.errors import DatasetError
+from adcopilot_edge.training.chat_ad.duplicates import Repeat, find_repeats
+from adcopilot_edge.training.chat_ad.files import find_pictures
+from adcopilot_edge.training.chat_ad.fingerprint import Fingerprint
+from adcopilot_edge.training.chat_ad.jobs import Picture, look_job, mine_job
+from adcopilot_edge.training.chat_ad.leakage import EvaluationImages
+from adcopilot_edge.training.chat_ad.left_out import LeftOut
+from adcopilot_edge.training.chat_ad.look import pictures_of
+from adcopilot_edge.training.chat_ad.look_file import Looks, load_looks
+from adcopilot_edge.training.chat_ad.match import Match, match_images
+from adcopilot_edge.training.chat_ad.mine import Mined
+from adcopilot_edge.training.chat_ad.mined import MinedPair
+from adcopilot_edge.training.chat_ad.reading import read_sources
+from adcopilot_edge.training.chat_ad.run import Run, refuse_leaks
+from adcopilot_edge.training.chat_ad.source import Finding, SourceImage
+from adcopilot_edge.training.chat_ad.stage_file import read_records, write_records
+
+_IMAGES = "images.jsonl"
+
+
+def read(run: Run) -> None:
+    """Take the images of all sources into this run.
+
+    Raises:
+        DatasetError: A folder can't be read, nothing is left, or, if the plan is strict, an image
+            is of an evaluated class.
+    """
+    if run.work.is_done("read"):
+        return
+    images, left_out = read_sources(run.plan, run.report)
+    if run.plan.strict:
+        refuse_leaks([one for one in left_out if one.step == "exclude"])
+    if not images:
+        raise DatasetError("the sources give no image; --dry-run says what was left out and why")
+    run.tell("1-read", left_out)
+    write_records(run.work.path / _IMAGES, images)
+    evaluated = [path for folder in run.plan.exclude_images for path in find_pictures(folder)]
+    for name, paths in (("pictures", pictures_of(images)), ("evaluated", evaluated)):
+        run.clear(name)
+        run.write_parts(name, [Picture(path) for path in paths])
+    run.work.finish("read")
+
+
+def look(run: Run) -> None:
+    """Look at all pictures."""
+    run.do(look_job, "evaluated", "evaluated-looks", step="evaluated")
+    run.do(look_job, "pictures", "looks", step="looking")
+
+
+def match(run: Run) -> None:
+    """Leave out what leaks, and give every query its template, category by category.
+
+    Raises:
+        DatasetError: An image is evaluated on, and the plan is strict.
+    """
+    if run.work.is_done("match"):
+        return
+    run.clear("matches")
+    evaluated = _evaluated(run)
+    part_of = {
+        picture.path: part
+        for part, path in enumerate(run.parts("pictures"))
+        for picture in read_records(path, Picture)
+    }
+    looks_files = run.parts("looks")
+    leaks: list[LeftOut] = []
+    lost: list[LeftOut] = []
+    groups = _by_category(read_records(run.work.path / _IMAGES, SourceImage))
+    for number, images in enumerate(groups):
+        run.report("matching", number, len(groups))
+        looks = Looks()
+        for part in sorted({part_of[path] for path in pictures_of(images)}):
+            looks.update(load_looks(looks_files[part]))
+        found = [_leak(image, looks.fingerprints, evaluated) for image in images]
+        leaks += [one for one in found if one is not None]
+        rest = [image for image, one in zip(images, found, strict=True) if one is None]
+        told = list(looks.unreadable)
+        matches = list(match_images(rest, looks.looks, roots=run.plan.roots(), tell=told.append))
+        run.write_parts("matches", matches)
+        lost += _lost(rest, matches, told, {one.path for one in looks.unreadable})
+    run.report("matching", len(groups), len(groups))
+    if run.plan.strict:
+        refuse_leaks(leaks)
+    run.tell("2-match", [*leaks, *lost])
+    run.work.finish("match")
+
+
+def mine(run: Run) -> None:
+    """Find out what is wrong with every query, and where."""
+    knowledge = [str(path.resolve()) for path in run.plan.knowledge]
+    run.do(mine_job, "matches", "mined", step="mining", knowledge=knowledge)
+
+
+def drop_repeats(run: Run) -> None:
+    """Keep the pairs whose queries say something new.
+
+    Raises:
+        DatasetError: None is left.
+    """
+    if run.work.is_done("pairs"):
+        return
+    run.clear("pairs")
+    pairs: list[MinedPair] = []
+    left_out: list[LeftOut] = []
+    for mined, tried in zip(
+        run.read_parts("mined", Mined), run.read_parts("matches", Match), strict=True
+    ):
+        if mined.pair is not None:
+            pairs.append(mined.pair)
+        left_out += [
+            LeftOut(
+                what=str(finding.path),
+                source=tried.image.source,
+                step="mine",
+                reason="no pair" if mined.pair is None else "defect not placed",
+                detail=finding.what,
+            )
+            for finding in mined.findings
+        ]
+    repeats = _repeats(run, pairs)
+    left_out += [_repeat(pair, repeats[pair.key]) for pair in pairs if pair.key in repeats]
+    kept = [pair for pair in pairs if pair.key not in repeats]
+    if not kept:
+        raise DatasetError(f"of {len(pairs)} pairs none is left; --check says what is wrong")
+    run.tell("3-pairs", left_out)
+    run.write_parts("pairs", kept)
+    run.work.finish("pairs")
+
+
+def _repeats(run: Run, pairs: Sequence[MinedPair]) -> Mapping[str, Repeat]:
+    """The queries to leave out, by the pair's key."""
+    if run.plan.duplicate_bits is None:
+        return {}
+    run.report("duplicates", 0, 1)
+    fingerprints: dict[Path, Fingerprint] = {}
+    for path in run.parts("looks"):
+        fingerprints.update(load_looks(path).fingerprints)
+    repeats = find_repeats(
+        pairs, [fingerprints[pair.query] for pair in pairs], bits=run.plan.duplicate_bits
+    )
+    run.report("duplicates", 1, 1)
+    return {one.pair: one for one in repeats}
+
+
+def _repeat(pair: MinedPair, repeat: Repeat) -> LeftOut:
+    reason = "duplicate"
+    detail = f"of {repeat.of}, {repeat.bits} of 256 bits differ"
+    if repeat.contradicts:
+        reason = "contradiction"
+        detail = f"has the pixels of {repeat.of}, which is called otherwise"
+    return LeftOut(
+        what=pair.key, source=pair.source, step="duplicates", reason=reason, detail=detail
+    )
+
+
+def _evaluated(run: Run) -> EvaluationImages:
+    evaluated = EvaluationImages()
+    for path in run.parts("evaluated-looks"):
+        seen = load_looks(path).fingerprints
+        evaluated.add(list(seen), seen.values())
+    return evaluated
+
+
+def _by_category(images: Iterable[SourceImage]) -> list[list[SourceImage]]:
+    groups: dict[tuple[str, str], list[SourceImage]] = defaultdict(list)
+    for image in images:
+        groups[image.source, image.category].append(image)
+    return list(groups.values())
+
+
+def _leak(
+    image: SourceImage, seen: Mapping[Path, Fingerprint], evaluated: EvaluationImages
+) -> LeftOut | None:
+    """Why an image is left out whose picture, or whose template's, is evaluated on."""
+    if not len(evaluated):
+        return None
+    for path, whose in ((image.path, ""), (image.template or image.path, "its template ")):
+        fingerprint = seen.get(path)
+        found = None if fingerprint is None else evaluated.find(fingerprint)
+        if found is not None:
+            return LeftOut(
+                what=str(image.path),
+                source=image.source,
+                step="exclude",
+                reason="evaluated image",
+                detail=f"{whose}shows {found[0]}, {found[1]} of 256 bits differ",
+            )
+    return None
+
+
+def _lost(
+    images: Sequence[SourceImage],
+    matches: Sequence[Match],
+    told: Sequence[Finding],
+    unreadable: Container[Path],
+) -> list[LeftOut]:
+    """The images that got no template, with what was told of them."""
+    matched = {match.image.path for match in matches}
+    why: dict[Path, str] = {}
+    for finding in told:
+        why.setdefault(finding.path, finding.what)
+    return [
+        LeftOut(
+            what=str(image.path),
+            source=image.source,
+            step="mine",
+            reason="unreadable" if image.path in unreadable else "no template",
+            detail=why.get(image.path, ""),
+        )
+        for image in images
+        if image.path not in matched
+    ]
