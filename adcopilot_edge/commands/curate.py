@@ -1,121 +1,160 @@
-"""``curate``: from folders of data sets to Chat-AD; what they hold, and what is wrong with them."""
+"""``curate``: from folders of data sets to Chat-AD, and from there to what other trainers read."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adcopilot_edge.commands.curate_check import check_sources
 from adcopilot_edge.commands.options import Json
-from adcopilot_edge.commands.printing import print_fact, print_json, print_rows
-from adcopilot_edge.commands.progress import StepProgress
 from adcopilot_edge.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
-    from adcopilot_edge.training.chat_ad.source import Finding, SourceImage
+    from adcopilot_edge.training.chat_ad.plan import CurationPlan
 
 
 def curate(
-    sources: Annotated[list[Path], typer.Argument(help="Folders of data sets.")],
+    sources: Annotated[
+        list[Path], typer.Argument(help="Folders of data sets; with --export a curated set.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the curated set; must not exist yet.")
+    ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Only say what they hold and what is wrong.")
+        bool, typer.Option("--check", help="Only say what the folders hold and what is wrong.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only count what would be made of how much.")
     ] = False,
     layout: Annotated[
         str | None, typer.Option(help="The layout of all of them; by default each is recognised.")
     ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the set, in its card; by default that of --out.")
+    ] = None,
+    tasks: Annotated[
+        str, typer.Option(help="Which dialogues, of: caption, dialogue, choice, locate.")
+    ] = "caption,dialogue,choice,locate",
+    per_pair: Annotated[
+        int, typer.Option(help="Dialogues of each task about a pair, at most.", min=1, max=64)
+    ] = 1,
+    seed: Annotated[int, typer.Option(help="Another one gives other words.")] = 0,
+    limit: Annotated[
+        int | None,
+        typer.Option(help="Images of each category, half of them defective.", min=2),
+    ] = None,
+    knowledge: Annotated[
+        list[Path] | None,
+        typer.Option(help="TOML of what defects of your products are; may be repeated."),
+    ] = None,
+    exclude_classes: Annotated[
+        str | None,
+        typer.Option(
+            help="mmad, or a file with one class a line (SOURCE/CLASS for one source only): "
+            "images of them are left out."
+        ),
+    ] = None,
+    exclude_images: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of images that are evaluated on; may be repeated."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="What is evaluated on is an error, not left out.")
+    ] = False,
+    duplicate_bits: Annotated[
+        int, typer.Option(help="Queries whose looks differ in more of 256 bits are no duplicates.")
+    ] = 10,
+    keep_duplicates: Annotated[
+        bool, typer.Option("--keep-duplicates", help="Look for no duplicates.")
+    ] = False,
+    validation: Annotated[float, typer.Option(help="Share of the pairs to hold out.")] = 0.0,
+    split_by: Annotated[
+        str, typer.Option(help="Hold out whole categories (category) or single pairs (pair).")
+    ] = "category",
+    licence: Annotated[
+        list[str] | None,
+        typer.Option("--license", help="SOURCE=LICENCE for the card; may be repeated."),
+    ] = None,
+    no_embed: Annotated[
+        bool, typer.Option("--no-embed", help="Store paths of pictures instead of the pictures.")
+    ] = False,
+    shard_size: Annotated[str, typer.Option(help="Pictures in one shard, as 500M.")] = "500M",
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="TOML of a teacher behind an OpenAI-compatible endpoint."),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="local: processes of this machine. ray: Ray Data.")
+    ] = "local",
+    workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,
+    export: Annotated[
+        str | None,
+        typer.Option(help="Write a curated set for llama-factory or ms-swift instead."),
+    ] = None,
+    min_pixels: Annotated[
+        int, typer.Option(help="With --export llama-factory: its image_min_pixels.", min=1)
+    ] = 32 * 32,
+    max_pixels: Annotated[
+        int, typer.Option(help="With --export llama-factory: its image_max_pixels.", min=784)
+    ] = 768 * 768,
     as_json: Json = False,
 ) -> None:
-    """Say what the folders of data sets hold, and list what is wrong with them.
+    """Make conversations about pairs of pictures from folders of data sets.
 
     The layouts are DeepPCB's (deeppcb), golden/ with good/ and bad/ (plain), MVTec AD's, also of
     MPDD, BTAD and GoodsAD (mvtec), mvtec-loco, visa, real-iad, kolektor, magnetic-tile, COCO's JSON
-    (coco), Pascal VOC's XML (voc) and YOLO's text files (yolo). A defect is placed where a box, a
-    polygon or a mask says where it is. Nothing is written. Exits with 5 when anything is wrong.
+    (coco), Pascal VOC's XML (voc) and YOLO's text files (yolo).
+
+    Each image gets a normal template of its category and dialogues about both, whose answers hold
+    to masks, boxes and labels. The set has Parquet shards that datasets.load_dataset(DIR) reads, a
+    card (README.md), a sheet of samples (sheet.png), counts.json, and left_out.jsonl with what was
+    left out and why. Killed and started again, a run goes on; engine and workers change no byte.
+
+    A query that looks like an earlier one is left out only if its defects are the same too.
+    --check exits with 5 when anything is wrong, --strict when anything leaks.
 
     Examples: adcopilot-edge curate NEU-DET GC10-DET --check;
-    adcopilot-edge curate line-images --check --layout plain --json
+    adcopilot-edge curate line-images NEU-DET --out chat-ad --exclude-classes mmad --workers 8;
+    adcopilot-edge curate chat-ad --export llama-factory --out chat-ad-lf
     """
-    if not check:
-        raise ConfigError("this release only checks data sets: add --check")
-    checked = []
-    with StepProgress() as progress:
-        for number, root in enumerate(sources):
-            progress("data sets", number, len(sources))
-            checked.append(_check(root, layout))
-    num_findings = sum(len(one.findings) for one in checked)
-    if as_json:
-        print_json({"sources": [one.to_json() for one in checked], "findings": num_findings})
-    else:
-        for one in checked:
-            _print(one)
-    if num_findings:
-        raise typer.Exit(DatasetError.exit_code)
+    if check:
+        if not check_sources(sources, layout, as_json=as_json):
+            raise typer.Exit(DatasetError.exit_code)
+        return
+    if out is None and not dry_run:
+        raise ConfigError("say where the set goes with --out DIR, or only look with --check")
+    from adcopilot_edge.commands.curate_run import export_set, plan_of, run_curation, run_preview
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Checked:
-    """What a folder holds; layout: None where no reader knows it."""
-
-    root: Path
-    layout: str | None
-    images: list[SourceImage]
-    findings: list[Finding]
-
-    @property
-    def labels(self) -> dict[str, int]:
-        """The number of defects of each label, by label."""
-        counts = Counter(defect.label for image in self.images for defect in image.defects)
-        return dict(sorted(counts.items()))
-
-    @property
-    def placed(self) -> int:
-        """Of how many defects the place is known."""
-        return sum(defect.is_placed for image in self.images for defect in image.defects)
-
-    @property
-    def normal(self) -> int:
-        """How many images have no defect."""
-        return sum(image.is_normal for image in self.images)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "folder": str(self.root),
-            "layout": self.layout,
-            "images": len(self.images),
-            "normal": self.normal,
-            "defective": len(self.images) - self.normal,
-            "defects": self.labels,
-            "placed": self.placed,
-            "findings": [{"path": str(one.path), "what": one.what} for one in self.findings],
-        }
-
-
-def _check(root: Path, layout: str | None) -> _Checked:
-    """What ``root`` holds; whatever is wrong with it becomes a finding, so that others follow."""
-    from adcopilot_edge.training.chat_ad.readers import find_reader
-    from adcopilot_edge.training.chat_ad.source import Finding
-
-    try:
-        reader = find_reader(root, layout)
-    except DatasetError as err:
-        return _Checked(root=root, layout=None, images=[], findings=[Finding(root, str(err))])
-    held = reader.survey(root, source=root.resolve().name)
-    return _Checked(
-        root=root, layout=reader.name, images=list(held.images), findings=list(held.findings)
+    if export is not None:
+        assert out is not None
+        export_set(sources, out, export, (min_pixels, max_pixels), name=name, as_json=as_json)
+        return
+    plan: CurationPlan = plan_of(
+        sources=tuple(sources),
+        name=name or (out.name if out else "preview"),
+        layout=layout,
+        tasks=tasks,
+        per_pair=per_pair,
+        seed=seed,
+        limit=limit,
+        knowledge=tuple(knowledge or ()),
+        exclude_classes=exclude_classes,
+        exclude_images=tuple(exclude_images or ()),
+        strict=strict,
+        duplicate_bits=None if keep_duplicates else duplicate_bits,
+        validation=validation,
+        split_by=split_by,
+        licences=licence or [],
+        embed=not no_embed,
+        shard_size=shard_size,
+        teacher=teacher,
+        out=out,
+        engine=engine,
+        workers=workers,
     )
-
-
-def _print(checked: _Checked) -> None:
-    print_fact("folder", str(checked.root))
-    print_fact("layout", checked.layout or "none of the known ones")
-    num_images, normal = len(checked.images), checked.normal
-    print_fact("images", f"{num_images}: {normal} normal, {num_images - normal} defective")
-    if labels := checked.labels:
-        print_fact("defects", f"{sum(labels.values())}, {checked.placed} of them placed")
-        print_rows((" ".join(label.split()), str(count)) for label, count in labels.items())
-    print_fact("wrong", str(len(checked.findings)) if checked.findings else "nothing")
-    for finding in checked.findings:
-        print(f"  {finding.path}: {finding.what}")
+    if dry_run:
+        run_preview(plan, as_json=as_json)
+    elif out is not None:
+        run_curation(plan, out, as_json=as_json)
