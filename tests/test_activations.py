@@ -49,8 +49,8 @@ def test_what_two_operations_keep_counts_once() -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_attention_keeps_no_square(device: str) -> None:
-    sides = [torch.ones(1, 2, 50, 8, device=device, requires_grad=True) for _ in range(3)]
-    found = kept_bytes(lambda: nn.functional.scaled_dot_product_attention(*sides), [])
+    q, k, v = (torch.ones(1, 2, 50, 8, device=device, requires_grad=True) for _ in range(3))
+    found = kept_bytes(lambda: nn.functional.scaled_dot_product_attention(q, k, v), [])
     assert found == 4 * (4 * 2 * 50 * 8 + 2 * 50)
 
 

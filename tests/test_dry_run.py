@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_recipe import BASE, STAGE
+from recipes import BASE, STAGE
 from tiny import RECIPE, tiny_checkpoint, tiny_config, tiny_model
 
 from adcopilot_edge.errors import CheckpointError, ConfigError
 from adcopilot_edge.training.dry_run import StageDryRun, commands, dry_run
 from adcopilot_edge.training.parts import PARTS, part_of
-from adcopilot_edge.training.recipe import TrainRecipe
+from adcopilot_edge.training.recipe import TrainRecipe, load_recipe
 
 pytestmark = pytest.mark.torch
+
+# Inputs and outputs of the layers with adapters, summed, of a layer of the 7B language model, a
+# block of its tower, the Comparison Encoder and the merger.
+LAYER = 2 * (3584 + 3584) + 2 * (3584 + 512) + 3 * (3584 + 18944)
+BLOCK = (1280 + 3840) + (1280 + 1280) + 3 * (1280 + 3420)
+ENCODER = 3 * (2 * (1280 + 1280) + (1280 + 2560) + 3 * (1280 + 3420)) + (1280 + 3584)
+MERGER = (5120 + 5120) + (5120 + 3584)
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +120,35 @@ def test_the_commands_are_those_for_each_number_of_devices() -> None:
     assert found[1] == ["adcopilot-edge train stage0.toml stage1.toml"]
     assert found[8][0].startswith("accelerate launch --num_processes 8 -m adcopilot_edge train ")
     assert found[4][1].startswith("torchrun --nproc-per-node 4 -m adcopilot_edge train stage0.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "learning"),
+    [
+        # The encoder of 36 tensors, and the map's 1280 weights and bias.
+        ("stage0", 63_802_625),
+        # 64 times the inputs and outputs of every adapted layer, as the spec has their shapes.
+        ("stage1", 64 * (28 * LAYER + ENCODER)),
+        ("stage2", 64 * (28 * LAYER + ENCODER + 32 * BLOCK + MERGER)),
+        ("stage3", 64 * 28 * LAYER),
+    ],
+)
+def test_the_recipes_of_the_full_model_are_planned_without_its_weights(
+    name: str, learning: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (found,) = dry_run(load_recipe(name))
+    assert found.total == 8_355_968_000 + 1281
+    assert found.learning == learning
+
+
+def test_the_command_prints_the_plan(cli: Callable[..., tuple[int, str, str]]) -> None:
+    code, text, _ = cli("train", "nano", "--dry-run", "--json")
+    assert code == 0
+    content = json.loads(text)
+    assert [stage["steps"] for stage in content["recipes"][0]["stages"]] == [1800, 500, 1800]
+    assert content["commands"]["1"] == ["adcopilot-edge train nano"]
+    code, text, _ = cli("train", "nano", "--dry-run")
+    assert code == 0
+    assert "1,800 steps, 28,800 samples" in text
+    assert "accelerate launch --num_processes 8" in text

@@ -43,7 +43,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
 
 def stored(folder: Path) -> dict[str, str]:
     """Types by name of all tensors of a folder."""
-    types = {}
+    types: dict[str, str] = {}
     for path in folder.glob("*.safetensors"):
         with safe_open(path, framework="pt") as file:
             types |= {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118

@@ -39,6 +39,9 @@ from adcopilot_edge.training.recipe import TrainRecipe
 from adcopilot_edge.training.stage_model import start_stage
 from adcopilot_edge.training.stage_recipe import DataRecipe, StageRecipe
 
+Sharing = Literal["one", "ddp", "fsdp"]
+"""How devices share a model: there is one, each has all of it, or each has a part."""
+
 DEVICES = (1, 4, 8)
 TEXT_TOKENS = 512
 """The tokens of text that a sample is taken to have beside its images, half of them answers."""
@@ -62,7 +65,7 @@ class DeviceMemory:
     """Estimated bytes of each of ``devices`` devices; see the module. accumulation: of a step."""
 
     devices: int
-    parallel: Literal["one", "ddp", "fsdp"]
+    parallel: Sharing
     accumulation: int
     weights: int
     gradients: int
@@ -218,7 +221,8 @@ def _memory(
         activations = max(
             activation_bytes(model, stage, shape, batch), _cache_bytes(model, stage, shape, batch)
         )
-        for parallel in ("one",) if devices == 1 else ("ddp", "fsdp"):
+        ways: tuple[Sharing, ...] = ("one",) if devices == 1 else ("ddp", "fsdp")
+        for parallel in ways:
             parts = devices if parallel == "fsdp" else 1
             found.append(
                 DeviceMemory(
@@ -257,5 +261,6 @@ def _cache_bytes(
         return 0
     text = model.config.text
     head = text.hidden_size // text.num_attention_heads
-    values = 2 * text.num_hidden_layers * text.num_key_value_heads * head
+    heads = text.num_key_value_heads or text.num_attention_heads
+    values = 2 * text.num_hidden_layers * heads * head
     return values * shape.tokens * batch * next(model.parameters()).dtype.itemsize

@@ -37,7 +37,7 @@ class _Fused(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         if func is scaled_dot_product_attention:
-            return _FusedAttention.apply(*args[:3])  # type: ignore[no-untyped-call]
+            return _FusedAttention.apply(*args[:3])
         return func(*args, **(kwargs or {}))
 
 

@@ -88,7 +88,11 @@ def add_adapters(model: nn.Module, lora: LoraRecipe) -> None:
             f"no linear layer of {', '.join(lora.parts)} is called {', '.join(missing)}; "
             f"there are: {', '.join(sorted(last)) or 'none of them'}"
         )
-    inject_adapter_in_model(lora_config(lora), model, adapter_name=_NAME)
+    # A model without values gets adapters without.
+    is_empty = next(model.parameters()).is_meta
+    inject_adapter_in_model(
+        lora_config(lora), model, adapter_name=_NAME, low_cpu_mem_usage=is_empty
+    )
 
 
 def merge_adapters(model: nn.Module) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-ShapeName = Literal["qwen2.5-vl-7b", "ad-copilot-7b"]
+ShapeName = Literal["qwen2.5-vl-7b", "ad-copilot-7b", "ad-copilot-7b-map"]
+"""The last is the second with our anomaly map."""
 
 _LANGUAGE = {
     "vocab_size": 152_064,
@@ -49,6 +50,12 @@ SHAPES: dict[ShapeName, dict[str, Any]] = {
         "model_type": "ad_copilot",
         "text_config": _LANGUAGE,
         "vision_config": {**_VISION, "compare_token_size": 100},
+        "tie_word_embeddings": False,
+    },
+    "ad-copilot-7b-map": {
+        "model_type": "ad_copilot",
+        "text_config": _LANGUAGE,
+        "vision_config": {**_VISION, "compare_token_size": 100, "compare_anomaly_map": True},
         "tie_word_embeddings": False,
     },
 }

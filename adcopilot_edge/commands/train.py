@@ -11,6 +11,7 @@ import typer
 from adcopilot_edge.commands.options import Json
 from adcopilot_edge.commands.preview import draw_preview
 from adcopilot_edge.commands.printing import print_json
+from adcopilot_edge.commands.train_plan import print_dry_run
 from adcopilot_edge.commands.train_progress import TrainProgress, scores_line
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ def train(
     changes: Annotated[
         Path | None, typer.Option(help="With --preview: pairs made from this folder's photographs.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what each stage trains and takes; run nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a model by a recipe, on one device or, started by torchrun, on many.
@@ -80,6 +84,9 @@ def train(
         raise ConfigError(f"--parallel is ddp or fsdp, got {parallel!r}")
     if steps is not None:
         chosen = chosen.with_steps(steps)
+    if dry_run:
+        print_dry_run([recipe], [chosen], as_json=as_json)
+        return
     held_out: dict[str, list[LabelledPair]] = {}
     if eval_deeppcb is not None:
         from adcopilot_edge.calibration.deeppcb import read_tiles
