@@ -18,6 +18,7 @@ from teacher_server import Response, Teacher, answering, right_answer, teacher_s
 
 from adcopilot_edge.errors import BudgetError, ConfigError, InputError, TeacherQualityError
 from adcopilot_edge.training.chat_ad.mined import MinedPair
+from adcopilot_edge.training.chat_ad.sample import ChatSample
 from adcopilot_edge.training.chat_ad.teacher.report import TeachReport
 from adcopilot_edge.training.chat_ad.teacher.settings import Budget
 from adcopilot_edge.training.chat_ad.teacher.teach import teach, teach_all
@@ -109,7 +110,7 @@ settings = TeacherSettings(
 )
 run(six_pairs(Path({str(tmp_path)!r})), settings)
 """
-    waits = []
+    waits = list[str]()
 
     def answer(request: Any, number: int) -> Response:
         while number == 3 and not waits:
@@ -199,7 +200,7 @@ def test_too_much_that_is_wrong_stops_the_run(teacher, pairs, tmp_path) -> None:
     teacher.answer = failing(lambda answer: answer.update(verdict="normal"))
     settings = settings_for(teacher, tmp_path, max_failure_share=0.4, failures_after=10)
     report = TeachReport()
-    kept = []
+    kept = list[ChatSample]()
     with pytest.raises(TeacherQualityError, match=r"6 of 12 pieces.*verdict 6.*review\.jsonl"):
         kept.extend(teach_all(pairs, settings, report=report))
     assert report.num_judged == 12
@@ -208,7 +209,7 @@ def test_too_much_that_is_wrong_stops_the_run(teacher, pairs, tmp_path) -> None:
 
 def test_what_was_given_before_a_stop_is_kept(teacher, pairs, tmp_path) -> None:
     settings = settings_for(teacher, tmp_path, concurrency=1, budget=Budget(max_requests=2))
-    kept, report = [], TeachReport()
+    kept, report = list[ChatSample](), TeachReport()
     with pytest.raises(BudgetError, match=r"max_requests 2 .*spent: 2 requests.*start again"):
         kept.extend(teach_all(pairs, settings, report=report))
     assert ([one.pair for one in kept[::3]], report.requests) == ([p.key for p in pairs[:2]], 2)

@@ -72,7 +72,9 @@ def test_an_estimate_sends_nothing_and_counts_what_is_left(tmp_path) -> None:
     pairs = six_pairs(tmp_path)
     with teacher_server() as teacher:
         teacher.answer = lambda request, _: answering(right_answer(request))
-        settings = settings_for(teacher, tmp_path, budget=Budget(**PRICES), image_side=140)
+        settings = settings_for(
+            teacher, tmp_path, budget=Budget(price_in=2.0, price_out=10.0), image_side=140
+        )
         before = estimate(iter(pairs), settings)
         assert (teacher.requests, settings.folder.exists()) == ([], False)
         run(pairs[:2], settings)
@@ -125,7 +127,7 @@ def test_a_request_waits_until_the_answers_to_others_make_room() -> None:
 
 def test_a_request_that_fails_spends_no_tokens() -> None:
     async def scenario() -> Spending:
-        spending = Spending(Budget(**PRICES))
+        spending = Spending(Budget(price_in=2.0, price_out=10.0))
         with pytest.raises(RuntimeError):
             async with spending.reserve(Usage(50, 20)):
                 raise RuntimeError
