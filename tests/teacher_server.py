@@ -61,7 +61,9 @@ def teacher_server() -> Iterator[Teacher]:
                 teacher.most_at_once = max(teacher.most_at_once, open_now)
                 number = len(teacher.requests)
                 teacher.requests.append(body)
-                teacher.headers.append(dict(self.headers))
+                teacher.headers.append(
+                    {name.lower(): value for name, value in self.headers.items()}
+                )
             try:
                 is_chat = self.path == "/v1/chat/completions"
                 response = teacher.answer(body, number) if is_chat else Response(status=404)

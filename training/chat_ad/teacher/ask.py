@@ -23,6 +23,8 @@ PATCH_SIDE = 28
 """For what a request may take at most before one was answered: English has about four characters a
 token, and Qwen2.5-VL makes a token of 28 x 28 pixels."""
 
+_MARGIN = 1.25  # pictures of one set differ in size, and so in tokens
+
 _logger = logging.getLogger(__name__)
 
 
@@ -54,6 +56,8 @@ class Asker:
         self._report = report
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._most_in = 0
+        self._is_first = True
+        self._first_is_done = asyncio.Event()
         self._unanswered_in_a_row = 0
 
     async def answer(self, pair: MinedPair) -> Answered | None:
@@ -68,27 +72,45 @@ class Asker:
             key, asked = await asyncio.to_thread(request_key, pair, self._settings)
             if (stored := self._cache.find(key)) is not None:
                 return Answered(pair, asked, stored, is_cached=True)
-            async with self._spending.reserve(self._most(asked)) as usage:
-                pictures = await asyncio.to_thread(pictures_of, pair, self._settings)
-                try:
-                    reply = await self._client.ask(asked, pictures)
-                except UnansweredError as err:
-                    usage.tokens_in = usage.tokens_out = 0
-                    self._count_unanswered(pair, err)
-                    return None
-                answer = reply.answer
-                self._cache.keep(key, answer)
-                self._unanswered_in_a_row = 0
-                self._report.retries += reply.retries
-                if reply.has_usage:
-                    usage.tokens_in, usage.tokens_out = answer.tokens_in, answer.tokens_out
-                    self._most_in = max(self._most_in, answer.tokens_in)
-            return Answered(pair, asked, answer, is_cached=False)
+            await self._wait_for_the_first()
+            try:
+                answer = await self._ask(key, asked, pair)
+            finally:
+                self._first_is_done.set()
+            return None if answer is None else Answered(pair, asked, answer, is_cached=False)
+
+    async def _ask(self, key: str, asked: str, pair: MinedPair) -> StoredAnswer | None:
+        async with self._spending.reserve(self._most(asked)) as usage:
+            pictures = await asyncio.to_thread(pictures_of, pair, self._settings)
+            try:
+                reply = await self._client.ask(asked, pictures)
+            except UnansweredError as err:
+                usage.tokens_in = usage.tokens_out = 0
+                self._count_unanswered(pair, err)
+                return None
+            answer = reply.answer
+            self._cache.keep(key, answer)
+            self._unanswered_in_a_row = 0
+            self._report.retries += reply.retries
+            if reply.has_usage:
+                usage.tokens_in, usage.tokens_out = answer.tokens_in, answer.tokens_out
+                self._most_in = max(self._most_in, answer.tokens_in)
+        return answer
+
+    async def _wait_for_the_first(self) -> None:
+        """Let the first request go alone where its tokens are to tell what the others may take."""
+        budget = self._settings.budget
+        if budget.max_tokens is None and budget.max_cost is None:
+            return
+        if self._is_first:
+            self._is_first = False
+        else:
+            await self._first_is_done.wait()
 
     def _most(self, asked: str) -> Usage:
         """The most that a request may take: by the largest before, or else by a rule."""
         return Usage(
-            self._most_in or most_tokens_in(asked, self._settings),
+            math.ceil(self._most_in * _MARGIN) or most_tokens_in(asked, self._settings),
             self._settings.max_answer_tokens,
         )
 

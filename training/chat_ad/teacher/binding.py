@@ -74,6 +74,7 @@ def find_template_defects(
 ) -> Iterator[tuple[int, int]]:
     """Where a defect is said to be in the template, or in both pictures, by start and end."""
     affirmed = [m for m in mentions if m.kind in DEFECT_KINDS and polarity.is_affirmed(m)]
+    clauses = find_clauses(words)
     for index, word in enumerate(words):
         rest = [one for one in words[index + 1 : index + 4] if one != "the"]
         is_inside = word in _INSIDE and _is_template(rest)
@@ -82,7 +83,7 @@ def find_template_defects(
         is_of_both = word in _BOTH and _PICTURES & {*rest[:2]} and words[index - 1] in _INSIDE
         if is_of_both and index:
             yield index - 1, min(index + 2, len(words))
-        clause = next(one for one in find_clauses(words) if one.start <= index < one.end)
+        clause = next(one for one in clauses if one.start <= index < one.end)
         is_here = any(clause.start <= m.start < clause.end for m in affirmed)
         is_between = "between" in words[max(0, index - 2) : index]
         if word in _BOTH and _PICTURES & {*rest[:2]} and is_here and not is_between:

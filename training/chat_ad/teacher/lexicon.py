@@ -7,6 +7,7 @@ one. Knows no pair and reads no text.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _SPELLINGS = {
     "center": "centre",
@@ -49,6 +50,7 @@ def spelled(word: str) -> str:
     return _SPELLINGS.get(word, word)
 
 
+@lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
     """What the forms of a word have in common; no word by itself."""
     word = spelled(word)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from adcopilot_edge.training.chat_ad.mined import MinedDefect, MinedPair
@@ -71,7 +72,8 @@ def facts_of(pair: MinedPair) -> dict[str, Any]:
     }
 
 
-def schema_hint(tasks: Sequence[TeacherTask]) -> str:
+@lru_cache
+def schema_hint(tasks: tuple[TeacherTask, ...]) -> str:
     """The form of the answer in words, for a server that enforces no schema."""
     schema = json.dumps(answer_schema(tasks), separators=(",", ":"))
     return f"\nThe object must be valid for this JSON schema: {schema}"

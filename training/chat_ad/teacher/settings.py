@@ -5,6 +5,7 @@ Knows no pair and sends nothing.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Literal
@@ -129,7 +130,7 @@ def teacher_settings(values: dict[str, object]) -> TeacherSettings:
         ConfigError: One is unknown, missing or out of range; it names each.
     """
     try:
-        return TeacherSettings.model_validate(values, strict=False)
+        return TeacherSettings.model_validate_json(json.dumps(values, default=str))
     except ValidationError as err:
         wrong = [
             f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in err.errors()

@@ -40,7 +40,7 @@ class Spending:
         self.requests = 0
         self.tokens_in = 0
         self.tokens_out = 0
-        self.is_spent = False
+        self._spent: str | None = None
         self._open: list[Usage] = []
         self._changed = asyncio.Condition()
 
@@ -58,14 +58,14 @@ class Spending:
         """
         reserved = Usage(usage.tokens_in, usage.tokens_out)
         async with self._changed:
-            while not self.is_spent and (limit := self._exceeded(reserved)):
-                if not self._open:
-                    self.is_spent = True
+            while self._spent is None and (limit := self._exceeded(reserved)):
+                if self._open:
+                    await self._changed.wait()
+                else:
+                    self._spent = self._message(limit)
                     self._changed.notify_all()
-                    raise BudgetError(self._message(limit))
-                await self._changed.wait()
-            if self.is_spent:
-                raise BudgetError("the budget is spent")
+            if self._spent is not None:
+                raise BudgetError(self._spent)
             self._open.append(reserved)
             self.requests += 1
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from adcopilot_edge.training.chat_ad.mined import MinedDefect, MinedPair
@@ -75,9 +76,10 @@ class Truth:
         return self.count if label is None else self.labels[label].count
 
 
-def label_words(text: str) -> list[str]:
+@lru_cache(maxsize=1 << 12)
+def label_words(text: str) -> tuple[str, ...]:
     """The words of a label, as a text would have them."""
-    return "".join(sign if sign.isalnum() else " " for sign in text.lower()).split()
+    return tuple("".join(sign if sign.isalnum() else " " for sign in text.lower()).split())
 
 
 def grid_place(box: BBox, size: tuple[int, int]) -> str:
