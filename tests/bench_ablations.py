@@ -16,9 +16,10 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from adcopilot_edge.atomic import write_text
-from adcopilot_edge.training.recipe import LossRecipe, StageRecipe, TrainRecipe, load_recipe
+from adcopilot_edge.atomic import atomic_write
+from adcopilot_edge.training.recipe import TrainRecipe, load_recipe
 from adcopilot_edge.training.run import train
+from adcopilot_edge.training.stage_recipe import LossRecipe, StageRecipe
 
 Change = Callable[[TrainRecipe], TrainRecipe]
 
@@ -34,7 +35,7 @@ def main() -> None:
         for name, change in VARIANTS.items():
             if not options.only or name in options.only:
                 run_once(recipe, change, options.out / f"{name}-{seed}", seed)
-                write_text(options.out / "table.md", table(options.out, options.seeds))
+                write(options.out / "table.md", table(options.out, options.seeds))
     print(table(options.out, options.seeds))
 
 
@@ -47,7 +48,13 @@ def run_once(recipe: TrainRecipe, change: Change, folder: Path, seed: int) -> No
     assert changed.steps == recipe.steps, "all variants have the same budget"
     print(f"{folder.name}: {changed.steps} steps", flush=True)
     trained = train(changed, folder, resume=folder.exists())
-    write_text(scores, json.dumps(trained.scores["synthetic"], indent=1))
+    write(scores, json.dumps(trained.scores["synthetic"], indent=1))
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    with atomic_write(path) as stream:
+        stream.write(text.encode())
 
 
 def table(folder: Path, num_seeds: int) -> str:

@@ -29,7 +29,7 @@ around its regions are widened by the rest."""
 class ModelRecipe(Record):
     """Shapes of a model trained from scratch; widths are vector lengths, mlp the inner width.
 
-    compare_map_scale, compare_map_margin: as in ``ADCopilotVisionConfig``.
+    Those of the comparison are as in ``ADCopilotVisionConfig``.
     """
 
     vocab_size: int = Field(ge=300)
@@ -44,8 +44,9 @@ class ModelRecipe(Record):
     kv_heads: int = Field(gt=0)
     mlp: int = Field(gt=0)
     mrope_section: tuple[int, int, int]
-    compare_token_size: int = Field(gt=0)
+    compare_token_size: int = Field(ge=0)
     compare_position_mode: ComparePositionMode
+    compare_minus_residual: bool = True
     compare_rope: bool
     compare_query_grid: bool = False
     compare_anomaly_map: bool

@@ -81,6 +81,7 @@ def build_config(recipe: ModelRecipe, tokenizer: PreTrainedTokenizerFast) -> ADC
             "out_hidden_size": recipe.hidden_size,
             "fullatt_block_indexes": list(recipe.full_attention_blocks),
             "compare_token_size": recipe.compare_token_size,
+            "compare_minus_residual": recipe.compare_minus_residual,
             "compare_rope": recipe.compare_rope,
             "compare_query_grid": recipe.compare_query_grid,
             "compare_anomaly_map": recipe.compare_anomaly_map,

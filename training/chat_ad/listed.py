@@ -5,19 +5,19 @@ How a line is written is known to ``calibration.pair_list``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from adcopilot_edge.calibration.pair_list import PairFile, read_pair_list
-from adcopilot_edge.training.chat_ad.box_scan import BoxScan, list_findings
-from adcopilot_edge.training.chat_ad.source import Finding, SourceDefect, SourceImage
+from adcopilot_edge.calibration.pair_list import read_pair_list
+from adcopilot_edge.runtime.pair_folder import PairFile
+from adcopilot_edge.training.chat_ad.box_scan import BoxReader, BoxScan
+from adcopilot_edge.training.chat_ad.source import SourceDefect, SourceImage
 
 LIST = "pairs.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class ListReader:
+class ListReader(BoxReader):
     """Pairs of a list that names golden image, part, and the boxes or the mask of its defects."""
 
     name: str = "list"
@@ -26,17 +26,13 @@ class ListReader:
         """Whether there is ``pairs.jsonl``."""
         return (root / LIST).is_file()
 
-    def read(self, root: Path, *, source: str) -> Iterable[SourceImage]:
+    def scan(self, root: Path, source: str) -> BoxScan:
         """All parts in the order of the list; the golden images are their templates.
 
         Raises:
             DatasetError: A line has another form, or a file is missing.
         """
-        return _scan(root, source).whole()
-
-    def check(self, root: Path) -> Iterable[Finding]:
-        """All that is wrong with the list and the pictures."""
-        return list_findings(_scan, root)
+        return _scan(root, source)
 
 
 def _scan(root: Path, source: str) -> BoxScan:

@@ -92,8 +92,10 @@ def open_folder(
     """
     chosen = settings or FolderSettings()
     reader = find_reader(root, chosen.layout)
-    images = list(reader.read(root, source=root.name))
-    findings = list(reader.check(root))
+    surveyed = reader.survey(root, source=root.name)
+    # Where there is nothing, ``read`` says why.
+    images = list(surveyed.images or reader.read(root, source=root.name))
+    findings = list(surveyed.findings)
     parts: list[Part] = []
     goldens: dict[Path, Part | None] = {}
     for done, image in enumerate(images, start=1):
