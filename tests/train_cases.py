@@ -49,3 +49,28 @@ def run_script(code: str, *arguments: object) -> subprocess.CompletedProcess[str
     """Run ``code`` in a process of its own; it may be killed."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
+def started_from(recipe: TrainRecipe, checkpoint: Path, **stage_changes: Any) -> TrainRecipe:
+    """The recipe with a checkpoint in place of the shapes, and changes to all of its stages."""
+    content = recipe.model_dump(mode="json")
+    content.update(model=None, base={"checkpoint": str(checkpoint)})
+    for stage in content["stages"]:
+        stage.update(stage_changes)
+    return TrainRecipe.model_validate(content)
+
+
+def write_recipe(recipe: TrainRecipe, path: Path) -> Path:
+    """The recipe as a TOML file."""
+    content = recipe.model_dump(mode="json", exclude_none=True)
+    lines = [f"{key} = {_toml(value)}" for key, value in content.items()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
