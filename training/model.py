@@ -289,7 +289,7 @@ class ADCopilotForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
 
     # The stock signature, by which ``generate`` knows what it may pass.
     @functools.wraps(Qwen2_5_VLForConditionalGeneration.forward)
-    def forward(
+    def forward(  # type: ignore[override] # it takes anything, which ``wraps`` hides
         self, *args: Any, batch: Batch | None = None, has_text: bool = True, **kwargs: Any
     ) -> Any:
         """Stock forward; of a training ``batch`` the ``Outputs`` that losses are made of."""

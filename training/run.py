@@ -26,6 +26,7 @@ from adcopilot_edge.training.checkpoint import (
     find_checkpoint,
     remove_leftovers,
 )
+from adcopilot_edge.training.config import ADCopilotConfig
 from adcopilot_edge.training.data import SampleBuilder, sample_builder
 from adcopilot_edge.training.evaluation_data import (
     evaluation_sets,
@@ -177,6 +178,7 @@ class _Run:
         self, plan: StagePlan, processor: ADCopilotProcessor, model: nn.Module, step: int
     ) -> None:
         config = model.config
+        assert isinstance(config, ADCopilotConfig)
         builder = sample_builder(config, processor, self.recipe.image_size)
         scored = score_sets(
             model,

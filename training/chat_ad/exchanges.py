@@ -234,7 +234,7 @@ def ask_other(talk: Talk) -> Written | None:
     values = {"other": other, "other_single": other if noun.is_singular else ""}
     table = "other_bad" if talk.spots else "other_good"
     asked = "other" if talk.spots else "other_normal"
-    question = talk.ask(asked, **values, is_other=is_other)
+    question = talk.ask(asked, (), **values, is_other=is_other)
     return Written(question, talk.reply(table, talk.spots, **values, is_other=is_other))
 
 

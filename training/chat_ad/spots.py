@@ -6,6 +6,7 @@ where mining found it for all of its boxes at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -84,8 +85,10 @@ def _spot(pair: MinedPair, label: str) -> Spot:
     facts = [defect.facts for defect in defects if defect.facts is not None] if boxes else []
     is_each = len(defects) == len(boxes) > 1
     is_told = len(facts) == len(defects) and (is_each or len(facts) == 1)
-    size = _shared({one.size for one in facts}) if is_told and not says_size(label) else None
-    shape = _shared({one.shape for one in facts}) if is_told else None
+    size: SizeWord | None = None
+    if is_told and not says_size(label):
+        size = _shared(one.size for one in facts)
+    shape: ShapeWord | None = _shared(one.shape for one in facts) if is_told else None
     places = _places(boxes, defects, pair.query_size)
     return Spot(
         label=label,
@@ -96,14 +99,15 @@ def _spot(pair: MinedPair, label: str) -> Spot:
         size=size,
         # Of several boxes with one fact it is the shape of the largest.
         shape=shape if is_each or len(boxes) == 1 or shape == "scattered" else None,
-        contrast=_shared({one.contrast for one in facts}) if is_told else None,
+        contrast=_shared(one.contrast for one in facts) if is_told else None,
         is_each=is_each,
         description=next((one.description for one in defects if one.description), ""),
     )
 
 
-def _shared(words: set[_Word]) -> _Word | None:
-    return words.pop() if len(words) == 1 else None
+def _shared(words: Iterable[_Word | None]) -> _Word | None:
+    found = set(words)
+    return found.pop() if len(found) == 1 else None
 
 
 def _places(
@@ -114,9 +118,9 @@ def _places(
     if not boxes or any(_spans(box, size) != (False, False) for box in boxes):
         return ()
     for defect in defects:
-        only = defect.boxes[0]
-        is_told = len(defect.boxes) == 1 and defect.facts is not None
-        if is_told and place_word(only, height=height, width=width) != defect.facts.place:
+        if len(defect.boxes) != 1 or defect.facts is None:
+            continue
+        if place_word(defect.boxes[0], height=height, width=width) != defect.facts.place:
             return ()
     return tuple(dict.fromkeys(place_word(box, height=height, width=width) for box in boxes))
 
