@@ -83,6 +83,12 @@ def train(
             another recipe; or the loss is no number.
         CheckpointError: The checkpoint to start from can't be used.
     """
+    for stage in recipe.stages:
+        if stage.method != "sft":
+            raise ConfigError(
+                f"stage {stage.name} has the method {stage.method}, which a recipe can't run yet: "
+                "call adcopilot_edge.training.grpo.train_grpo on the checkpoint of the stage before"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     recipe = with_known_steps(recipe)
     plans = plan_stages(recipe)
