@@ -49,7 +49,7 @@ class DataRecipe(Record):
         if (self.path is None) != (self.kind == "synthetic"):
             state = "needs a path" if self.path is None else "has no path"
             raise ValueError(f"data of the kind {self.kind} {state}")
-        if self.kind != "folder" and "folder" in self.model_fields_set:
+        if self.kind != "folder" and self.folder != FolderSettings():
             raise ValueError(f"data of the kind {self.kind} has no table folder")
         known = SAMPLE_TASKS if self.kind == "chat-ad" else TASKS
         if unknown := [task for task in self.tasks or () if task not in known]:
