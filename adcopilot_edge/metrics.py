@@ -80,8 +80,13 @@ def box_mask_iou(
     The benchmark does not say at which resolution it draws; here it is that of the test image. It
     does not say either what an image without any box gives; here that is 1, both agree.
     """
-    predicted = draw_boxes(predicted_boxes, height, width)
-    true = draw_boxes(true_boxes, height, width)
+    return mask_iou(
+        draw_boxes(predicted_boxes, height, width), draw_boxes(true_boxes, height, width)
+    )
+
+
+def mask_iou(predicted: MaskArray, true: MaskArray) -> float:
+    """The IoU of two masks (H, W), 0..1; 1 where both are empty."""
     union = int(np.count_nonzero(predicted | true))
     return int(np.count_nonzero(predicted & true)) / union if union else 1.0
 

@@ -6,6 +6,7 @@ call these functions. Knows nothing of token ids, prompts or weights.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -15,7 +16,7 @@ import numpy as np
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.types import FloatArray, IntArray
 
-ComparePositionMode = Literal["shared", "diagonal", "diagonal_scaled"]
+ComparePositionMode = Literal["shared", "diagonal", "diagonal_scaled", "grid"]
 COMPARE_POSITION_MODES: tuple[ComparePositionMode, ...] = get_args(ComparePositionMode)
 
 
@@ -67,6 +68,8 @@ def mrope_positions(
     - ``shared`` (the released code): (b, b, b); the next text starts at b + 1.
     - ``diagonal`` (the paper's figure): (b, b + k, b + k); next text at b + max(L, rows, cols).
     - ``diagonal_scaled``: the diagonal scaled to the grid; next text at b + max(rows, cols).
+    - ``grid``: a square of tokens laid over the image's cells, k row by row, so that L must be a
+      square number; next text at b + max(rows, cols).
 
     Returns only the new ids; ``next_text`` and ``maximum`` take ``after`` into account.
     """
@@ -102,12 +105,34 @@ def _comparison_positions(span: ImageSpan, mode: ComparePositionMode) -> tuple[I
     if mode == "shared":
         return ids, 1
     index = np.arange(count)
+    if mode == "grid":
+        side = math.isqrt(count)
+        if side**2 != count:
+            raise ConfigError(
+                "compare_position_mode grid needs a square number of comparison tokens, "
+                f"got {count}"
+            )
+        ids[1] = index // side * span.rows // side
+        ids[2] = index % side * span.cols // side
+        return ids, max(span.rows, span.cols)
     if mode == "diagonal":
         ids[1:] = index
         return ids, max(count, span.rows, span.cols)
     ids[1] = index * span.rows // count
     ids[2] = index * span.cols // count
     return ids, max(span.rows, span.cols)
+
+
+def grid_places(rows: int, columns: int, count: int) -> FloatArray:
+    """Where ``count`` comparison tokens stand in an image: (count, 2) float32, row and column.
+
+    They stand on the middles of a square grid's cells, in units of patches; place 0 is the middle
+    of the first patch. count: a square number.
+    """
+    side = math.isqrt(count)
+    row, column = np.indices((side, side), dtype=np.float32).reshape(2, -1) + np.float32(0.5)
+    places = np.stack([row * (rows / side), column * (columns / side)], axis=1)
+    return np.asarray(places - 0.5, dtype=np.float32)
 
 
 def rotary_tables(

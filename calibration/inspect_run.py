@@ -16,11 +16,11 @@ from PIL import Image
 from adcopilot_edge.calibration.answer_log import Answer, AnswerLog
 from adcopilot_edge.calibration.box_matches import NamedBox
 from adcopilot_edge.calibration.masks import true_boxes
-from adcopilot_edge.calibration.pair_list import PairFile
 from adcopilot_edge.errors import AnswerError, AspectMismatchError
 from adcopilot_edge.runtime.answer import parse_boxes, parse_types
 from adcopilot_edge.runtime.images import check_same_aspect, open_image
 from adcopilot_edge.runtime.inspector import Inspector
+from adcopilot_edge.runtime.pair_folder import PairFile
 from adcopilot_edge.types import BBox, ImageArray, OnStep, Verdict
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from adcopilot_edge.calibration.pair_list import PairFile
 from adcopilot_edge.errors import DatasetError
 from adcopilot_edge.regions import connected_boxes
 from adcopilot_edge.runtime.images import check_same_aspect, open_image
+from adcopilot_edge.runtime.pair_folder import PairFile
 from adcopilot_edge.types import BBox
 
 

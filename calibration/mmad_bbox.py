@@ -27,8 +27,8 @@ from typing import Any
 from adcopilot_edge.calibration.box_matches import NamedBox, count_matches
 from adcopilot_edge.calibration.inspect_run import Inspected
 from adcopilot_edge.calibration.mmad import Mmad, MmadImage
-from adcopilot_edge.calibration.pair_list import UNNAMED, PairFile
 from adcopilot_edge.metrics import BoxMetrics, box_mask_iou
+from adcopilot_edge.runtime.pair_folder import UNNAMED, PairFile
 from adcopilot_edge.types import BBox
 
 

@@ -12,11 +12,12 @@ from typing import Protocol
 from adcopilot_edge.calibration.coverage import Coverage
 from adcopilot_edge.calibration.deeppcb import LARGEST_TILE, read_tiles
 from adcopilot_edge.calibration.masks import true_boxes
-from adcopilot_edge.calibration.pair_list import PairFile, read_pair_files
+from adcopilot_edge.calibration.pair_list import read_pair_files
 from adcopilot_edge.calibration.record import hash_pair
 from adcopilot_edge.calibration.selection import Candidate, select_candidates
 from adcopilot_edge.errors import DatasetError, TooFewSamplesError
 from adcopilot_edge.runtime.images import open_image
+from adcopilot_edge.runtime.pair_folder import PairFile
 from adcopilot_edge.types import ImageArray, LabelledPair
 
 # As many as there are thirds of the difference from the golden.

@@ -17,7 +17,12 @@ from adcopilot_edge.export.graph import GraphBuilder, new_graph
 from adcopilot_edge.export.linear import FloatForm, LinearForm
 from adcopilot_edge.export.section import Section
 from adcopilot_edge.export.vision import VISION_EPS, vision_rotary
-from adcopilot_edge.export.windows import patch_indices
+from adcopilot_edge.export.windows import patch_indices, place_rotary
+from adcopilot_edge.positions import grid_places
+from adcopilot_edge.types import FloatArray
+
+# The rotary tables of queries and keys, where they have a place.
+_Places = tuple[Rotary, Rotary] | None
 
 
 def write_comparison_graph(
@@ -46,11 +51,16 @@ def write_comparison_graph(
     with new_graph(path) as graph:
         encoder = Section(graph, checkpoint, form, dialect, "visual.compare_visual_encoder")
         previous, current = graph.input("previous", shape), graph.input("current", shape)
-        rotary = (
-            dialect.rotary(graph, *vision_rotary(checkpoint, grid)) if config.compare_rope else None
+        rotary = anchors = None
+        if config.compare_rope or config.compare_query_grid:
+            rotary = dialect.rotary(graph, *vision_rotary(checkpoint, grid))
+        if config.compare_query_grid:
+            anchors = dialect.rotary(graph, *_anchor_rotary(checkpoint, grid), name="anchors")
+        updated = _update_current(
+            encoder, previous, current, rotary if config.compare_rope else None
         )
-        updated = _update_current(encoder, previous, current, rotary)
-        tokens = _read_out(encoder, updated)
+        places = (anchors, rotary) if anchors is not None and rotary is not None else None
+        tokens = _read_out(encoder, updated, places)
         token_shape = (config.compare_token_size, config.out_hidden_size)
         graph.output(tokens, "comparison_tokens", token_shape)
         if config.compare_anomaly_map:
@@ -59,6 +69,16 @@ def write_comparison_graph(
             raster = patch_indices(*grid, config.spatial_merge_size).ravel()
             logits = graph.gather_rows(logits, raster, name="to_raster")
             _add_map(graph, logits, grid, config.compare_map_scale)
+
+
+def _anchor_rotary(checkpoint: Checkpoint, grid: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
+    """Cosine and sine, each (L, head_dim / 2), of the places of the queries."""
+    config = checkpoint.vision
+    return place_rotary(
+        grid_places(*grid, config.compare_token_size),
+        head_dim=config.hidden_size // config.num_heads,
+        theta=checkpoint.vision_rope["rope_theta"],
+    )
 
 
 def _add_map(graph: GraphBuilder, logits: ir.Value, grid: tuple[int, int], scale: int) -> None:
@@ -76,16 +96,17 @@ def _update_current(
 ) -> ir.Value:
     """The current features (N, C) after both image-to-image attentions (steps 1 to 8)."""
     graph, prefix = encoder.graph, encoder.prefix
+    both = (rotary, rotary) if rotary is not None else None
     query = encoder.norm(previous, "encoder_norm1", eps=VISION_EPS, use=".previous")
     context = encoder.norm(current, "encoder_norm1", eps=VISION_EPS, use=".current")
-    update = _cross_attend(encoder.child("encoder_cross_attn1"), query, context, rotary)
+    update = _cross_attend(encoder.child("encoder_cross_attn1"), query, context, both)
     previous = graph.add(previous, update, name=f"{prefix}.previous_attended")
     update = encoder.swiglu(encoder.norm(previous, "encoder_norm2", eps=VISION_EPS), "encoder_mlp1")
     previous = graph.add(previous, update, name=f"{prefix}.previous_updated")
 
     query = encoder.norm(current, "encoder_norm3", eps=VISION_EPS, use=".current")
     context = encoder.norm(previous, "encoder_norm3", eps=VISION_EPS, use=".previous")
-    update = _cross_attend(encoder.child("encoder_cross_attn2"), query, context, rotary)
+    update = _cross_attend(encoder.child("encoder_cross_attn2"), query, context, both)
     current = graph.add(current, update, name=f"{prefix}.current_attended")
     update = encoder.swiglu(encoder.norm(current, "encoder_norm4", eps=VISION_EPS), "encoder_mlp2")
     minus = encoder.checkpoint.vision.compare_minus_residual
@@ -94,22 +115,20 @@ def _update_current(
     return graph.op(sign, [current, update], name=f"{prefix}.current_updated")
 
 
-def _read_out(encoder: Section, current: ir.Value) -> ir.Value:
+def _read_out(encoder: Section, current: ir.Value, places: _Places) -> ir.Value:
     """Comparison tokens (L, D) that the queries read off the features (steps 9 to 13)."""
     graph, prefix = encoder.graph, encoder.prefix
     queries = graph.constant(f"{prefix}.query_embeddings", encoder.tensor("query_embeddings"))
     query = encoder.norm(queries, "decoder_norm1", eps=VISION_EPS, use=".queries")
     context = encoder.norm(current, "decoder_norm1", eps=VISION_EPS, use=".current")
-    update = _cross_attend(encoder.child("decoder_cross_attn"), query, context, None)
+    update = _cross_attend(encoder.child("decoder_cross_attn"), query, context, places)
     queries = graph.add(queries, update, name=f"{prefix}.queries_attended")
     update = encoder.swiglu(encoder.norm(queries, "decoder_norm2", eps=VISION_EPS), "decoder_mlp")
     queries = graph.add(queries, update, name=f"{prefix}.queries_updated")
     return encoder.linear(queries, "compare_projector")
 
 
-def _cross_attend(
-    attn: Section, query: ir.Value, context: ir.Value, rotary: Rotary | None
-) -> ir.Value:
+def _cross_attend(attn: Section, query: ir.Value, context: ir.Value, places: _Places) -> ir.Value:
     """Attention of ``query`` (T, C) over ``context`` (N, C); ``kv`` holds keys, then values."""
     graph, name = attn.graph, attn.prefix
     config = attn.checkpoint.vision
@@ -119,9 +138,9 @@ def _cross_attend(
     fused = attn.linear(context, "kv")
     fused = graph.reshape(fused, (-1, 2 * heads, head_dim), name=f"{name}.heads")
     keys, values = graph.split(fused, (heads, heads), axis=1, name=f"{name}.operands")
-    if rotary is not None:
-        queries = rotary.rotate(graph, queries, name=f"{name}.query_rotary")
-        keys = rotary.rotate(graph, keys, name=f"{name}.key_rotary")
+    if places is not None:
+        queries = places[0].rotate(graph, queries, name=f"{name}.query_rotary")
+        keys = places[1].rotate(graph, keys, name=f"{name}.key_rotary")
     operands = (queries, keys, values)
     mixed = attn.dialect.attention(graph, operands, (heads, head_dim), name=name)
     return attn.linear(mixed, "proj")

@@ -40,8 +40,10 @@ class Dialect(Protocol):
         """The exact GELU."""
         ...
 
-    def rotary(self, graph: GraphBuilder, cos: FloatArray, sin: FloatArray) -> Rotary:
-        """Put cosine and sine, each (N, head_dim / 2), into ``graph``."""
+    def rotary(
+        self, graph: GraphBuilder, cos: FloatArray, sin: FloatArray, *, name: str = "rotary"
+    ) -> Rotary:
+        """Put cosine and sine, each (N, head_dim / 2), into ``graph`` under ``name``."""
         ...
 
     def attention(

@@ -74,12 +74,14 @@ class FusedDialect:
         """See :class:`dialect.Dialect`."""
         return graph.op("Gelu", [value], name=name)
 
-    def rotary(self, graph: GraphBuilder, cos: FloatArray, sin: FloatArray) -> FusedRotary:
+    def rotary(
+        self, graph: GraphBuilder, cos: FloatArray, sin: FloatArray, *, name: str = "rotary"
+    ) -> FusedRotary:
         """See :class:`dialect.Dialect`."""
         return FusedRotary(
-            cos=graph.constant("rotary.cos", cos),
-            sin=graph.constant("rotary.sin", sin),
-            first=graph.constant("rotary.first", np.zeros(1, dtype=np.int64)),
+            cos=graph.constant(f"{name}.cos", cos),
+            sin=graph.constant(f"{name}.sin", sin),
+            first=graph.constant(f"{name}.first", np.zeros(1, dtype=np.int64)),
             num_rows=cos.shape[0],
             width=2 * cos.shape[1],
         )

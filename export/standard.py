@@ -91,11 +91,13 @@ class StandardDialect:
         halved = graph.op("Mul", [value, half], name=f"{name}.halved")
         return graph.op("Mul", [halved, share], name=name)
 
-    def rotary(self, graph: GraphBuilder, cos: FloatArray, sin: FloatArray) -> StandardRotary:
+    def rotary(
+        self, graph: GraphBuilder, cos: FloatArray, sin: FloatArray, *, name: str = "rotary"
+    ) -> StandardRotary:
         """See :class:`dialect.Dialect`."""
         return StandardRotary(
-            cos=graph.constant("rotary.cos", cos[:, None]),
-            sin=graph.constant("rotary.sin", sin[:, None]),
+            cos=graph.constant(f"{name}.cos", cos[:, None]),
+            sin=graph.constant(f"{name}.sin", sin[:, None]),
             half=cos.shape[1],
         )
 

@@ -89,9 +89,16 @@ def patch_rotary(
 
     The first half of the angles turns with the patch's row, the second with its column.
     """
-    quarter = np.arange(0, head_dim // 2, 2, dtype=np.float32) / np.float32(head_dim // 2)
-    inv_freq = np.float32(1.0) / np.power(np.float32(theta), quarter)
     place = np.empty((rows * cols, 2), dtype=np.float32)
     place[patch_indices(rows, cols, merge_size)] = np.indices((rows, cols)).transpose(1, 2, 0)
-    angles = (place[:, :, None] * inv_freq).reshape(rows * cols, -1)
+    return place_rotary(place, head_dim=head_dim, theta=theta)
+
+
+def place_rotary(
+    places: FloatArray, *, head_dim: int, theta: float
+) -> tuple[FloatArray, FloatArray]:
+    """Cosine and sine, each (N, head_dim / 2) float32, of rows and columns (N, 2) in patches."""
+    quarter = np.arange(0, head_dim // 2, 2, dtype=np.float32) / np.float32(head_dim // 2)
+    inv_freq = np.float32(1.0) / np.power(np.float32(theta), quarter)
+    angles = (places[:, :, None] * inv_freq).reshape(len(places), -1)
     return np.cos(angles), np.sin(angles)

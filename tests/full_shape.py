@@ -85,7 +85,9 @@ def full_config(
 
 def nano_config() -> Any:
     """The configuration of the nano, but for its vocabulary."""
-    return tiny.tiny_config(**load_recipe("nano").model.model_dump(exclude={"vocab_size"}))
+    shapes = load_recipe("nano").model
+    assert shapes is not None
+    return tiny.tiny_config(**shapes.model_dump(exclude={"vocab_size"}))
 
 
 def write_checkpoint(folder: Path, config: Any, *, seed: int = 0) -> Path:

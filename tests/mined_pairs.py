@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+from adcopilot_edge.training.chat_ad.facts import size_word
 from adcopilot_edge.training.chat_ad.mined import (
     ContrastWord,
     DefectFacts,
     MinedDefect,
     MinedPair,
     ShapeWord,
-    SizeWord,
 )
 from adcopilot_edge.training.places import place_word
 from adcopilot_edge.types import BBox
@@ -54,15 +55,37 @@ def made_up_pair(number: int, **changes: Any) -> MinedPair:
     return MinedPair(**(values | changes))
 
 
+def twin_pair() -> MinedPair:
+    """A pair with two mouse bites that the data set tells apart: both small, one of them dark."""
+    facts = DefectFacts(place="upper left", area=0.005, size="small", shape="compact")
+    boxes: tuple[BBox, ...] = ((10, 10, 30, 30), (50, 10, 70, 30))
+    dark = replace(facts, contrast="darker")
+    twins = zip(boxes, (facts, dark), strict=True)
+    defects = (MinedDefect(label="mouse bite", boxes=(box,), facts=one) for box, one in twins)
+    return made_up_pair(5, defects=tuple(defects))
+
+
+def crowded_pair() -> MinedPair:
+    """A pair with two oil stains, six missing caps and three holes."""
+    rng = random.Random(0)
+    found = (("oil stain", 2), ("missing cap", 6), ("hole", 3))
+    return made_up_pair(5, defects=tuple(_placed(label, rng, count) for label, count in found))
+
+
 def _defect(label: str, rng: random.Random, *, is_placed: bool) -> MinedDefect:
     if not is_placed:
         return MinedDefect(label=label, description=KNOWN[label])
-    boxes = tuple(_box(rng) for _ in range(rng.choice((1, 1, 1, 1, 2, 3, 6))))
+    return _placed(label, rng, rng.choice((1, 1, 1, 1, 2, 3, 6)))
+
+
+def _placed(label: str, rng: random.Random, count: int) -> MinedDefect:
+    boxes = tuple(_box(rng) for _ in range(count))
     width, height = SIZE
+    area = rng.choice((0.0005, 0.0009, 0.005, 0.05, 0.3))
     facts = DefectFacts(
         place=place_word(boxes[0], height=height, width=width),
-        area=rng.random() / 10,
-        size=rng.choice(get_args(SizeWord)),
+        area=area,
+        size=size_word(area),
         contrast=rng.choice((None, *get_args(ContrastWord))),
         shape=rng.choice((None, *get_args(ShapeWord))),
     )

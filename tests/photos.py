@@ -28,7 +28,7 @@ def draw_photo(seed: int, width: int, height: int) -> Image.Image:
     picture = Image.fromarray(to_image(ground + noise[:, :, None]))
     pen = ImageDraw.Draw(picture)
     for _ in range(14):
-        x, y = rng.integers(0, width), rng.integers(0, height)
+        x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
         radius = int(rng.integers(8, 36))
         colour = tuple(rng.integers(0, 256, 3).tolist())
         pen.ellipse((x - radius, y - radius, x + radius, y + radius // 2 + 4), fill=colour)

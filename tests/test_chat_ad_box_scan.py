@@ -10,6 +10,7 @@ from PIL import Image
 from adcopilot_edge.errors import DatasetError
 from adcopilot_edge.training.chat_ad.box_scan import BoxScan
 from adcopilot_edge.training.chat_ad.files import find_pictures, read_size
+from adcopilot_edge.training.chat_ad.plain import PlainReader
 from adcopilot_edge.training.chat_ad.yolo_names import read_names
 
 
@@ -34,6 +35,26 @@ def test_a_file_that_is_no_picture_has_no_size(tmp_path: Path, content: bytes) -
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(DatasetError, match="can't be read as a picture"):
         read_size(tmp_path / "a.png")
+
+
+def test_a_survey_measures_each_picture_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def count(path: Path) -> tuple[int, int]:
+        measured.append(path.name)
+        return read_size(path)
+
+    monkeypatch.setattr("adcopilot_edge.training.chat_ad.box_scan.read_size", count)
+    for name in ("golden/0.png", "good/1.png", "bad/2.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    reader = PlainReader()
+    held = reader.survey(tmp_path, source="set")
+    assert sorted(measured) == ["0.png", "1.png", "2.png"]
+    assert list(held.images) == reader.read(tmp_path, source="set")
+    assert held.findings == ()
 
 
 def test_half_a_pixel_outside_is_rounding_and_more_is_told(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def read(root: Path, layout: str) -> list[SourceImage]:
 
 
 def check(root: Path) -> list[Finding]:
-    return list(find_reader(root).check(root))
+    return list(find_reader(root).survey(root, source="set").findings)
 
 
 def told(root: Path) -> list[tuple[str, str]]:
@@ -142,7 +142,7 @@ def test_an_empty_folder_is_an_error_that_says_what_is_missing(tmp_path: Path, l
     reader = find_reader(tmp_path, layout)
     with pytest.raises(DatasetError, match=str(tmp_path)):
         list(reader.read(tmp_path, source="set"))
-    assert len(list(reader.check(tmp_path))) == 1
+    assert len(list(reader.survey(tmp_path, source="set").findings)) == 1
 
 
 def test_no_layout_lists_the_known_ones(tmp_path: Path) -> None:

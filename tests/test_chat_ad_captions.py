@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections import Counter
@@ -9,15 +10,18 @@ from functools import cache
 from typing import get_args
 
 import pytest
-from mined_pairs import made_up_pair
+from mined_pairs import crowded_pair, made_up_pair, twin_pair
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.prompt import DEFAULT_PROMPT, NO_DEFECT
 from adcopilot_edge.training.chat_ad.cells import PLACES
+from adcopilot_edge.training.chat_ad.choices import choice_kinds
 from adcopilot_edge.training.chat_ad.generate import generate
 from adcopilot_edge.training.chat_ad.mined import MinedPair, SizeWord
 from adcopilot_edge.training.chat_ad.nouns import noun_of
 from adcopilot_edge.training.chat_ad.sample import ChatSample
+from adcopilot_edge.training.chat_ad.spots import spots_of
+from adcopilot_edge.training.chat_ad.wording import product_of
 from adcopilot_edge.training.places import place_word
 from adcopilot_edge.training.tasks import types_text
 
@@ -78,7 +82,7 @@ def test_every_label_is_named_and_no_other() -> None:
 
 
 def test_numbers_are_those_of_the_boxes() -> None:
-    pair = made_up_pair(5)
+    pair = crowded_pair()
     counts = Counter(defect.label for defect in pair.defects for _ in defect.boxes)
     assert counts == {"oil stain": 2, "missing cap": 6, "hole": 3}
     said = [
@@ -104,9 +108,8 @@ def test_a_pair_without_places_is_told_none() -> None:
 
 
 def test_a_defect_of_several_whose_place_is_unknown_hides_the_places_of_all() -> None:
-    pair = made_up_pair(5)
-    unplaced = made_up_pair(10).defects[0]
-    mixed = made_up_pair(5, defects=(*pair.defects, unplaced))
+    mixed = made_up_pair(5, defects=(*crowded_pair().defects, made_up_pair(10).defects[0]))
+    assert [defect.label for defect in mixed.defects if not defect.boxes]
     samples = generate(mixed, tasks=["caption", "choice", "locate"], per_pair=8, seed=2)
     assert {sample.task for sample in samples} == {"caption", "choice"}
     assert all(sample.boxes == () for sample in samples)
@@ -171,6 +174,9 @@ def test_english_is_tidy() -> None:
         ("Mouse Bite", "a small mouse bite", "two mouse bites", "the two mouse bites"),
         ("SMD tilt", 'a small defect of the type "SMD tilt"', None, None),
         ("hole in cloth", "a small hole in cloth", "two holes in cloth", None),
+        ("two nuts too many", 'a small defect of the type "two nuts too many"', None, None),
+        ("missing almonds", "small missing almonds", None, "the missing almonds"),
+        ("rust all over", "small rust all over", None, "the rust all over"),
         ("contamination", "small contamination", "contamination", "the contamination"),
         ("broken teeth", "small broken teeth", "broken teeth", "the broken teeth"),
         ("broken large", 'a small defect of the type "broken large"', None, None),
@@ -191,3 +197,49 @@ def test_bad_arguments_are_refused() -> None:
         generate(made_up_pair(1), tasks=["summary"], per_pair=1, seed=0)  # type: ignore[list-item]
     with pytest.raises(ConfigError, match="-1"):
         generate(made_up_pair(1), tasks=["caption"], per_pair=-1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("category", "product", "expected"),
+    [
+        ("metal_nut", "", "metal nut"),
+        ("pcb1", "", ""),
+        ("capsules", "", ""),
+        ("made-up", "", ""),
+        ("01", "", ""),
+        ("group00041", "bare circuit board", "bare circuit board"),
+        ("screw_bag", "bag of screws", "bag of screws"),
+        ("capsules", "capsules", ""),
+    ],
+)
+def test_a_product_is_named_where_it_reads_as_a_noun(
+    category: str, product: str, expected: str
+) -> None:
+    assert product_of(made_up_pair(1, category=category, product=product)) == expected
+
+
+def test_a_label_that_speaks_of_size_is_given_no_other() -> None:
+    defect = dataclasses.replace(crowded_pair().defects[0], label="large break")
+    pair = made_up_pair(5, defects=(defect,))
+    assert spots_of(pair)[0].size is None
+    assert "size" not in choice_kinds(pair)
+
+
+def test_what_each_of_several_is_may_be_said_of_them() -> None:
+    pair = twin_pair()
+    spot = spots_of(pair)[0]
+    assert (spot.count, spot.size, spot.shape, spot.contrast) == (2, "small", "compact", None)
+    assert "size" not in choice_kinds(pair)
+    samples = generate(pair, tasks=["caption", "dialogue"], per_pair=12, seed=1)
+    text = " ".join(one.turns[-1].text for one in samples)
+    assert re.search("two (small|compact|small, compact) mouse bites", text)
+    assert re.search("[Ee]ach of the two mouse bites (is|looks|appears) ", text)
+    assert "darker" not in text
+
+
+def test_a_box_too_long_for_a_cell_is_said_to_extend() -> None:
+    defect = dataclasses.replace(crowded_pair().defects[0], boxes=((10.0, 100.0, 290.0, 130.0),))
+    pair = made_up_pair(5, defects=(defect,))
+    texts = [one.turns[1].text for one in generate(pair, tasks=["caption"], per_pair=12, seed=1)]
+    assert any("across most of the width" in text for text in texts)
+    assert not any(re.search("|".join(PLACES), text) for text in texts)

@@ -15,6 +15,7 @@ from adcopilot_edge.prompt import DEFAULT_PROMPT, NO_DEFECT, SWAPPED_VERDICT
 from adcopilot_edge.training.chat_ad.cells import PLACES, are_any_close, is_inside_a_cell
 from adcopilot_edge.training.chat_ad.choices import LETTERS, Choice, choice_kinds, write_choice
 from adcopilot_edge.training.chat_ad.distractors import wrong_types
+from adcopilot_edge.training.chat_ad.facts import size_word
 from adcopilot_edge.training.chat_ad.generate import generate, random_for
 from adcopilot_edge.training.chat_ad.mined import DefectFacts, MinedDefect, MinedPair
 from adcopilot_edge.training.chat_ad.phrasebook import draw_voice
@@ -72,7 +73,7 @@ def test_exactly_one_option_is_right_and_it_is_the_one_that_is_answered() -> Non
 def test_options_stand_in_the_question_in_their_order() -> None:
     for _, choice in choices():
         found = re.findall(
-            r"(?:^|\s)([A-F])[.)] (.+?)(?=\.?\s[A-F][.)] |\.? [A-Z][a-z]+ |\n)", choice.question
+            r"(?:^|\s)([A-E])[.)] (.+?)(?=\.?\s[A-E][.)] |\.? [A-Z][a-z]+ |\n)", choice.question
         )
         assert [letter for letter, _ in found] == list(LETTERS[: len(choice.options)]), choice
         assert [words.removesuffix(".") for _, words in found] == list(choice.options), choice
@@ -122,6 +123,15 @@ def test_distractors_are_those_of_the_category_first() -> None:
 
 
 @pytest.mark.parametrize(
+    ("shown", "other"),
+    [("large break", "small break"), ("missing cable", "missing wire"), ("crack", "scratch")],
+)
+def test_another_kind_of_the_same_thing_is_a_distractor(shown: str, other: str) -> None:
+    pair = made_up_pair(1, defects=(MinedDefect(label=shown),), other_labels=(other, "bent pin"))
+    assert sorted(wrong_types(pair, 2, random_for(0))) == sorted([other, "bent pin"])
+
+
+@pytest.mark.parametrize(
     ("shown", "other", "never"),
     [
         ("scratch", "Scratches", {"Scratches", "scratch"}),
@@ -129,6 +139,8 @@ def test_distractors_are_those_of_the_category_first() -> None:
         ("contamination", "combined", {"combined", "stain", "foreign object"}),
         ("oil stain", "stain", {"stain", "discolouration"}),
         ("hole", "poke", {"hole", "missing part"}),
+        ("contamination", "oil stain", {"oil stain"}),
+        ("stain", "contamination", {"contamination", "discolouration", "rust"}),
     ],
 )
 def test_what_might_be_meant_too_is_no_distractor(shown: str, other: str, never: set[str]) -> None:
@@ -138,7 +150,18 @@ def test_what_might_be_meant_too_is_no_distractor(shown: str, other: str, never:
     assert not drawn & never
 
 
-@pytest.mark.parametrize("label", ["combined", "defect", "class 3", "logical anomalies", "bad"])
+@pytest.mark.parametrize(
+    "label",
+    [
+        "combined",
+        "defect",
+        "class 3",
+        "logical anomalies",
+        "bad",
+        "several defects at once",
+        "damage",
+    ],
+)
 def test_beside_a_type_that_may_be_anything_no_type_is_wrong(label: str) -> None:
     pair = made_up_pair(1, defects=(MinedDefect(label=label),), other_labels=("hole", "crack"))
     assert "type" not in choice_kinds(pair)
@@ -170,7 +193,7 @@ def test_a_place_is_asked_only_inside_a_cell(box: BBox, is_clear: bool) -> None:
 def one_defect(*boxes: BBox, place: str | None = None) -> MinedPair:
     width, height = SIZE
     facts = DefectFacts(
-        place=place or place_word(boxes[0], height=height, width=width), area=0.01, size="small"
+        place=place or place_word(boxes[0], height=height, width=width), area=0.005, size="small"
     )
     defect = MinedDefect(label="scratch", boxes=boxes, facts=facts)
     return made_up_pair(1, defects=(defect,))
@@ -186,6 +209,17 @@ def test_a_number_is_asked_only_of_boxes_that_are_apart() -> None:
     assert not are_any_close(far, SIZE)
     assert "number" not in choice_kinds(one_defect(*near))
     assert "number" in choice_kinds(one_defect(*far))
+
+
+@pytest.mark.parametrize(
+    ("area", "is_clear"), [(0.005, True), (0.009, False), (0.011, False), (0.05, True)]
+)
+def test_a_size_is_asked_only_away_from_the_border_of_two_words(
+    area: float, is_clear: bool
+) -> None:
+    facts = DefectFacts(place="upper left", area=area, size=size_word(area))
+    defect = MinedDefect(label="scratch", boxes=((10, 10, 40, 40),), facts=facts)
+    assert ("size" in choice_kinds(made_up_pair(1, defects=(defect,)))) is is_clear
 
 
 def test_there_are_nine_places() -> None:

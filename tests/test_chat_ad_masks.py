@@ -184,7 +184,7 @@ def test_whole_folder_is_read_and_has_no_fault(name: str, tmp_path: Path) -> Non
     MAKE[name](tmp_path)
     assert rows(tmp_path, READERS[name].read(tmp_path, source="set")) == EXPECTED[name]
     assert {image.source for image in READERS[name].read(tmp_path, source="set")} == {"set"}
-    assert list(READERS[name].check(tmp_path)) == []
+    assert list(READERS[name].survey(tmp_path, source="set").findings) == []
     assert [other for other, reader in READERS.items() if reader.matches(tmp_path)] == [name]
     assert find_reader(tmp_path) == READERS[name]
 
@@ -196,7 +196,7 @@ def test_folder_of_something_else_is_refused(name: str, tmp_path: Path) -> None:
         assert not READERS[name].matches(root)
         with pytest.raises(DatasetError, match=str(root)):
             READERS[name].read(root, source="set")
-        assert len(list(READERS[name].check(root))) == 1
+        assert len(list(READERS[name].survey(root, source="set").findings)) == 1
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_btad_calls_folders_and_masks_its_own_way(tmp_path: Path) -> None:
     draw(tmp_path / "01/ground_truth/ko/0001.png", 255)
     reader = READERS["mvtec"]
     assert reader.matches(tmp_path)
-    assert list(reader.check(tmp_path)) == []
+    assert list(reader.survey(tmp_path, source="set").findings) == []
     assert rows(tmp_path, reader.read(tmp_path, source="btad")) == [
         "ok/0000.bmp 01 train",
         "ko/0001.bmp 01 test | ko ko/0001.png []",
@@ -311,7 +311,10 @@ def test_fault_is_found_and_the_rest_is_read(
 ) -> None:
     MAKE[name](tmp_path)
     harm(tmp_path)
-    found = [f"{finding.path}: {finding.what}" for finding in READERS[name].check(tmp_path)]
+    found = [
+        f"{finding.path}: {finding.what}"
+        for finding in READERS[name].survey(tmp_path, source="set").findings
+    ]
     assert len(found) == len(words), found
     for text, pattern in zip(found, words, strict=True):
         assert text.startswith(str(tmp_path))
@@ -353,7 +356,8 @@ def test_broken_layout_is_refused_with_its_place(
         READERS[name].read(tmp_path, source="set")
     assert str(caught.value).startswith(str(tmp_path))
     assert any(
-        _search(words, f"{found.path}: {found.what}") for found in READERS[name].check(tmp_path)
+        _search(words, f"{found.path}: {found.what}")
+        for found in READERS[name].survey(tmp_path, source="set").findings
     )
 
 

@@ -9,14 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adcopilot_edge.calibration.deeppcb import (
-    BoardBox,
-    cut_boxes,
-    read_boxes,
-    read_pair,
-    read_tiles,
-)
+from adcopilot_edge.calibration.deeppcb import cut_boxes, read_pair, read_tiles
 from adcopilot_edge.calibration.difference import find_differences, open_mask
+from adcopilot_edge.deeppcb_files import BoardBox, read_boxes
 from adcopilot_edge.errors import ConfigError, DatasetError, TooFewSamplesError
 from adcopilot_edge.metrics import balanced_accuracy, draw_boxes, measure_boxes
 

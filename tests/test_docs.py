@@ -19,6 +19,7 @@ import pytest
         "calibration",
         "training",
         "training/chat_ad",
+        "training/chat_ad/teacher",
     ],
 )
 def test_architecture_has_a_line_for_each_file(repository: Path, folder: str) -> None:

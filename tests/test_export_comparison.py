@@ -58,6 +58,13 @@ def test_graph_equals_the_encoder(tmp_path: Path, *, rope: bool, head: bool) -> 
     check_graph(tmp_path, tiny_config(compare_rope=rope, compare_anomaly_map=head))
 
 
+@pytest.mark.parametrize("rope", [False, True])
+def test_queries_may_stand_on_a_grid(tmp_path: Path, *, rope: bool) -> None:
+    check_graph(
+        tmp_path, tiny_config(compare_token_size=9, compare_query_grid=True, compare_rope=rope)
+    )
+
+
 def test_a_patch_may_have_several_cells_of_the_map(tmp_path: Path) -> None:
     check_graph(tmp_path, tiny_config(compare_map_scale=7))
 

@@ -96,6 +96,14 @@ def test_a_mask_gives_boxes_and_pixels(tmp_path: Path) -> None:
     assert outline.is_exact
 
 
+def test_the_smear_of_a_lossy_mask_is_no_defect(tmp_path: Path) -> None:
+    Image.fromarray((mask_of((41, 33, 92, 70)) * 255).astype(np.uint8)).save(tmp_path / "m.jpg")
+    assert len(np.unique(np.asarray(Image.open(tmp_path / "m.jpg")))) > 2
+    outline, _ = find(mask=tmp_path / "m.jpg")
+    assert outline is not None
+    assert outline.boxes == ((41, 33, 92, 70),)
+
+
 def test_only_the_values_of_the_defect_count(tmp_path: Path) -> None:
     pixels = mask_of((10, 10, 20, 20)) * np.uint8(7) + mask_of((200, 10, 220, 20)) * np.uint8(9)
     Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "m.png")

@@ -223,6 +223,32 @@ def test_cached_generation_equals_uncached(processor: ADCopilotProcessor, mode: 
     assert cached.tolist() == uncached.tolist()
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("mode", ["shared", "diagonal", "diagonal_scaled"])
+def test_a_batch_is_generated_as_its_rows_alone_step_by_step(
+    processor: ADCopilotProcessor, mode: str
+) -> None:
+    """Rows of different lengths, each with two images of its own, against a loop without cache."""
+    model = tiny.tiny_model(tiny.tiny_config(compare_position_mode=mode, is_tied=False))
+    images = [pictures(2, seed=0), pictures(2, 56, 84, seed=1)]
+    texts = [PROMPT, PROMPT.replace("Is there", "Tell me at once, is there")]
+    inputs = processor(
+        text=texts, images=images, padding=True, padding_side="left", return_tensors="pt"
+    )
+    chosen = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    made = model.generate(**inputs, **chosen, output_logits=True, return_dict_in_generate=True)
+    length = inputs["input_ids"].shape[1]
+    for row in range(2):
+        alone = dict(processor(text=[texts[row]], images=[images[row]], return_tensors="pt"))
+        for step in range(5):
+            logits = model(**alone, use_cache=False).logits[0, -1]
+            torch.testing.assert_close(made.logits[step][row], logits, atol=1e-4, rtol=1e-4)
+            token = logits.argmax()[None, None]
+            assert int(made.sequences[row, length + step]) == int(token)
+            more = {"input_ids": token, "mm_token_type_ids": 0 * token, "attention_mask": token**0}
+            alone |= {name: torch.cat([alone[name], value], 1) for name, value in more.items()}
+
+
 @pytest.mark.parametrize("layout", ["disk", "memory", "query_weight"])
 def test_every_released_layout_loads(tmp_path: Path, layout: str) -> None:
     model = tiny.tiny_model(tiny.tiny_config())

@@ -9,8 +9,8 @@ import pytest
 
 from adcopilot_edge.calibration.inspect_run import Inspected
 from adcopilot_edge.calibration.mmad_bbox import report_bbox
-from adcopilot_edge.calibration.pair_list import PairFile
 from adcopilot_edge.calibration.pair_report import report_pairs, worst_cases
+from adcopilot_edge.runtime.pair_folder import PairFile
 from adcopilot_edge.types import BBox, Verdict
 
 BOX: BBox = (0, 0, 10, 10)

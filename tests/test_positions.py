@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from adcopilot_edge.errors import ConfigError
-from adcopilot_edge.positions import ImageSpan, TextSpan, mrope_positions, rotary_tables
+from adcopilot_edge.positions import (
+    ImageSpan,
+    TextSpan,
+    grid_places,
+    mrope_positions,
+    rotary_tables,
+)
 
 # The worked example of the AD-Copilot spec, section 5.
 IMAGE = ImageSpan(rows=18, cols=18, num_comparison=100)
@@ -53,7 +59,7 @@ def test_comparison_tokens_of_the_second_image(mode, first, last):
     assert tuple(comparison[:, -1]) == last
 
 
-@pytest.mark.parametrize("mode", ["shared", "diagonal", "diagonal_scaled"])
+@pytest.mark.parametrize("mode", ["shared", "diagonal", "diagonal_scaled", "grid"])
 def test_without_comparison_tokens_the_modes_agree_with_the_stock_rule(mode):
     positions = mrope_positions((TextSpan(3), ImageSpan(2, 4, 0), TextSpan(1)), mode)
     expected = [
@@ -85,8 +91,29 @@ def test_nothing_follows_nothing():
     assert (positions.ids.shape, positions.next_text, positions.maximum) == ((3, 0), 0, -1)
 
 
+def test_a_grid_of_comparison_tokens_lies_over_the_cells():
+    positions = mrope_positions([TextSpan(2), ImageSpan(4, 6, 9), TextSpan(1)], "grid")
+    comparison = positions.ids[:, 2 + 24 : -1] - 2
+    assert comparison.tolist() == [
+        [0] * 9,
+        [0, 0, 0, 1, 1, 1, 2, 2, 2],
+        [0, 2, 4, 0, 2, 4, 0, 2, 4],
+    ]
+    assert positions.ids[0, -1] == 2 + 6
+
+
+def test_a_grid_needs_a_square_number_of_tokens():
+    with pytest.raises(ConfigError, match="square number of comparison tokens, got 6"):
+        mrope_positions([ImageSpan(4, 6, 6)], "grid")
+
+
+def test_places_of_a_grid_are_the_middles_of_its_cells():
+    places = grid_places(4, 6, 4)
+    assert places.tolist() == [[0.5, 1.0], [0.5, 4.0], [2.5, 1.0], [2.5, 4.0]]
+
+
 def test_an_unknown_mode_is_a_config_error():
-    with pytest.raises(ConfigError, match="shared, diagonal, diagonal_scaled, got 'spiral'"):
+    with pytest.raises(ConfigError, match="shared, diagonal, diagonal_scaled, grid, got 'spiral'"):
         mrope_positions(SPANS, "spiral")  # type: ignore[arg-type]
 
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from adcopilot_edge.regions import connected_boxes
+from adcopilot_edge.regions import Region, connected_boxes, connected_regions
 from adcopilot_edge.types import BBox, MaskArray
 
 
@@ -55,6 +55,11 @@ def flood_boxes(mask: MaskArray, min_area: int) -> list[BBox]:
 )
 def test_boxes_of_small_masks(mask: MaskArray, boxes: list[BBox]) -> None:
     assert connected_boxes(mask, min_area=1) == boxes
+
+
+def test_regions_know_their_areas() -> None:
+    mask = parse("##..#", "#...#", "....#")
+    assert connected_regions(mask) == [Region((0, 0, 2, 2), 3), Region((4, 0, 5, 3), 3)]
 
 
 def test_small_regions_are_left_out() -> None:

@@ -7,6 +7,7 @@ Knows nothing of images, prompts or which image is paired with which (that is ``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     apply_rotary_pos_emb_vision,
 )
 
+from adcopilot_edge.positions import grid_places
 from adcopilot_edge.training.config import ADCopilotVisionConfig
 
 RotaryTables = tuple[Tensor, Tensor]
@@ -27,6 +29,9 @@ RotaryTables = tuple[Tensor, Tensor]
 # patch then gives its neighbour e^-5.8 of the weight of its own place.
 _ALIGNED_BIAS = 8.0
 _ALIGNED_FREQUENCIES = 2
+_ROPE_THETA = 10_000.0
+# Rows and columns, in patches, of what the heads of a query on the grid look at first.
+_AROUND = ((0.0, 0.0), (-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5))
 # The map starts near the share of defective patches, so that the first steps are not spent on it.
 _ANOMALY_PRIOR_LOGIT = -3.5
 
@@ -39,12 +44,19 @@ class FeatureBatch(NamedTuple):
     """Features of one image a row, zero-padded at the end to the longest.
 
     features: (B, N, C). mask: (B, N) bool, true for real patches, or None when nothing is padded.
-    rotary: cosine and sine, each (B, N, head_dim), or None without ``compare_rope``.
+    rotary: cosine and sine, each (B, N, head_dim), or None where nothing has a place.
     """
 
     features: Tensor
     mask: Tensor | None
     rotary: RotaryTables | None
+
+
+def query_places(grids: Sequence[Tensor], count: int) -> Tensor:
+    """Rows and columns (B, count, 2) of the queries; ``grids``: of each image, (t, rows, cols)."""
+    sizes = [grid.tolist() for grid in grids]
+    places = [grid_places(rows, columns, count) for _, rows, columns in sizes]
+    return torch.stack([torch.from_numpy(place) for place in places])
 
 
 class CrossAttention(nn.Module):
@@ -95,6 +107,7 @@ class ComparisonEncoder(nn.Module):
         width = config.hidden_size
         self.minus_residual = config.compare_minus_residual
         self.has_rope = config.compare_rope
+        self.has_grid = config.compare_query_grid
         self.query_embeddings = nn.Parameter(torch.zeros(config.compare_token_size, width))
 
         self.encoder_norm1 = Qwen2_5_VLRMSNorm(width, eps=1e-6)
@@ -135,6 +148,8 @@ class ComparisonEncoder(nn.Module):
             self.compare_projector,
         ):
             init.normal_(linear.weight, mean=0.0, std=linear.in_features**-0.5)
+        if self.has_grid:
+            self._align_queries()
         if self.anomaly_map is not None:
             init.constant_(self.anomaly_map.bias, _ANOMALY_PRIOR_LOGIT)
         if not self.has_rope:
@@ -142,9 +157,7 @@ class ComparisonEncoder(nn.Module):
         width = self.encoder_norm1.weight.numel()
         heads = self.encoder_cross_attn1.num_heads
         head_dim = width // heads
-        place = torch.zeros(heads, head_dim)
-        for axis in (0, head_dim // 4):
-            place[:, axis : axis + _ALIGNED_FREQUENCIES] = _ALIGNED_BIAS
+        place = self._place_bias(torch.zeros(heads, 2))
         for attention in (self.encoder_cross_attn1, self.encoder_cross_attn2):
             init.copy_(attention.q_proj.bias, place.flatten())
             init.copy_(attention.kv.bias, torch.cat([place.flatten(), torch.zeros(width)]))
@@ -154,6 +167,34 @@ class ComparisonEncoder(nn.Module):
         keys = second.kv.weight[:width]
         init.copy_(second.kv.weight, torch.cat([keys, torch.eye(width)]))
         init.copy_(second.proj.weight, -torch.diag(taken.flatten()))
+
+    def _place_bias(self, offsets: Tensor) -> Tensor:
+        """The bias (heads, head_dim) of rotary queries or keys that stand ``offsets`` further on.
+
+        offsets: (heads, 2), rows and columns in patches.
+        """
+        attention = self.decoder_cross_attn
+        head_dim = attention.q_proj.out_features // attention.num_heads
+        half, quarter = head_dim // 2, head_dim // 4
+        bias = torch.zeros(attention.num_heads, head_dim)
+        for axis in range(2):
+            for number in range(_ALIGNED_FREQUENCIES):
+                at = axis * quarter + number
+                phase = offsets[:, axis] * _ROPE_THETA ** (-2 * number / half)
+                bias[:, at] = _ALIGNED_BIAS * phase.cos()
+                bias[:, at + half] = _ALIGNED_BIAS * phase.sin()
+        return bias
+
+    def _align_queries(self) -> None:
+        """Let the heads of a query start at the patches around its place, each at another one."""
+        attention = self.decoder_cross_attn
+        offsets = torch.tensor(
+            [_AROUND[head % len(_AROUND)] for head in range(attention.num_heads)]
+        )
+        keys = torch.zeros_like(offsets)
+        init.copy_(attention.q_proj.bias, self._place_bias(offsets).flatten())
+        values = torch.zeros(attention.q_proj.out_features)
+        init.copy_(attention.kv.bias, torch.cat([self._place_bias(keys).flatten(), values]))
 
     @torch.no_grad()
     def point_queries_at_map(self) -> None:
@@ -175,9 +216,15 @@ class ComparisonEncoder(nn.Module):
             attention.q_proj.bias[head * head_dim] = _POINTED_QUERY_BIAS
 
     def forward(
-        self, previous: FeatureBatch, current: FeatureBatch
+        self,
+        previous: FeatureBatch,
+        current: FeatureBatch,
+        anchors: RotaryTables | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Compare ``current`` with ``previous``, row by row.
+
+        anchors: cosine and sine, each (B, L, head_dim), of the queries' places in the current
+        image, with ``compare_query_grid``.
 
         Returns the comparison tokens (B, L, D) and, with the anomaly-map head, the logits of each
         patch's cells in raster order (B, N, cells), meaningless at padded patches.
@@ -185,8 +232,11 @@ class ComparisonEncoder(nn.Module):
         cur = self._update_current(previous, current)
         normed = self.decoder_norm1(cur)
         queries = self.query_embeddings.to(cur.dtype).expand(len(cur), -1, -1)
+        places = None
+        if anchors is not None and current.rotary is not None:
+            places = (anchors, current.rotary)
         queries = queries + self.decoder_cross_attn(
-            self.decoder_norm1(queries), normed, context_mask=current.mask
+            self.decoder_norm1(queries), normed, context_mask=current.mask, rotary=places
         )
         queries = queries + self.decoder_mlp(self.decoder_norm2(queries))
         tokens = self.compare_projector(queries)
@@ -197,7 +247,7 @@ class ComparisonEncoder(nn.Module):
         """The current features after both image-to-image attentions (steps 1 to 8)."""
         prev, cur = previous.features, current.features
         forth = back = None
-        if previous.rotary is not None and current.rotary is not None:
+        if self.has_rope and previous.rotary is not None and current.rotary is not None:
             forth = (previous.rotary, current.rotary)
             back = (current.rotary, previous.rotary)
         prev = prev + self.encoder_cross_attn1(

@@ -6,6 +6,8 @@ both load. Settings that the released configuration lacks default to the release
 
 from __future__ import annotations
 
+import math
+
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLTextConfig,
@@ -22,6 +24,8 @@ class ADCopilotVisionConfig(Qwen2_5_VLVisionConfig):
     compare_token_size: comparison tokens an image; 0 leaves the encoder out (stock Qwen2.5-VL).
     compare_minus_residual: subtract the MLP on the current-image branch, as released (spec 3.7).
     compare_rope: rotary terms in the two image-to-image attentions; off in released weights.
+    compare_query_grid: comparison token k looks at the image from cell k of a square grid; off in
+    released weights, whose queries know no place.
     compare_anomaly_map: logits of the updated current features; off in released ones.
     compare_map_scale: logits along each side of a patch; 1 is one logit a patch.
     compare_map_margin: pixels that people leave around a defect and the map does not mark.
@@ -32,9 +36,19 @@ class ADCopilotVisionConfig(Qwen2_5_VLVisionConfig):
     compare_token_size: int = 100
     compare_minus_residual: bool = True
     compare_rope: bool = False
+    compare_query_grid: bool = False
     compare_anomaly_map: bool = False
     compare_map_scale: int = 1
     compare_map_margin: int = 0
+
+    def __post_init__(self, **kwargs: object) -> None:
+        super().__post_init__(**kwargs)
+        side = math.isqrt(self.compare_token_size)
+        if self.compare_query_grid and (not side or side**2 != self.compare_token_size):
+            raise ConfigError(
+                "compare_query_grid needs a square number of comparison tokens, such as 49 or 100, "
+                f"got compare_token_size {self.compare_token_size}"
+            )
 
 
 class ADCopilotConfig(Qwen2_5_VLConfig):
@@ -42,7 +56,7 @@ class ADCopilotConfig(Qwen2_5_VLConfig):
 
     sequence_compare: the first image of a sample is compared with itself; when false, with the
     sample's last image (spec 3.2). compare_position_mode: M-RoPE ids of the comparison tokens
-    (spec section 5), ``shared``, ``diagonal`` or ``diagonal_scaled``.
+    (spec section 5), ``shared``, ``diagonal``, ``diagonal_scaled`` or ``grid``.
     """
 
     model_type = "ad_copilot"

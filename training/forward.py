@@ -83,5 +83,6 @@ def to_device(value: _Value, device: torch.device) -> _Value:
         moved = tuple(to_device(item, device) for item in value)
     elif is_dataclass(value):
         parts = {item.name: to_device(getattr(value, item.name), device) for item in fields(value)}
-        moved = type(value)(**parts)
+        kind: Any = type(value)
+        moved = kind(**parts)
     return moved

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adcopilot_edge.training.parts import Part
+from adcopilot_edge.training.rewards import TruthKind
 from adcopilot_edge.training.thinking import ThinkingTags
 
 
@@ -25,6 +26,10 @@ class RewardRecipe(_Record):
     format: float = Field(default=0.5, ge=0, allow_inf_nan=False)
     choice: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     boxes: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+
+    def of_kind(self, kind: TruthKind) -> float:
+        """The weight of the task's term by the kind of truth."""
+        return self.choice if kind == "choice" else self.boxes
 
 
 class GrpoRecipe(_Record):
@@ -44,7 +49,7 @@ class GrpoRecipe(_Record):
     beta: float = Field(default=0.04, ge=0, allow_inf_nan=False)
     epsilon: float = Field(default=0.2, gt=0, lt=1)
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_p: float = Field(default=0.95, gt=0, le=1)
     max_new_tokens: int = Field(default=512, gt=0)
     reward: RewardRecipe = RewardRecipe()
     thinking: ThinkingTags | None = ThinkingTags()
@@ -54,7 +59,7 @@ class GrpoLora(_Record):
     """Low-rank adapters on the linear layers of the language model; tower and encoder have none."""
 
     rank: int = Field(default=64, gt=0)
-    alpha: float = Field(default=128.0, gt=0, allow_inf_nan=False)
+    alpha: int = Field(default=128, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
@@ -63,8 +68,9 @@ class GrpoRun(_Record):
 
     trains: parts that learn in full, where there is no ``lora``. prompts_per_step: questions of an
     optimizer step over all devices. device_batch_size: completions that a device takes through the
-    model at once. evaluate_every_steps: how often the held-out prompts are answered greedily.
-    evaluation_prompts: how many of them there are at most. precision bf16 is that of the products.
+    model at once. samples_every_steps: how often what was said is kept. evaluate_every_steps: how
+    often the held-out prompts are answered greedily. evaluation_prompts: how many of them there are
+    at most. is_bf16: of the products; what learns stays in float32.
     """
 
     grpo: GrpoRecipe = GrpoRecipe()
@@ -82,6 +88,7 @@ class GrpoRun(_Record):
     gradient_checkpointing: bool = False
     log_every_steps: int = Field(default=1, gt=0)
     checkpoint_every_steps: int = Field(default=100, gt=0)
+    samples_every_steps: int = Field(default=20, gt=0)
     evaluate_every_steps: int = Field(default=100, gt=0)
     evaluation_prompts: int = Field(default=64, ge=0)
 

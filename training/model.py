@@ -31,7 +31,7 @@ from transformers.vision_utils import get_vision_position_ids, get_vision_window
 
 from adcopilot_edge.positions import ImageSpan, TextSpan, mrope_positions
 from adcopilot_edge.training.attention import BatchedVisionAttention
-from adcopilot_edge.training.comparison import ComparisonEncoder, FeatureBatch
+from adcopilot_edge.training.comparison import ComparisonEncoder, FeatureBatch, query_places
 from adcopilot_edge.training.config import (
     ADCopilotConfig,
     ADCopilotVisionConfig,
@@ -106,14 +106,20 @@ class ADCopilotVisionTower(Qwen2_5_VisionTransformerPretrainedModel):
         if encoder is None:
             raise ValueError("this model has no Comparison Encoder (compare_token_size is 0)")
         rotary = None
-        if self.config.compare_rope:
+        if self.config.compare_rope or self.config.compare_query_grid:
             position_ids = get_vision_position_ids(grid_thw, self.spatial_merge_size)
             sizes = [len(item) for item in features]
             cos, sin = self.rotary_pos_emb(features[0], position_ids)
             rotary = list(zip(cos.split(sizes), sin.split(sizes), strict=True))
         previous = _pad([i for i, _ in pairs], features, rotary)
         current = _pad([j for _, j in pairs], features, rotary)
-        tokens, logits = encoder(previous, current)
+        anchors = None
+        if self.config.compare_query_grid:
+            grids = [grid_thw[j] for _, j in pairs]
+            places = query_places(grids, self.config.compare_token_size)
+            cos, sin = self.rotary_pos_emb(features[0], places.flatten(0, 1).to(grid_thw.device))
+            anchors = (cos.unflatten(0, places.shape[:2]), sin.unflatten(0, places.shape[:2]))
+        tokens, logits = encoder(previous, current, anchors)
         if logits is None:
             return tokens, None
         return tokens, tuple(
@@ -283,13 +289,29 @@ class ADCopilotForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
 
     # The stock signature, by which ``generate`` knows what it may pass.
     @functools.wraps(Qwen2_5_VLForConditionalGeneration.forward)
-    def forward(
+    def forward(  # type: ignore[override] # it takes anything, which ``wraps`` hides
         self, *args: Any, batch: Batch | None = None, has_text: bool = True, **kwargs: Any
     ) -> Any:
         """Stock forward; of a training ``batch`` the ``Outputs`` that losses are made of."""
         if batch is not None:
             return run_batch(self, batch, has_text=has_text)
         return super().forward(*args, **kwargs)
+
+    def _maybe_prepare_encoder_kwargs_for_generation(
+        self, inputs_tensor: Tensor, model_kwargs: dict[str, Any], *args: Any
+    ) -> dict[str, Any]:
+        """Stock, with the images counted by row: ``generate`` encodes them without the ids.
+
+        Without the counts all images of a batch would be compared as one sample's.
+        """
+        if model_kwargs.get("pixel_values") is not None:
+            ids = model_kwargs.get("input_ids", inputs_tensor)
+            model_kwargs["images_per_sample"] = self.model.images_per_sample(ids)
+        stock: Any = super()
+        prepared: dict[str, Any] = stock._maybe_prepare_encoder_kwargs_for_generation(
+            inputs_tensor, model_kwargs, *args
+        )
+        return prepared
 
 
 class YangJianForConditionalGeneration(ADCopilotForConditionalGeneration):

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.positions import ComparePositionMode
+from adcopilot_edge.training.folder.settings import FolderSettings
 from adcopilot_edge.training.shapes import ShapeName
 from adcopilot_edge.training.stage_recipe import DataRecipe, Record, StageRecipe
 
@@ -28,7 +29,7 @@ around its regions are widened by the rest."""
 class ModelRecipe(Record):
     """Shapes of a model trained from scratch; widths are vector lengths, mlp the inner width.
 
-    compare_map_scale, compare_map_margin: as in ``ADCopilotVisionConfig``.
+    Those of the comparison are as in ``ADCopilotVisionConfig``.
     """
 
     vocab_size: int = Field(ge=300)
@@ -43,9 +44,11 @@ class ModelRecipe(Record):
     kv_heads: int = Field(gt=0)
     mlp: int = Field(gt=0)
     mrope_section: tuple[int, int, int]
-    compare_token_size: int = Field(gt=0)
+    compare_token_size: int = Field(ge=0)
     compare_position_mode: ComparePositionMode
+    compare_minus_residual: bool = True
     compare_rope: bool
+    compare_query_grid: bool = False
     compare_anomaly_map: bool
     compare_map_scale: Literal[1, 2, 7, 14] = 1
     compare_map_margin: int = Field(default=0, ge=0, le=ROOM_PX)
@@ -110,7 +113,27 @@ class TrainRecipe(Record):
     def _check(self) -> TrainRecipe:
         if (self.model is None) == (self.base is None):
             raise ValueError("give [model] for a model from scratch or [base] for a checkpoint")
+        if fault := self._split_fault():
+            raise ValueError(fault)
         return self
+
+    @property
+    def sources(self) -> tuple[DataRecipe, ...]:
+        """What its stages train on and what it is scored on, one behind the other."""
+        return (*(item for stage in self.stages for item in stage.data), *self.evaluation)
+
+    def _split_fault(self) -> str | None:
+        """What is wrong with a folder that is named several times; None where nothing is."""
+        splits: dict[str, FolderSettings] = {}
+        for item in self.sources:
+            if item.kind == "folder" and item.path is not None:
+                first = splits.setdefault(item.path, item.folder)
+                if (first.holdout, first.layout) != (item.folder.holdout, item.folder.layout):
+                    return (
+                        f"the folder {item.path} is split in two ways, so parts that train would "
+                        "be scored; give it the same holdout and layout everywhere"
+                    )
+        return None
 
     @property
     def steps(self) -> int:
@@ -124,16 +147,29 @@ class TrainRecipe(Record):
     def with_paths(self, paths: dict[str, str]) -> TrainRecipe:
         """The recipe with other folders for its data, by kind (``--data chat-ad=FOLDER``).
 
-        Raises ConfigError for a kind that no stage has.
+        Raises ConfigError for a kind that it has no data of.
         """
-        held = {item.kind: item for stage in self.stages for item in stage.data if item.path}
+        held = {item.kind for item in self.sources if item.path}
         if unknown := sorted(set(paths) - set(held)):
             raise ConfigError(
                 f"recipe {self.name} has no data of the kind {', '.join(unknown)} with a path; "
                 f"it has {', '.join(sorted(held)) or 'none'}"
             )
         stages = tuple(stage.with_paths(paths) for stage in self.stages)
-        return self.model_copy(update={"stages": stages})
+        evaluation = tuple(item.with_paths(paths) for item in self.evaluation)
+        changed = self.model_copy(update={"stages": stages, "evaluation": evaluation})
+        if fault := changed._split_fault():
+            raise ConfigError(f"recipe {self.name}: {fault}")
+        return changed
+
+    def with_base(self, checkpoint: str) -> TrainRecipe:
+        """The recipe from another checkpoint. Raises ConfigError if it starts from shapes."""
+        if self.base is None:
+            raise ConfigError(
+                f"recipe {self.name} trains a model from scratch, so it has no base to replace"
+            )
+        base = self.base.model_copy(update={"checkpoint": checkpoint})
+        return self.model_copy(update={"base": base})
 
     def with_steps(self, steps: int) -> TrainRecipe:
         """The recipe shortened or stretched to ``steps``, every stage in proportion.

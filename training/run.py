@@ -26,8 +26,13 @@ from adcopilot_edge.training.checkpoint import (
     find_checkpoint,
     remove_leftovers,
 )
+from adcopilot_edge.training.config import ADCopilotConfig
 from adcopilot_edge.training.data import SampleBuilder, sample_builder
-from adcopilot_edge.training.evaluation_sets import evaluation_sets
+from adcopilot_edge.training.evaluation_data import (
+    evaluation_sets,
+    open_folders,
+    write_holdouts,
+)
 from adcopilot_edge.training.event_log import EventLog
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.processor import ADCopilotProcessor
@@ -78,6 +83,12 @@ def train(
             another recipe; or the loss is no number.
         CheckpointError: The checkpoint to start from can't be used.
     """
+    for stage in recipe.stages:
+        if stage.method != "sft":
+            raise ConfigError(
+                f"stage {stage.name} has the method {stage.method}, which a recipe can't run yet: "
+                "call adcopilot_edge.training.grpo.train_grpo on the checkpoint of the stage before"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     recipe = with_known_steps(recipe)
     plans = plan_stages(recipe)
@@ -90,7 +101,11 @@ def train(
     # Their bars would break the lines of the events.
     logging.disable_progress_bar()
     log = EventLog(folder, report, first_step=step)
-    sets = {**evaluation_sets(recipe), **(held_out or {})}
+    folders = open_folders(recipe)
+    sets = {**evaluation_sets(recipe, folders), **(held_out or {})}
+    write_holdouts(folders, folder)
+    for data in folders.values():
+        log({"event": "folder", **data.to_json()})
     run = _Run(folder, recipe, workers, parallel, sets, log)
     for plan in plans:
         if step < plan.last_step:
@@ -169,6 +184,7 @@ class _Run:
         self, plan: StagePlan, processor: ADCopilotProcessor, model: nn.Module, step: int
     ) -> None:
         config = model.config
+        assert isinstance(config, ADCopilotConfig)
         builder = sample_builder(config, processor, self.recipe.image_size)
         scored = score_sets(
             model,

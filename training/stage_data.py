@@ -11,10 +11,10 @@ from typing import Protocol
 
 from torch.utils.data import Dataset
 
-from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.training.changes.source import open_changes
 from adcopilot_edge.training.data import Sample, SampleBuilder
 from adcopilot_edge.training.dialogues import open_dialogues
+from adcopilot_edge.training.folder import FolderPairs, open_folder
 from adcopilot_edge.training.mixture import Mixture
 from adcopilot_edge.training.pair_source import PairSource
 from adcopilot_edge.training.stage_recipe import DataRecipe, StageRecipe
@@ -143,6 +143,9 @@ def _open(item: DataRecipe, first: int, seed: int) -> SampleSource:
     assert item.path is not None
     if item.kind == "chat-ad":
         return open_dialogues(item.path, split=item.split, tasks=item.tasks, count=item.count)
+    pairs: PairSource
     if item.kind == "changes":
-        return PairSamples(open_changes(Path(item.path), seed=seed), first, item.count, tasks)
-    raise ConfigError(f"data of the kind {item.kind} can't be trained on yet")
+        pairs = open_changes(Path(item.path), seed=seed)
+    else:
+        pairs = FolderPairs(open_folder(Path(item.path), item.folder), seed)
+    return PairSamples(pairs, first, item.count, tasks)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS
+from adcopilot_edge.training.folder.settings import FolderSettings
 from adcopilot_edge.training.grpo_recipe import GrpoRecipe
 from adcopilot_edge.training.parts import Part
 from adcopilot_edge.types import TASKS
@@ -31,11 +32,13 @@ class DataRecipe(Record):
     folder of every kind but ``synthetic``. split: of ``chat-ad``. weight: its share of the samples
     against those of the stage's other sources. tasks: what is asked, of the four tasks for pairs
     and of Chat-AD's for dialogues; all where it is left out. count: how many samples an epoch takes
-    of it, at most; a source that makes its pairs has no end without it.
+    of it, at most; a source that makes its pairs has no end without it. folder: of ``folder``, how
+    its pairs are made and what of it never trains.
     """
 
     kind: DataKind
     path: str | None = None
+    folder: FolderSettings = FolderSettings()
     split: str = "train"
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     tasks: tuple[str, ...] | None = Field(default=None, min_length=1)
@@ -46,6 +49,8 @@ class DataRecipe(Record):
         if (self.path is None) != (self.kind == "synthetic"):
             state = "needs a path" if self.path is None else "has no path"
             raise ValueError(f"data of the kind {self.kind} {state}")
+        if self.kind != "folder" and self.folder != FolderSettings():
+            raise ValueError(f"data of the kind {self.kind} has no table folder")
         known = SAMPLE_TASKS if self.kind == "chat-ad" else TASKS
         if unknown := [task for task in self.tasks or () if task not in known]:
             raise ValueError(
@@ -53,6 +58,10 @@ class DataRecipe(Record):
                 f"not {', '.join(unknown)}"
             )
         return self
+
+    def with_paths(self, paths: dict[str, str]) -> DataRecipe:
+        """The source with another folder, where there is one for its kind."""
+        return self.model_copy(update={"path": paths[self.kind]}) if self.kind in paths else self
 
 
 class LoraRecipe(Record):
@@ -183,8 +192,5 @@ class StageRecipe(Record):
 
     def with_paths(self, paths: dict[str, str]) -> StageRecipe:
         """The stage with other folders for its data, by kind."""
-        data = tuple(
-            item.model_copy(update={"path": paths[item.kind]}) if item.kind in paths else item
-            for item in self.data
-        )
+        data = tuple(item.with_paths(paths) for item in self.data)
         return self.model_copy(update={"data": data})

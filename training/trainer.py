@@ -89,6 +89,11 @@ class StageTrainer(Trainer):
         self.is_fsdp_enabled = shard_on_cpu(self.accelerator, self.args) or self.is_fsdp_enabled
 
     @property
+    def _learner(self) -> nn.Module:
+        assert isinstance(self.model, nn.Module)
+        return self.model
+
+    @property
     def run_step(self) -> int:
         """Optimizer steps of the whole run."""
         return self._run.plan.first_step + self.state.global_step
@@ -96,7 +101,7 @@ class StageTrainer(Trainer):
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW as the recipe has it; called before the model is wrapped."""
         if self.optimizer is None:
-            self.optimizer = make_optimizer(self.model, self._stage, self._run.recipe.optimizer)
+            self.optimizer = make_optimizer(self._learner, self._stage, self._run.recipe.optimizer)
         return self.optimizer
 
     def create_scheduler(
@@ -106,7 +111,7 @@ class StageTrainer(Trainer):
         rise, steps = self._stage.rise(), self._stage.steps
         if self.lr_scheduler is None:
             self.lr_scheduler = LambdaLR(
-                optimizer or self.optimizer,
+                optimizer or self.create_optimizer(),
                 lambda done: rate_share(done + 1, warmup_steps=rise, steps=steps),
             )
         self._started, self._first_step = time.monotonic(), self.state.global_step
@@ -173,7 +178,7 @@ class StageTrainer(Trainer):
         )
 
     def _evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        self._run.evaluate(self.model, self.run_step)
+        self._run.evaluate(self._learner, self.run_step)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {})
         return {}
 
@@ -207,8 +212,8 @@ class StageTrainer(Trainer):
             super()._save_optimizer_and_scheduler(output_dir)
             return
         # The stock class would store the weights a second time.
-        save_optimizer(self.accelerator, self.optimizer, self.model, output_dir)
-        if self.args.should_save:
+        save_optimizer(self.accelerator, self.create_optimizer(), self._learner, output_dir)
+        if self.args.should_save and self.lr_scheduler is not None:
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
 
     def _load_from_checkpoint(self, *_: Any, **__: Any) -> None:

@@ -79,13 +79,10 @@ def _check(root: Path, layout: str | None) -> _Checked:
         reader = find_reader(root, layout)
     except DatasetError as err:
         return _Checked(root=root, layout=None, images=[], findings=[Finding(root, str(err))])
-    findings = list(reader.check(root))
-    try:
-        images = list(reader.read(root, source=root.resolve().name))
-    except DatasetError as err:
-        images = []
-        findings = findings or [Finding(root, str(err))]
-    return _Checked(root=root, layout=reader.name, images=images, findings=findings)
+    held = reader.survey(root, source=root.resolve().name)
+    return _Checked(
+        root=root, layout=reader.name, images=list(held.images), findings=list(held.findings)
+    )
 
 
 def _print(checked: _Checked) -> None:

@@ -13,7 +13,7 @@ from adcopilot_edge.commands.progress import StepProgress
 
 if TYPE_CHECKING:
     from adcopilot_edge.calibration.inspect_run import Inspected
-    from adcopilot_edge.calibration.pair_list import PairFile
+    from adcopilot_edge.runtime.pair_folder import PairFile
 
 _NUM_WORST = 12
 

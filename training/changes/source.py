@@ -72,7 +72,7 @@ class PhotoChanges:
         is_changed = bool(rng.random() < _CHANGED_SHARE)
         num_edits = int(rng.choice(len(_COUNTS), p=_COUNTS)) + 1 if is_changed else 0
         for attempt in itertools.count():
-            attempted = np.random.default_rng((self.seed, number, attempt))
+            attempted = np.random.default_rng((self.seed, number, 1 + attempt))
             pair = self._attempt(attempted, num_edits, size, number)
             if pair is not None:
                 return pair

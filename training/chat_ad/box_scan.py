@@ -8,12 +8,13 @@ an unknown place, and an image of which nobody knows whether it is normal is lef
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 from adcopilot_edge.errors import DatasetError
 from adcopilot_edge.training.chat_ad.files import read_size
-from adcopilot_edge.training.chat_ad.source import Finding, SourceImage
+from adcopilot_edge.training.chat_ad.source import Finding, SourceImage, Survey
 from adcopilot_edge.types import BBox
 
 # Half a pixel: what a place may lie outside because its numbers were stored with few digits.
@@ -102,15 +103,34 @@ class BoxScan:
         raise DatasetError(f"{self.root} holds no image that can be used{first}; {self.advice}")
 
 
-def list_findings(scan_folder: Callable[[Path, str], BoxScan], root: Path) -> list[Finding]:
-    """All findings of a scan of ``root``; the error itself where it ends in one."""
-    try:
-        scan = scan_folder(root, root.name)
-        if not scan.findings:
-            scan.whole()
-    except DatasetError as err:
-        return [Finding(root, str(err))]
-    return scan.findings
+class BoxReader(ABC):
+    """A ``Reader`` that finds images and faults in one pass, in which it reads headers."""
+
+    @abstractmethod
+    def scan(self, root: Path, source: str) -> BoxScan:
+        """All images below ``root`` and what is wrong with it.
+
+        Raises:
+            DatasetError: The layout is broken as a whole.
+        """
+
+    def read(self, root: Path, *, source: str) -> list[SourceImage]:
+        """All images in a fixed order.
+
+        Raises:
+            DatasetError: The layout is broken, or no image can be used.
+        """
+        return self.scan(root, source).whole()
+
+    def survey(self, root: Path, *, source: str) -> Survey:
+        """What a folder holds and what is wrong with it, by one pass over it."""
+        try:
+            scan = self.scan(root, source)
+            if not scan.findings:
+                scan.whole()
+        except DatasetError as err:
+            return Survey((), (Finding(root, str(err)),))
+        return Survey(tuple(scan.images), tuple(scan.findings))
 
 
 def _area(ring: Sequence[tuple[float, float]]) -> float:

@@ -70,7 +70,7 @@ def sentence(spots: tuple[Spot, ...], voice: Voice) -> str:
         "answers",
         "sentence_bad",
         things=wording.things(spots, voice.rng),
-        is_are="is" if wording.is_one(spots[:1]) else "are",
+        is_first="is" if spots[0].is_one else "are",
         note=note,
         note_cap=sentences(note),
     )
@@ -97,7 +97,7 @@ def overview(spots: tuple[Spot, ...], voice: Voice) -> str:
         "answers",
         "overview",
         things_only=wording.things(spots, voice.rng, with_place=False),
-        is_are="is" if wording.is_one(spots[:1]) else "are",
+        is_first="is" if spots[0].is_one else "are",
     )
 
 
@@ -121,7 +121,7 @@ def known_of(spot: Spot, voice: Voice, *, is_alone: bool) -> str:
         "answers",
         "knowledge",
         name=name,
-        name_cap=sentences(name),
+        name_cap=f"The type {name}" if name.startswith('"') else sentences(name),
         meaning=meaning,
         known=sentences(meaning) if is_alone else "",
     )
@@ -149,11 +149,12 @@ def looks_spot(
     pair: MinedPair, spot: Spot, voice: Voice, *, is_alone: bool, is_again: bool = False
 ) -> str:
     """How a spot looks, in a sentence; nothing where the pixels don't say."""
-    if spot.facts is None:
+    found = wording.looks(spot, pair.rule, voice.template, voice.rng)
+    if not found:
         return ""
-    found = wording.looks(spot.facts, pair.rule, voice.template, voice.rng)
     area = wording.area(spot, is_alone=is_alone, is_again=is_again)
-    return voice.say("answers", "spot_looks", area=area, looks=found)
+    must = None if is_alone else "area"
+    return voice.say("answers", "spot_looks", must=must, area=area, looks=found)
 
 
 def _about_all(pair: MinedPair, spots: tuple[Spot, ...], voice: Voice) -> list[str]:
@@ -169,7 +170,7 @@ def _boxed(spots: tuple[Spot, ...], voice: Voice) -> str:
         "answers",
         "boxed_bad",
         things_boxed=wording.things_boxed(spots, voice.rng),
-        is_are="is" if wording.is_one(spots[:1]) else "are",
+        is_first="is" if spots[0].is_one else "are",
     )
 
 

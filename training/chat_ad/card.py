@@ -146,13 +146,12 @@ def _counted(name: str, numbers: Mapping[str, int], unit: str = "dialogues") -> 
         return []
     rows = _sorted(numbers)
     spread = balance(numbers)
-    told = f"{len(rows)} in all, largest to smallest {spread['ratio']}:1"
-    told += f", as mixed as {spread['effective']} equal ones."
+    told = f"{len(rows)} in all, largest to smallest {spread['ratio']}:1, "
+    told += f"as mixed as {spread['effective']} equal ones."
     rest = [(f"{len(rows) - _MOST_ROWS} more", sum(n for _, n in rows[_MOST_ROWS:]))]
     return [
         *_table((name, unit), rows[:_MOST_ROWS] + (rest if len(rows) > _MOST_ROWS else [])),
-        "",
-        told,
+        *(["", told] if len(rows) > 1 else []),
         "",
     ]
 

@@ -1,6 +1,6 @@
-"""Whether it is beyond doubt in which cell of a 3x3 grid a box is, and which boxes are two.
+"""What is beyond doubt: the cell of a 3x3 grid that a box is in, which boxes are two, a size.
 
-Knows nothing of defects.
+Knows neither labels nor texts.
 """
 
 from __future__ import annotations
@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+from adcopilot_edge.training.chat_ad.facts import size_word
+from adcopilot_edge.training.chat_ad.mined import DefectFacts
 from adcopilot_edge.training.places import place_word
 from adcopilot_edge.types import BBox
 
 _MARGIN = 0.15
 _GAP = 0.01
+_MORE = 1.25
 
 PLACES: tuple[str, ...] = tuple(
     place_word((x, y, x + 1, y + 1), height=3, width=3) for y in range(3) for x in range(3)
@@ -40,6 +43,13 @@ def are_any_close(boxes: Sequence[BBox], size: tuple[int, int]) -> bool:
     return any(
         max(a[0], b[0]) - min(a[2], b[2]) < gap and max(a[1], b[1]) - min(a[3], b[3]) < gap
         for a, b in combinations(boxes, 2)
+    )
+
+
+def is_clearly_of_its_size(facts: DefectFacts | None) -> bool:
+    """Whether a somewhat smaller or larger area would have the same word."""
+    return facts is not None and (
+        size_word(facts.area / _MORE) == facts.size == size_word(facts.area * _MORE)
     )
 
 

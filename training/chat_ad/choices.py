@@ -13,7 +13,12 @@ from typing import Literal, get_args
 
 from adcopilot_edge.prompt import DEFAULT_PROMPT, NO_DEFECT, SWAPPED_VERDICT
 from adcopilot_edge.training.chat_ad.captions import RUNTIME_SHARE
-from adcopilot_edge.training.chat_ad.cells import PLACES, are_any_close, is_inside_a_cell
+from adcopilot_edge.training.chat_ad.cells import (
+    PLACES,
+    are_any_close,
+    is_clearly_of_its_size,
+    is_inside_a_cell,
+)
 from adcopilot_edge.training.chat_ad.distractors import wrong_types
 from adcopilot_edge.training.chat_ad.mined import MinedPair, SizeWord
 from adcopilot_edge.training.chat_ad.phrasebook import Voice
@@ -23,7 +28,7 @@ from adcopilot_edge.training.words import numeral
 
 ChoiceKind = Literal["verdict", "type", "location", "size", "number"]
 CHOICE_KINDS: tuple[ChoiceKind, ...] = get_args(ChoiceKind)
-LETTERS = "ABCDEF"
+LETTERS = "ABCDE"
 _MOST_COUNTED = 8
 _WITH_NO_DEFECT = 0.5
 _LETTER_ALONE = 0.6
@@ -99,7 +104,7 @@ def _verdict(pair: MinedPair, rng: random.Random) -> _Offer:
 
 
 def _type(pair: MinedPair, rng: random.Random) -> _Offer | None:
-    wrong = wrong_types(pair, rng.randint(2, 4), rng)
+    wrong = wrong_types(pair, rng.randint(2, 3 if pair.defects else 4), rng)
     if not wrong:
         return None
     table = "type_several" if len(pair.labels) > 1 else "type_one"
@@ -120,10 +125,10 @@ def _location(pair: MinedPair, rng: random.Random) -> _Offer | None:
 
 
 def _size(pair: MinedPair, rng: random.Random) -> _Offer | None:
-    known = [spot for spot in spots_of(pair) if spot.facts is not None]
+    clear = {defect.label for defect in pair.defects if is_clearly_of_its_size(defect.facts)}
+    known = [one for one in spots_of(pair) if one.size and not one.is_each and one.label in clear]
     spot = rng.choice(known) if known else None
-    facts = spot.facts if spot else None
-    return _among(pair, spot, facts.size if facts else None, get_args(SizeWord), "size", rng)
+    return _among(pair, spot, spot.size if spot else None, get_args(SizeWord), "size", rng)
 
 
 def _among(

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from adcopilot_edge.errors import DatasetError
-from adcopilot_edge.training.chat_ad.box_scan import BoxScan, list_findings
+from adcopilot_edge.training.chat_ad.box_scan import BoxReader, BoxScan
 from adcopilot_edge.training.chat_ad.files import read_text
-from adcopilot_edge.training.chat_ad.source import Finding, SourceDefect, SourceImage
+from adcopilot_edge.training.chat_ad.source import SourceDefect, SourceImage
 from adcopilot_edge.types import BBox
 
 _LISTS = ("images", "annotations", "categories")
@@ -30,7 +30,7 @@ _ROBOFLOW = "_annotations.coco"
 
 
 @dataclass(frozen=True, slots=True)
-class CocoReader:
+class CocoReader(BoxReader):
     """COCO: a JSON file with images, annotations and categories."""
 
     name: str = "coco"
@@ -39,17 +39,13 @@ class CocoReader:
         """Whether a JSON file has the three lists."""
         return bool(_files(root))
 
-    def read(self, root: Path, *, source: str) -> Iterable[SourceImage]:
+    def scan(self, root: Path, source: str) -> BoxScan:
         """All images, by file and name.
 
         Raises:
-            DatasetError: A file is no JSON of this form, or no image can be used.
+            DatasetError: A file is no JSON of this form.
         """
-        return _scan(root, source).whole()
-
-    def check(self, root: Path) -> Iterable[Finding]:
-        """All that is wrong with annotations and pictures."""
-        return list_findings(_scan, root)
+        return _scan(root, source)
 
 
 def _files(root: Path) -> list[Path]:

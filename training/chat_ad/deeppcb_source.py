@@ -1,25 +1,24 @@
 """Reads DeepPCB as a source: each scan with its boxes, and the golden scan that it is aligned with.
 
-The form of its files is known to ``calibration.deeppcb``.
+The form of its files is known to ``deeppcb_files``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from adcopilot_edge.calibration.deeppcb import SCAN_SIDE, parse_box, read_boards
+from adcopilot_edge.deeppcb_files import SCAN_SIDE, parse_box, read_boards
 from adcopilot_edge.errors import DatasetError
-from adcopilot_edge.training.chat_ad.box_scan import BoxScan, list_findings
+from adcopilot_edge.training.chat_ad.box_scan import BoxReader, BoxScan
 from adcopilot_edge.training.chat_ad.files import read_text
-from adcopilot_edge.training.chat_ad.source import Finding, SourceDefect, SourceImage
+from adcopilot_edge.training.chat_ad.source import SourceDefect, SourceImage
 
 _SUFFIXES = ("_temp.png", "_test.png", ".txt")
 
 
 @dataclass(frozen=True, slots=True)
-class DeepPcbReader:
+class DeepPcbReader(BoxReader):
     """DeepPCB: boards.json and pairs/."""
 
     name: str = "deeppcb"
@@ -28,17 +27,13 @@ class DeepPcbReader:
         """Whether there are ``boards.json`` and ``pairs/``."""
         return (root / "boards.json").is_file() and (root / "pairs").is_dir()
 
-    def read(self, root: Path, *, source: str) -> Iterable[SourceImage]:
+    def scan(self, root: Path, source: str) -> BoxScan:
         """All test scans by their ids; the goldens are their templates.
 
         Raises:
-            DatasetError: ``boards.json`` is missing or malformed, or no pair can be used.
+            DatasetError: ``boards.json`` is missing or malformed.
         """
-        return _scan(root, source).whole()
-
-    def check(self, root: Path) -> Iterable[Finding]:
-        """All that is wrong with annotations and scans."""
-        return list_findings(_scan, root)
+        return _scan(root, source)
 
 
 def _scan(root: Path, source: str) -> BoxScan:

@@ -18,6 +18,7 @@ from adcopilot_edge.training.chat_ad.captions import (
     write_caption,
 )
 from adcopilot_edge.training.chat_ad.choices import ChoiceKind, choice_kinds, write_choice
+from adcopilot_edge.training.chat_ad.dialogues import write_dialogue
 from adcopilot_edge.training.chat_ad.locating import write_location
 from adcopilot_edge.training.chat_ad.mined import MinedPair
 from adcopilot_edge.training.chat_ad.phrasebook import Voice, draw_voice
@@ -130,7 +131,7 @@ def _write(
         return [Written(choice.question, choice.answer)], choice.letter
     if task == "locate":
         return ([write_location(pair, voice)] if pair.is_placed else []), None
-    return [], None
+    return write_dialogue(pair, voice), None
 
 
 def _drawn(

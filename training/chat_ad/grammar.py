@@ -19,7 +19,11 @@ _SPACE_BEFORE_STOP = re.compile(r" (?=[.,;?!])")
 
 
 def say(
-    phrases: Sequence[str], values: Mapping[str, str], rng: random.Random, *, raw: bool = False
+    phrases: Sequence[str],
+    values: Mapping[str, str],
+    rng: random.Random,
+    *,
+    must: str | None = None,
 ) -> str:
     """One form of one of ``phrases``, each phrase equally likely.
 
@@ -27,13 +31,17 @@ def say(
         phrases: Of which those count whose slots all have a value.
         values: By slot. An empty one is none.
         rng: Draws the phrase and its alternatives.
-        raw: Leave the letters at the beginnings of sentences as they are.
+        must: A slot that the phrase must have.
     """
-    usable = [phrase for phrase in phrases if all(values.get(slot) for slot in slots(phrase))]
+    usable = [
+        phrase
+        for phrase in phrases
+        if all(values.get(slot) for slot in slots(phrase)) and must in (None, *slots(phrase))
+    ]
     chosen = _resolve(rng.choice(usable), rng)
     tidy = _SPACE_BEFORE_STOP.sub("", _SPACES.sub(" ", chosen)).strip()
     filled = _SLOT.sub(lambda match: values[match[1]], tidy)
-    return filled if raw else sentences(filled)
+    return sentences(filled)
 
 
 def slots(phrase: str) -> frozenset[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from adcopilot_edge.training.chat_ad.engines import Job
 from adcopilot_edge.training.chat_ad.generate import generate
+from adcopilot_edge.training.chat_ad.knowledge import load_knowledge
 from adcopilot_edge.training.chat_ad.look_file import look_at_all, save_looks
 from adcopilot_edge.training.chat_ad.match import Match
 from adcopilot_edge.training.chat_ad.mine import mine_match
@@ -32,8 +33,10 @@ def look_job(job: Job) -> None:
 
 
 def mine_job(job: Job) -> None:
-    """Matches to pairs, and what of them can't be used."""
-    write_records(job.target, (mine_match(match) for match in read_records(job.source, Match)))
+    """Matches to pairs, and what of them can't be used; settings: knowledge, paths of files."""
+    knowledge = load_knowledge([Path(path) for path in job.settings["knowledge"]])
+    matches = read_records(job.source, Match)
+    write_records(job.target, (mine_match(match, knowledge) for match in matches))
 
 
 def dialogue_job(job: Job) -> None:

@@ -23,6 +23,7 @@ Tell = Callable[[Finding], None]
 
 TRAIN = "train"
 _BLOCK = 512  # queries that are held against all normal images at a time
+_ASPECT_TOLERANCE = 0.02  # as between golden and test image of an inspection
 _DIGITS = 5  # of a similarity; how products are summed up differs between machines behind them
 
 
@@ -54,12 +55,13 @@ def match_images(
     """A template for every image, category by category, in the order of the images in each.
 
     A template is a normal image of the same source and category, never the query itself nor one
-    with the same pixels. It is the one that the data set names, else, of the training images if one
-    can be used, else of all, the one most alike: by the cosine of their vectors times the ratio of
-    their proportions, the first by key where several are equal.
+    with the same pixels. It is the one that the data set names. Else images of the query's
+    proportions (the same camera) come before all others, then those for training, then the one most
+    alike: by the cosine of their vectors times the ratio of their proportions, the first by key
+    where several are equal.
 
     Args:
-        images: Of one or several sources.
+        images: Whole categories, of one or several sources.
         looks: At all of ``pictures_of``; of those without one, which can't be read, the caller has
             told already.
         roots: The folder of each source, for the keys.
@@ -69,12 +71,14 @@ def match_images(
         DatasetError: An image is not in the folder of its source, or that folder is not named.
     """
     groups: dict[tuple[str, str], dict[str, SourceImage]] = defaultdict(dict)
+    keys: set[str] = set()
     for image in images:
-        group, key = groups[image.source, image.category], _key(image, roots)
-        if key in group:
+        key = _key(image, roots)
+        if key in keys:
             tell(Finding(image.path, "is given twice; the second is left out"))
         elif image.path in looks:
-            group[key] = image
+            groups[image.source, image.category][key] = image
+        keys.add(key)
     for group in groups.values():
         yield from _match_category(group, looks, tell)
 
@@ -107,7 +111,13 @@ def _match_category(
         query = looks[image.path]
         template = named.get(key) or alike[key]
         if template is None:
-            tell(Finding(image.path, _lonely(image)))
+            tell(
+                Finding(
+                    image.path,
+                    f"has no template: the category {image.category} has no other normal image, "
+                    "copies don't count; add one",
+                )
+            )
             continue
         is_aligned = key in named and template.size == query.size
         yield Match(
@@ -139,13 +149,6 @@ def _named(image: SourceImage, looks: Mapping[Path, Look], tell: Tell) -> Look |
     return template
 
 
-def _lonely(image: SourceImage) -> str:
-    return (
-        f"has no template: the category {image.category} has no normal image but this one or "
-        "copies of it; add one"
-    )
-
-
 class _Pool:
     """The normal images of a category, by key, and the search in them."""
 
@@ -162,10 +165,11 @@ class _Pool:
         found: list[Look | None] = []
         for start in range(0, len(queries), _BLOCK):
             block = queries[start : start + _BLOCK]
-            similarity = _similarities(block, self.looks)
+            ratios = _ratios(block, self.looks)
             is_usable = self._pixels(block)[:, np.newaxis] != self.pixels
-            rank = np.where(is_usable, similarity + 4 * self.is_train, -np.inf)  # train before all
-            best = rank.argmax(axis=1)
+            rank = _similarities(block, self.looks) + 4 * self.is_train  # beyond any similarity
+            rank += 8 * (ratios > 1 - _ASPECT_TOLERANCE)
+            best = np.where(is_usable, rank, -np.inf).argmax(axis=1)
             found += [
                 self.looks[int(place)] if is_usable[row, place] else None
                 for row, place in enumerate(best)
@@ -180,9 +184,16 @@ class _Pool:
 def _similarities(queries: Sequence[Look], looks: Sequence[Look]) -> NDArray[np.floating]:
     """(queries, looks): cosine times the ratio of the proportions, -1..1, rounded."""
     cosine = np.stack([look.vector for look in queries]) @ np.stack([one.vector for one in looks]).T
-    shapes = [np.log([one.size[0] / one.size[1] for one in side]) for side in (queries, looks)]
-    ratio = np.exp(-np.abs(shapes[0][:, np.newaxis] - shapes[1]))
-    return np.asarray(np.clip(cosine * ratio, -1, 1).round(_DIGITS), dtype=np.float64)
+    return np.asarray(np.clip(cosine * _ratios(queries, looks), -1, 1).round(_DIGITS))
+
+
+def _ratios(queries: Sequence[Look], looks: Sequence[Look]) -> NDArray[np.float64]:
+    """(queries, looks): the smaller ratio of width to height by the larger one, 0..1."""
+    one, other = (
+        np.array([look.size[0] / look.size[1] for look in side]) for side in (queries, looks)
+    )
+    ratio = one[:, np.newaxis] / other
+    return np.asarray(np.minimum(ratio, 1 / ratio))
 
 
 def _similarity(query: Look, template: Look) -> float:

@@ -57,7 +57,8 @@ class MinedPair:
     key: the pair's name, the same in every run over the same files: source and the query's path in
     it. query_size, template_size: (width, height) in pixels, upright. similarity: of the template's
     and the query's features, -1..1; 1 where the template is aligned. other_labels: the defects that
-    the category has elsewhere, sorted; for wrong options of a choice.
+    the category has elsewhere, sorted; for wrong options of a choice. product: what the category's
+    products are called in a text, empty where nobody knows.
     """
 
     key: str
@@ -72,6 +73,7 @@ class MinedPair:
     similarity: float
     defects: tuple[MinedDefect, ...] = ()
     other_labels: tuple[str, ...] = ()
+    product: str = ""
 
     @property
     def is_normal(self) -> bool:

@@ -16,7 +16,6 @@ NounKind = Literal["count", "mass", "plural", "name"]
 
 _WORDS = {name: frozenset(words.split()) for name, words in read_phrases("nouns").items()}
 _LONGEST_ACRONYM = 4
-_PREPOSITIONS = (" of ", " in ", " on ", " at ", " with ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +72,37 @@ class Noun:
 def noun_of(label: str) -> Noun:
     """How ``label`` behaves in a sentence."""
     name = _in_prose(label)
-    words = _head(name).lower().split(" ")
-    first, last = words[0], words[-1]
-    is_participle = len(words) > 1 and first in _WORDS["participles"]
-    if last in _WORDS["no_nouns"]:
-        return Noun(name, "name", takes_adjectives=True)
-    if last in _WORDS["plural"] or (last.endswith("s") and last[:-1] in _WORDS["count"]):
-        return Noun(name, "plural", takes_adjectives=not is_participle)
-    if last.endswith("es") and last[:-2] in _WORDS["count"]:
-        return Noun(name, "plural", takes_adjectives=not is_participle)
+    head = head_of(name).lower().split(" ")
+    is_participle = len(head) > 1 and head[0] in _WORDS["participles"]
+    return Noun(name, _kind(head, is_participle), takes_adjectives=not is_participle)
+
+
+def _kind(head: list[str], is_participle: bool) -> NounKind:
+    first, last = head[0], head[-1]
+    is_group = {"and", "or", "too"} & set(head) or first in _WORDS["numbers"]
+    if is_group or last in _WORDS["no_nouns"] or not last.replace("-", "").isalpha():
+        return "name"
     if last in _WORDS["mass"]:
-        return Noun(name, "mass", takes_adjectives=not is_participle)
-    if last in _WORDS["count"] or (is_participle and last.isalpha() and not last.endswith("s")):
-        return Noun(name, "count", takes_adjectives=not is_participle)
-    return Noun(name, "name", takes_adjectives=True)
+        return "mass"
+    if last in _WORDS["count"]:
+        return "count"
+    is_many = last.endswith("s") and not last.endswith("ss")
+    singulars = {last[:-1], last[:-2]} if is_many else set()
+    if last in _WORDS["plural"] or singulars & _WORDS["count"] or (is_participle and is_many):
+        return "plural"
+    return "count" if is_participle else "name"
+
+
+def says_size(label: str) -> bool:
+    """Whether the name of a type speaks of size itself, as ``large break``."""
+    return not _WORDS["sizes"].isdisjoint(label.lower().split())
+
+
+def head_of(name: str) -> str:
+    """The part of a name that its noun ends: ``hole`` of ``hole in cloth``."""
+    words = name.split(" ")
+    ends = [at for at, word in enumerate(words) if at and word.lower() in _WORDS["behind"]]
+    return " ".join(words[: ends[0]] if ends else words)
 
 
 def _in_prose(label: str) -> str:
@@ -96,13 +112,6 @@ def _in_prose(label: str) -> str:
     return " ".join(words if is_spelled else [word.lower() for word in words])
 
 
-def _head(name: str) -> str:
-    """The part of a name that its noun ends: ``hole`` of ``hole in cloth``."""
-    for preposition in _PREPOSITIONS:
-        name = name.split(preposition)[0]
-    return name
-
-
 def _many(name: str) -> str:
-    head = _head(name)
+    head = head_of(name)
     return plural(head) + name[len(head) :]

@@ -21,6 +21,9 @@ from adcopilot_edge.types import BBox, MaskArray
 
 Ring = Sequence[tuple[float, float]]
 
+# What these write around an edge is no defect: only the brighter half of their values counts.
+_LOSSY = (".jpg", ".jpeg")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outline:
@@ -41,6 +44,18 @@ class Outline:
     def area(self) -> int:
         """How many pixels of the image it has."""
         return int(np.count_nonzero(self.mask))
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The rows and columns of the image that ``mask`` covers."""
+        height, width = self.mask.shape
+        return slice(self.top, self.top + height), slice(self.left, self.left + width)
+
+    def inside(self, box: BBox) -> MaskArray:
+        """The part of ``mask`` in one of the boxes."""
+        x1, y1, x2, y2 = box
+        here = x1 - self.left, y1 - self.top, x2 - self.left, y2 - self.top
+        return self.mask[_pixels(here)]
 
 
 def find_outline(
@@ -97,7 +112,8 @@ def _read_mask(
             )
         )
         return None
-    mask = np.isin(pixels, values) if values else pixels != 0
+    least = int(pixels.max()) // 2 if path.suffix.lower() in _LOSSY else 0
+    mask = np.isin(pixels, values) if values else pixels > least
     if mask.any():
         return np.asarray(mask)
     tell(Finding(path, "the mask is black, so it shows no defect; draw it"))
@@ -132,11 +148,10 @@ def _drawn(rings: Sequence[tuple[Ring, BBox]], size: tuple[int, int]) -> MaskArr
     """The pixels whose centres are in a ring; of a ring around no centre those of its box."""
     mask = np.zeros(size[::-1], dtype=np.bool_)
     for ring, box in rings:
-        inside = fill_ring(ring, size)
-        if inside.any():
-            mask |= inside
-        else:
-            mask[_pixels(box)] = True
+        rows, columns = _pixels(box)
+        moved = [(x - columns.start, y - rows.start) for x, y in ring]
+        inside = fill_ring(moved, (columns.stop - columns.start, rows.stop - rows.start))
+        mask[rows, columns] |= inside if inside.any() else True
     return mask
 
 
@@ -145,17 +160,17 @@ def fill_ring(ring: Ring, size: tuple[int, int]) -> MaskArray:
 
     Args:
         ring: (x, y) in pixels; the last point is joined to the first.
-        size: (width, height) of the image.
+        size: (width, height) of the mask.
     """
     width, height = size
-    crossings = np.zeros((height, width + 1), dtype=np.int32)
+    is_crossed = np.zeros((height, width + 1), dtype=np.bool_)
     for (xa, ya), (xb, yb) in zip(ring, [*ring[1:], ring[0]], strict=True):
         first, end = (math.ceil(y - 0.5) for y in sorted((ya, yb)))
         rows = np.arange(max(first, 0), min(end, height))
         if rows.size:
             x = xa + (rows + 0.5 - ya) * (xb - xa) / (yb - ya)
-            crossings[rows, np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)] += 1
-    return np.asarray(np.cumsum(crossings, axis=1)[:, :width] % 2 == 1)
+            is_crossed[rows, np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)] ^= True
+    return np.asarray(np.logical_xor.accumulate(is_crossed[:, :width], axis=1))
 
 
 def _crop(mask: MaskArray, boxes: Sequence[BBox], *, is_exact: bool) -> Outline:

@@ -43,7 +43,7 @@ def read(run: Run) -> None:
         refuse_leaks([one for one in left_out if one.step == "exclude"])
     if not images:
         raise DatasetError("the sources give no image; --dry-run says what was left out and why")
-    run.tell("read", left_out)
+    run.tell("1-read", left_out)
     write_records(run.work.path / _IMAGES, images)
     evaluated = [path for folder in run.plan.exclude_images for path in find_pictures(folder)]
     for name, paths in (("pictures", pictures_of(images)), ("evaluated", evaluated)):
@@ -92,13 +92,14 @@ def match(run: Run) -> None:
     run.report("matching", len(groups), len(groups))
     if run.plan.strict:
         refuse_leaks(leaks)
-    run.tell("match", [*leaks, *lost])
+    run.tell("2-match", [*leaks, *lost])
     run.work.finish("match")
 
 
 def mine(run: Run) -> None:
     """Find out what is wrong with every query, and where."""
-    run.do(mine_job, "matches", "mined", step="mining")
+    knowledge = [str(path.resolve()) for path in run.plan.knowledge]
+    run.do(mine_job, "matches", "mined", step="mining", knowledge=knowledge)
 
 
 def drop_repeats(run: Run) -> None:
@@ -132,7 +133,7 @@ def drop_repeats(run: Run) -> None:
     kept = [pair for pair in pairs if pair.key not in repeats]
     if not kept:
         raise DatasetError(f"of {len(pairs)} pairs none is left; --check says what is wrong")
-    run.tell("pairs", left_out)
+    run.tell("3-pairs", left_out)
     run.write_parts("pairs", kept)
     run.work.finish("pairs")
 

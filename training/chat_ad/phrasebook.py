@@ -23,22 +23,22 @@ PHRASE_FILES: tuple[PhraseFile, ...] = get_args(PhraseFile)
 class Voice:
     """Who speaks in a sample, and what the images and the product are called in it."""
 
-    register: Register
+    register: Register | None
     template: str
     query: str
     object: str
     rng: random.Random
 
-    def say(self, file: PhraseFile, table: str, *, raw: bool = False, **values: str) -> str:
+    def say(self, file: PhraseFile, table: str, *, must: str | None = None, **values: str) -> str:
         """One form of one phrase of a table, as of ``grammar.say``."""
         forms = read_phrases(file)[table]
         known = {"template": self.template, "query": self.query, "object": self.object}
-        both = forms.get("any", []) + forms.get(self.register, [])
-        return say(both, known | values, self.rng, raw=raw)
+        both = forms.get("any", []) + forms.get(self.register or "", [])
+        return say(both, known | values, self.rng, must=must)
 
     def as_runtime(self) -> Voice:
-        """The same voice with the names that the runtime's prompt gives to the images."""
-        return replace(self, template="the normal sample", query="the query sample")
+        """Everyone's words, with the names that the runtime's prompt gives to the images."""
+        return replace(self, register=None, template="the normal sample", query="the query sample")
 
     def likely(self, share: float) -> bool:
         """True in that share of all draws."""
@@ -52,7 +52,7 @@ def draw_voice(product: str, rng: random.Random) -> Voice:
     """
     register = rng.choice(REGISTERS)
     names = read_phrases("names")
-    pairs = names["images"]["any"] + names["images"][register]
+    pairs = names["images"][register]
     template, query = rng.choice(pairs).split("|")
     thing = product if product and rng.random() < 0.7 else rng.choice(names["object"]["any"])
     return Voice(register=register, template=template, query=query, object=thing, rng=rng)

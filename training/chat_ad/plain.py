@@ -1,22 +1,21 @@
 """Reads folders of a line's own pictures: ``golden/``, ``good/`` and ``bad/``.
 
-How they belong together is known to ``calibration.pair_list``; nobody says where a defect is.
+How they belong together is known to ``runtime.pair_folder``; nobody says where a defect is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from adcopilot_edge.calibration.pair_list import list_pair_folder
 from adcopilot_edge.runtime.images import list_pictures
-from adcopilot_edge.training.chat_ad.box_scan import BoxScan, list_findings
-from adcopilot_edge.training.chat_ad.source import Finding, SourceDefect, SourceImage
+from adcopilot_edge.runtime.pair_folder import list_pair_folder
+from adcopilot_edge.training.chat_ad.box_scan import BoxReader, BoxScan
+from adcopilot_edge.training.chat_ad.source import SourceDefect, SourceImage
 
 
 @dataclass(frozen=True, slots=True)
-class PlainReader:
+class PlainReader(BoxReader):
     """Your own pictures in golden/, good/ and bad/; a folder in bad/ is a type of defect."""
 
     name: str = "plain"
@@ -26,17 +25,13 @@ class PlainReader:
         parts = (root / "good", root / "bad")
         return bool(list_pictures(root / "golden")) and any(part.is_dir() for part in parts)
 
-    def read(self, root: Path, *, source: str) -> Iterable[SourceImage]:
+    def scan(self, root: Path, source: str) -> BoxScan:
         """All parts, good ones first; the golden images are their templates.
 
         Raises:
             DatasetError: A folder is missing or empty, or a part has no golden image.
         """
-        return _scan(root, source).whole()
-
-    def check(self, root: Path) -> Iterable[Finding]:
-        """All that is wrong with the folders and the pictures."""
-        return list_findings(_scan, root)
+        return _scan(root, source)
 
 
 def _scan(root: Path, source: str) -> BoxScan:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from adcopilot_edge.errors import ConfigError, DatasetError
 from adcopilot_edge.training.chat_ad.duplicates import DUPLICATE_BITS
 from adcopilot_edge.training.chat_ad.engines import EngineName
+from adcopilot_edge.training.chat_ad.knowledge import load_knowledge
 from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS, SampleTask
 from adcopilot_edge.training.chat_ad.splitting import SplitBy
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from adcopilot_edge.training.chat_ad.teacher.settings import TeacherSettings
 
 _MOST_BITS = 64  # a quarter of all: what differs in more has nothing in common
+# On which the teacher's answers depend; a larger budget or another time limit lets a run go on.
+_TEACHER_FIELDS = {
+    *("model", "tasks", "answer_form", "image_side", "jpeg_quality", "temperature", "top_p"),
+    *("seed", "max_answer_tokens", "min_iou"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +76,7 @@ class CurationPlan:
         for folder in self.exclude_images:
             if not folder.is_dir():
                 raise ConfigError(f"--exclude-images {folder}: there is no such folder")
-        for path in self.knowledge:
-            if not path.is_file():
-                raise ConfigError(f"--knowledge {path}: there is no such file")
+        load_knowledge(self.knowledge)
 
     def roots(self) -> dict[str, Path]:
         """The folder of each source, by its name: that of the folder.
@@ -109,7 +113,9 @@ class CurationPlan:
             "validation": self.validation,
             "split_by": self.split_by,
             "knowledge": [str(path.resolve()) for path in self.knowledge],
-            "teacher": None if self.teacher is None else self.teacher.model,
+            "teacher": None
+            if self.teacher is None
+            else self.teacher.model_dump(mode="json", include=_TEACHER_FIELDS),
             "licences": dict(sorted(self.licences.items())),
             "embed": self.embed,
             "shard_bytes": self.shard_bytes,

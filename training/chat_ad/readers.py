@@ -1,7 +1,7 @@
 """The layouts that can be read, and which of them a folder has. Knows no file of any layout.
 
 A reader raises for a layout that is broken as a whole, which includes a table that names files that
-are not there. An image or a defect that can't be used is told by its ``check``: the image is left
+are not there. An image or a defect that can't be used is told by its ``survey``: the image is left
 out, or the defect has no place.
 """
 
@@ -13,6 +13,7 @@ from adcopilot_edge.errors import DatasetError
 from adcopilot_edge.training.chat_ad.coco import CocoReader
 from adcopilot_edge.training.chat_ad.deeppcb_source import DeepPcbReader
 from adcopilot_edge.training.chat_ad.kolektor import KolektorReader
+from adcopilot_edge.training.chat_ad.listed import ListReader
 from adcopilot_edge.training.chat_ad.loco import LocoReader
 from adcopilot_edge.training.chat_ad.magnetic_tile import MagneticTileReader
 from adcopilot_edge.training.chat_ad.mvtec import MvtecReader
@@ -25,6 +26,7 @@ from adcopilot_edge.training.chat_ad.yolo import YoloReader
 
 READERS: tuple[Reader, ...] = (
     DeepPcbReader(),
+    ListReader(),
     PlainReader(),
     MvtecReader(),
     LocoReader(),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from adcopilot_edge.errors import DatasetError
 from adcopilot_edge.training.chat_ad.leakage import ClassList, read_classes
 from adcopilot_edge.training.chat_ad.left_out import LeftOut
 from adcopilot_edge.training.chat_ad.plan import CurationPlan
@@ -31,14 +32,17 @@ def read_sources(plan: CurationPlan, report: OnStep) -> tuple[list[SourceImage],
     roots = plan.roots()
     for number, (source, root) in enumerate(roots.items()):
         report("reading", number, len(roots))
-        reader = find_reader(root, plan.layout)
+        held = find_reader(root, plan.layout).survey(root, source=source)
+        if not held.images:
+            first = held.findings[0]
+            raise DatasetError(f"{first.path}: {first.what}; --check lists all that is wrong")
         left_out += [
             LeftOut(
                 what=str(one.path), source=source, step="read", reason="unusable", detail=one.what
             )
-            for one in reader.check(root)
+            for one in held.findings
         ]
-        for image in reader.read(root, source=source):
+        for image in held.images:
             if image in excluded:
                 left_out.append(
                     LeftOut(

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from adcopilot_edge.errors import DatasetError
 from adcopilot_edge.training.chat_ad.engines import Engine, Job, Work, run_jobs
-from adcopilot_edge.training.chat_ad.left_out import LeftOut, Step
+from adcopilot_edge.training.chat_ad.left_out import STEPS, LeftOut
 from adcopilot_edge.training.chat_ad.plan import CurationPlan
 from adcopilot_edge.training.chat_ad.stage_file import cut, read_records, write_records
 from adcopilot_edge.training.chat_ad.work_folder import WorkFolder
@@ -71,21 +71,17 @@ class Run:
         run_jobs(self.engine, work, jobs, step=step, report=self.report)
 
     def tell(self, name: str, left_out: Iterable[LeftOut]) -> None:
-        """Keep what was left out, under a name of its own."""
+        """Keep what was left out, under a name of its own; names are in the order of the work."""
         write_records(self.work.folder("left_out") / f"{name}.jsonl", left_out)
 
     def left_out(self) -> list[LeftOut]:
-        """All that was told so far, in the order of the steps and of what they went through."""
-        order = {step: place for place, step in enumerate(STEP_ORDER)}
+        """All that was told so far, by step, in the order of the work."""
         found = [
             one
             for path in sorted(self.work.folder("left_out").glob("*.jsonl"))
             for one in read_records(path, LeftOut)
         ]
-        return sorted(found, key=lambda one: order[one.step])
-
-
-STEP_ORDER: tuple[Step, ...] = ("read", "exclude", "mine", "duplicates", "dialogues", "teacher")
+        return sorted(found, key=lambda one: STEPS.index(one.step))
 
 
 def refuse_leaks(leaks: Sequence[LeftOut]) -> None:

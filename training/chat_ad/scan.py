@@ -12,7 +12,7 @@ from pathlib import Path
 
 from adcopilot_edge.errors import DatasetError
 from adcopilot_edge.training.chat_ad.files import grey_values, picture_size
-from adcopilot_edge.training.chat_ad.source import Finding, SourceImage
+from adcopilot_edge.training.chat_ad.source import Finding, SourceImage, Survey
 
 
 @dataclass(slots=True)
@@ -56,12 +56,14 @@ class ScanReader(ABC):
             raise DatasetError(f"{first.path}: {first.what}{more}")
         return scan.images
 
-    def check(self, root: Path) -> Iterator[Finding]:
-        """All that is wrong; masks are decoded, for only their pixels tell a black one."""
-        scan = self._scan_or_refuse(root, "")
-        yield from scan.broken
-        yield from scan.lost
-        yield from check_pictures(scan.images)
+    def survey(self, root: Path, *, source: str) -> Survey:
+        """What a folder holds, nothing where it is broken, and all that is wrong with it.
+
+        Masks are decoded, for only their pixels tell a black one.
+        """
+        scan = self._scan_or_refuse(root, source)
+        findings = (*scan.broken, *scan.lost, *check_pictures(scan.images))
+        return Survey(() if scan.broken else tuple(scan.images), findings)
 
     def _scan_or_refuse(self, root: Path, source: str) -> Scan:
         scan = Scan()

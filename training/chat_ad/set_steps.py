@@ -69,7 +69,7 @@ def ask_teacher(run: Run) -> dict[str, Any] | None:
         taught = list(teach_all(pairs, settings, report=told, on_step=run.report))
         run.write_parts("taught", taught)
         run.tell(
-            "teacher",
+            "4-teacher",
             [
                 LeftOut(what=settings.model, source="", step="teacher", reason=code, detail="")
                 for code, number in sorted(told.failures.items())

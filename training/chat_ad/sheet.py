@@ -20,7 +20,7 @@ _GAP = 8
 _TEXT_WIDTH = 460
 _LINE = 17
 _COLUMNS = 2
-_GOLDEN = (5**0.5 - 1) / 2
+_SHIFTS = 7
 _TEXT_SIZE = 13
 
 _BACKGROUND = "#f6f7f9"
@@ -32,8 +32,9 @@ _TRUTH = "#1a7f37"
 def choose_samples(splits: Sequence[ShardSet], count: int) -> list[StoredSample]:
     """Samples spread evenly over all shards, at most ``count``."""
     total = sum(map(len, splits))
-    # Multiples of the golden ratio: even, and out of step with the order of a pair's samples.
-    numbers = [int(place * _GOLDEN % 1 * total) for place in range(1, count + 1)]
+    # The shift keeps the choice out of step with the order of tasks, or all were of one.
+    evenly = ((2 * place + 1) * total // (2 * count) + place % _SHIFTS for place in range(count))
+    numbers = [min(number, total - 1) for number in evenly]
     chosen, start = [], 0
     for shards in splits:
         within = sorted({number - start for number in numbers})

@@ -65,6 +65,14 @@ class Finding:
     what: str
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a folder holds: its images, none where it can't be read, and all that is wrong."""
+
+    images: tuple[SourceImage, ...]
+    findings: tuple[Finding, ...]
+
+
 class Reader(Protocol):
     """How a layout is read; no picture is opened but for its header."""
 
@@ -85,6 +93,6 @@ class Reader(Protocol):
         """
         ...
 
-    def check(self, root: Path) -> Iterable[Finding]:
-        """All that is wrong with the folder, nothing where ``read`` gives every image whole."""
+    def survey(self, root: Path, *, source: str) -> Survey:
+        """What ``read`` gives and all that is wrong with the folder, by one pass over it."""
         ...

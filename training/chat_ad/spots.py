@@ -6,13 +6,23 @@ where mining found it for all of its boxes at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from adcopilot_edge.training.chat_ad.mined import DefectFacts, MinedDefect, MinedPair
-from adcopilot_edge.training.chat_ad.nouns import Noun, noun_of
+from adcopilot_edge.training.chat_ad.mined import (
+    ContrastWord,
+    MinedDefect,
+    MinedPair,
+    ShapeWord,
+    SizeWord,
+)
+from adcopilot_edge.training.chat_ad.nouns import Noun, noun_of, says_size
 from adcopilot_edge.training.places import place_word
 from adcopilot_edge.training.tasks import reading_order
 from adcopilot_edge.types import BBox
+
+_Word = TypeVar("_Word")
 
 # Of a box that is longer than this share of the image its centre says little about where it is.
 _LONGEST_IN_A_CELL = 0.6
@@ -25,7 +35,9 @@ class Spot:
     boxes: in reading order; empty where the place of any defect of the pair is unknown, and then
     nothing is said of places or numbers. places: where the boxes are on a 3x3 grid, each word
     once; empty where that can't be told. extent: instead of a place, ``across most of the image``.
-    facts: None where several defects have the label.
+    size, shape, contrast: of its area as a whole, or with ``is_each`` of each of several defects,
+    which all have that word; None where that isn't known, and for a size where the label speaks of
+    it itself.
     """
 
     label: str
@@ -33,7 +45,10 @@ class Spot:
     boxes: tuple[BBox, ...]
     places: tuple[str, ...]
     extent: str
-    facts: DefectFacts | None
+    size: SizeWord | None
+    shape: ShapeWord | None
+    contrast: ContrastWord | None
+    is_each: bool
     description: str
 
     @property
@@ -67,7 +82,13 @@ def _spot(pair: MinedPair, label: str) -> Spot:
     if pair.is_placed:
         found = [box for defect in defects for box in defect.boxes]
         boxes = tuple(sorted(found, key=reading_order))
-    facts = defects[0].facts if len(defects) == 1 else None
+    facts = [defect.facts for defect in defects if defect.facts is not None] if boxes else []
+    is_each = len(defects) == len(boxes) > 1
+    is_told = len(facts) == len(defects) and (is_each or len(facts) == 1)
+    size: SizeWord | None = None
+    if is_told and not says_size(label):
+        size = _shared(one.size for one in facts)
+    shape: ShapeWord | None = _shared(one.shape for one in facts) if is_told else None
     places = _places(boxes, defects, pair.query_size)
     return Spot(
         label=label,
@@ -75,9 +96,18 @@ def _spot(pair: MinedPair, label: str) -> Spot:
         boxes=boxes,
         places=places,
         extent="" if places else _extent(boxes, pair.query_size),
-        facts=facts if boxes else None,
+        size=size,
+        # Of several boxes with one fact it is the shape of the largest.
+        shape=shape if is_each or len(boxes) == 1 or shape == "scattered" else None,
+        contrast=_shared(one.contrast for one in facts) if is_told else None,
+        is_each=is_each,
         description=next((one.description for one in defects if one.description), ""),
     )
+
+
+def _shared(words: Iterable[_Word | None]) -> _Word | None:
+    found = set(words)
+    return found.pop() if len(found) == 1 else None
 
 
 def _places(
@@ -88,9 +118,9 @@ def _places(
     if not boxes or any(_spans(box, size) != (False, False) for box in boxes):
         return ()
     for defect in defects:
-        only = defect.boxes[0]
-        is_told = len(defect.boxes) == 1 and defect.facts is not None
-        if is_told and place_word(only, height=height, width=width) != defect.facts.place:
+        if len(defect.boxes) != 1 or defect.facts is None:
+            continue
+        if place_word(defect.boxes[0], height=height, width=width) != defect.facts.place:
             return ()
     return tuple(dict.fromkeys(place_word(box, height=height, width=width) for box in boxes))
 

@@ -8,13 +8,12 @@ The pixels of VOC count from 1 and xmax and ymax are inside the box, so (xmin, y
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 from adcopilot_edge.errors import DatasetError
-from adcopilot_edge.training.chat_ad.box_scan import BoxScan, list_findings
+from adcopilot_edge.training.chat_ad.box_scan import BoxReader, BoxScan
 from adcopilot_edge.training.chat_ad.files import (
     by_stem,
     find_files,
@@ -22,7 +21,7 @@ from adcopilot_edge.training.chat_ad.files import (
     read_text,
     subfolder,
 )
-from adcopilot_edge.training.chat_ad.source import Finding, SourceDefect, SourceImage
+from adcopilot_edge.training.chat_ad.source import SourceDefect, SourceImage
 from adcopilot_edge.types import BBox
 
 _FOLDERS = ("annotations", "annotation", "lable", "label", "labels", "xml")
@@ -31,7 +30,7 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 @dataclass(frozen=True, slots=True)
-class VocReader:
+class VocReader(BoxReader):
     """Pascal VOC: XML files with boxes beside pictures."""
 
     name: str = "voc"
@@ -40,17 +39,13 @@ class VocReader:
         """Whether a folder of annotations holds XML files."""
         return bool(_annotations(root))
 
-    def read(self, root: Path, *, source: str) -> Iterable[SourceImage]:
+    def scan(self, root: Path, source: str) -> BoxScan:
         """All images that have an annotation, by split and by the annotation's name.
 
         Raises:
-            DatasetError: There is no annotation, or none that can be used.
+            DatasetError: There is no annotation.
         """
-        return _scan(root, source).whole()
-
-    def check(self, root: Path) -> Iterable[Finding]:
-        """All that is wrong with annotations and pictures."""
-        return list_findings(_scan, root)
+        return _scan(root, source)
 
 
 def _scan(root: Path, source: str) -> BoxScan:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from adcopilot_edge.training.chat_ad.mined import DefectFacts, MinedPair, TemplateRule
+from adcopilot_edge.training.chat_ad.mined import ContrastWord, MinedPair, TemplateRule
+from adcopilot_edge.training.chat_ad.nouns import head_of
 from adcopilot_edge.training.chat_ad.sample import BOX_MARK
 from adcopilot_edge.training.chat_ad.spots import Spot
-from adcopilot_edge.training.words import listed, numeral, plural
+from adcopilot_edge.training.words import listed, numeral
 
 _MOST_PLACES = 3
+_MOST_LISTED = 2
 _SIZES = {"medium": "medium-sized"}
 _CONTRASTS = {
     "darker": "darker than",
@@ -25,12 +27,16 @@ _NO_PRODUCTS = frozenset(("all", "data", "dataset", "default", "images", "misc",
 
 
 def product_of(pair: MinedPair) -> str:
-    """The category as a noun in the singular, or nothing where it doesn't read as one."""
-    words = pair.category.replace("_", " ").replace("-", " ").lower()
-    is_word = all(part.isalpha() for part in words.split(" ")) and len(words) > 2
-    is_plural = words.endswith("s") and not words.endswith("ss")
-    is_name = pair.category == pair.source or words in _NO_PRODUCTS
-    return words if is_word and not is_plural and not is_name else ""
+    """What the product is called, in the singular; nothing where that isn't known."""
+    if pair.product:
+        words, is_name = pair.product, False
+    else:
+        words = pair.category.replace("_", " ").replace("-", " ").lower()
+        is_name = pair.category == pair.source or words in _NO_PRODUCTS
+        is_name = is_name or len(words) < 3 or not words.replace(" ", "").isalpha()
+    head = head_of(words)
+    is_plural = head.endswith("s") and not head.endswith("ss")
+    return "" if is_name or is_plural else words
 
 
 def at(spot: Spot) -> str:
@@ -88,8 +94,10 @@ def note(spots: Sequence[Spot], rng: random.Random) -> str:
     return "; ".join(_note(spot, rng) for spot in spots)
 
 
-def definite(spots: Sequence[Spot]) -> str:
-    """``the scratch and the two dents``."""
+def definite(spots: Sequence[Spot], *, many: str) -> str:
+    """``the scratch and the two dents``; ``many`` where a list of them would be long."""
+    if len(spots) > _MOST_LISTED:
+        return many
     return listed([spot.noun.definite(spot.count) for spot in spots])
 
 
@@ -98,50 +106,42 @@ def is_one(spots: Sequence[Spot]) -> bool:
     return len(spots) == 1 and spots[0].is_one
 
 
-def defects_counted(spots: Sequence[Spot]) -> str:
-    """``one defect`` or ``three defects``, by boxes."""
-    number = sum(spot.count for spot in spots)
-    return f"{numeral(number)} {'defect' if number == 1 else plural('defect')}"
-
-
 def area(spot: Spot, *, is_alone: bool, is_again: bool) -> str:
-    """What the facts of a spot are said of: the defect, or the area of all of it.
+    """What the facts of a spot are said of: the defect, each of several, or the area of all.
 
     is_again: the sentence before was about the same.
     """
+    if spot.is_each:
+        is_many = spot.noun.kind in ("count", "name")
+        return f"each {'of' if is_many else 'area of'} {spot.noun.definite(spot.count)}"
     is_itself = spot.count == 1 and spot.noun.takes_adjectives and spot.noun.is_singular
-    is_scattered = spot.facts is not None and spot.facts.shape == "scattered"
-    if is_itself and not is_scattered:
+    if is_itself and spot.shape != "scattered":
         return "it" if is_again else spot.noun.definite(1)
     if is_alone or is_again:
         return "the affected area"
     return f"the area of {spot.noun.definite(spot.count)}"
 
 
-def looks(facts: DefectFacts, rule: TemplateRule, template: str, rng: random.Random) -> str:
-    """Size, shape and contrast behind ``is``, in any order, perhaps not all of them."""
-    parts = [size_word(facts)]
-    if facts.shape is not None:
-        parts.append(facts.shape)
+def looks(spot: Spot, rule: TemplateRule, template: str, rng: random.Random) -> str:
+    """Size, shape and contrast behind ``is``, in any order, perhaps not all; empty if unknown."""
+    parts = [word for word in (size_word(spot), spot.shape) if word]
     if len(parts) > 1 and rng.random() < 0.3:
         parts.pop(rng.randrange(2))
     rng.shuffle(parts)
-    if facts.contrast is not None:
-        parts.append(contrast(facts, rule, template))
+    if spot.contrast is not None:
+        parts.append(contrast(spot.contrast, rule, template))
     return listed(parts)
 
 
-def contrast(facts: DefectFacts, rule: TemplateRule, template: str) -> str:
+def contrast(word: ContrastWord, rule: TemplateRule, template: str) -> str:
     """``darker than its surroundings``, or than the template where it is aligned."""
-    if facts.contrast is None:
-        return ""
     other = f"the same place in {template}" if rule == "aligned" else "its surroundings"
-    return f"{_CONTRASTS[facts.contrast]} {other}"
+    return f"{_CONTRASTS[word]} {other}"
 
 
-def size_word(facts: DefectFacts) -> str:
-    """The size as an adjective."""
-    return _SIZES.get(facts.size, facts.size)
+def size_word(spot: Spot) -> str:
+    """The size as an adjective, empty where it isn't known."""
+    return _SIZES.get(spot.size or "", spot.size or "")
 
 
 def meaning(description: str) -> str:
@@ -150,27 +150,34 @@ def meaning(description: str) -> str:
     return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
+def place_note(spot: Spot, *, is_alone: bool) -> str:
+    """Where a spot is as a terse note, with its name where it isn't alone; perhaps nothing."""
+    many = len(spot.places) > _MOST_PLACES
+    place = "several places" if many else listed(spot.places) or spot.extent
+    return place if is_alone else f"{spot.noun.heading(spot.count)}, {place}"
+
+
 def _note(spot: Spot, rng: random.Random) -> str:
     parts = []
     if spot.places and len(spot.places) <= _MOST_PLACES:
         parts.append(listed(spot.places))
     elif spot.extent:
         parts.append(spot.extent)
-    if spot.facts is not None and rng.random() < 0.7:
-        parts.append(size_word(spot.facts))
-    if spot.facts is not None and spot.facts.shape is not None and rng.random() < 0.4:
-        parts.append(spot.facts.shape)
+    if spot.size is not None and rng.random() < 0.7:
+        parts.append(size_word(spot))
+    if spot.shape is not None and rng.random() < 0.4:
+        parts.append(spot.shape)
     rng.shuffle(parts)
     return ", ".join([spot.noun.heading(spot.count), *parts])
 
 
 def _adjectives(spot: Spot, rng: random.Random) -> str:
     """Some of size and shape, where before the noun they speak of the defect as one."""
-    if spot.facts is None or spot.count > 1 or not spot.noun.takes_adjectives:
+    if (spot.count > 1 and not spot.is_each) or not spot.noun.takes_adjectives:
         return ""
     is_mass = spot.noun.kind == "mass"
-    found = [size_word(spot.facts)] if rng.random() < 0.5 and not is_mass else []
-    is_apt = spot.facts.shape != "scattered" or is_mass
-    if spot.facts.shape is not None and is_apt and rng.random() < 0.4:
-        found.append(spot.facts.shape)
+    found = [size_word(spot)] if spot.size and not is_mass and rng.random() < 0.5 else []
+    is_apt = spot.shape is not None and (spot.shape != "scattered" or is_mass)
+    if is_apt and rng.random() < 0.4:
+        found.append(spot.shape or "")
     return ", ".join(found)

@@ -37,8 +37,8 @@ class WorkFolder:
     """
 
     def __init__(self, out: Path, origin: Mapping[str, Any]) -> None:
-        self.out = out
-        self.path = out.with_name(f"{out.name}.unfinished")
+        self.out = out if out.is_symlink() else out.resolve()
+        self.path = self.out.with_name(f"{self.out.name}.unfinished")
         self._origin = json.loads(json.dumps(origin))
         self._lock: IO[str] | None = None
         self.is_resumed = False

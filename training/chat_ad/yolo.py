@@ -9,14 +9,13 @@ another YAML file there, or the lines of ``classes.txt``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from adcopilot_edge.errors import DatasetError
-from adcopilot_edge.training.chat_ad.box_scan import BoxScan, list_findings
+from adcopilot_edge.training.chat_ad.box_scan import BoxReader, BoxScan
 from adcopilot_edge.training.chat_ad.files import find_files, find_pictures, read_text, subfolder
-from adcopilot_edge.training.chat_ad.source import Finding, SourceDefect, SourceImage
+from adcopilot_edge.training.chat_ad.source import SourceDefect, SourceImage
 from adcopilot_edge.training.chat_ad.yolo_names import NAME_LIST, read_names
 
 _SPLITS = ("train", "valid", "val", "test")
@@ -25,7 +24,7 @@ _LEAST_POLYGON = 6
 
 
 @dataclass(frozen=True, slots=True)
-class YoloReader:
+class YoloReader(BoxReader):
     """YOLO: images/ and labels/ with boxes or polygons in shares of the image."""
 
     name: str = "yolo"
@@ -34,17 +33,13 @@ class YoloReader:
         """Whether there is ``images/`` beside ``labels/`` with text files."""
         return any(find_files(labels, (".txt",)) for _, labels, _ in _places(root))
 
-    def read(self, root: Path, *, source: str) -> Iterable[SourceImage]:
+    def scan(self, root: Path, source: str) -> BoxScan:
         """All images, by split and path.
 
         Raises:
-            DatasetError: A folder or the names are missing, or no image can be used.
+            DatasetError: A folder or the names are missing.
         """
-        return _scan(root, source).whole()
-
-    def check(self, root: Path) -> Iterable[Finding]:
-        """All that is wrong with names, labels and pictures."""
-        return list_findings(_scan, root)
+        return _scan(root, source)
 
 
 def _places(root: Path) -> list[tuple[Path, Path, str | None]]:

@@ -52,7 +52,7 @@ def generate_pair(seed: int, *, size: int = 224, surface: str | None = None) -> 
     counts = _BOARD_COUNTS if name in (BINARY_BOARD, COLOUR_BOARD) else _OTHER_COUNTS
     num_defects = int(rng.choice(len(counts), p=counts)) + 1 if is_defective else 0
     for attempt in itertools.count():
-        pair = _attempt(np.random.default_rng((seed, attempt)), name, size, num_defects, seed)
+        pair = _attempt(np.random.default_rng((seed, 1 + attempt)), name, size, num_defects, seed)
         if pair is not None:
             return pair
     raise AssertionError("unreachable")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -76,8 +76,9 @@ class MalformedError(ValueError):
     """The answer, or a piece of it, has another form than asked for."""
 
 
-def answer_schema(tasks: Sequence[TeacherTask]) -> dict[str, Any]:
-    """The JSON schema of an answer with these tasks, self-contained and strict."""
+@lru_cache
+def answer_schema(tasks: tuple[TeacherTask, ...]) -> dict[str, Any]:
+    """The JSON schema of an answer with these tasks, self-contained and strict; read it only."""
     definitions: dict[str, Any] = {}
     properties: dict[str, Any] = {"verdict": {"type": "string", "enum": ["normal", "anomaly"]}}
     for task in tasks:

@@ -5,16 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from adcopilot_edge.training.chat_ad.teacher.lexicon import EXCEPTIONS
+from adcopilot_edge.training.chat_ad.teacher.lexicon import EXCEPTIONS, word_set
 from adcopilot_edge.training.chat_ad.teacher.mentions import DEFECT_KINDS, Mention
-from adcopilot_edge.training.chat_ad.teacher.polarity import BREAKERS
+from adcopilot_edge.training.chat_ad.teacher.polarity import BREAKERS, Polarity
 
 NOUNS = DEFECT_KINDS | {"vague"}
 _CLAUSE_ENDS = BREAKERS | {",", "(", ")", '"'}
-_TEMPLATE_OPENINGS = ("template", "reference", "golden", "first image", "normal sample", "normal image")
-_LEADS = frozenset("the in on while whereas and but where although though of".split())
-_JOINTS = frozenset(", and a an the also as well both with".split())
-_CUTS = frozenset(", ; : is are was were and that which at in on".split())
+_TEMPLATE_OPENINGS = (
+    "template",
+    "reference",
+    "golden",
+    "first",
+    "normal sample",
+    "normal image",
+)
+_LEADS = word_set("the in on while whereas and but where although though of")
+_JOINTS = word_set(", and a an the also as well both with")
+_PLACE_JOINTS = word_set(", and at in on near the also to towards as well")
+_CUTS = word_set(", ; : is are was were and that which at in on")
+_VERBS = word_set("""
+    shows show has have is are was exhibits displays contains reveals bears carries
+    """)
+_TEMPLATE_NAMES = word_set("template reference golden")
+_COMPARING = word_set("to with than from unlike against of as like")
+_INSIDE = word_set("in on within inside")
+_BOTH = word_set("both each every either two all")
+_PICTURES = word_set("image images picture pictures sample samples view views parts")
 _REACH = 4  # from an adjective to its noun
 
 
@@ -40,11 +56,41 @@ def find_clauses(words: Sequence[str]) -> list[Clause]:
         if (word in _CLAUSE_ENDS or is_turn) and index > cuts[-1]:
             cuts.append(index)
     spans = list(zip(cuts, [*cuts[1:], len(words)], strict=True))
-    exceptions = [any(word in EXCEPTIONS for word in words[a:b]) for a, b in _segments(words)]
-    ends = [b for _, b in _segments(words)]
-    return [
-        Clause(a, b, _is_template(words[a:b]), exceptions[_first_above(ends, a)]) for a, b in spans
-    ]
+    segments = list(_segments(words))
+    exceptions = [any(word in EXCEPTIONS for word in words[a:b]) for a, b in segments]
+    ends = [b for _, b in segments]
+    clauses = list[Clause]()
+    is_template = False
+    for a, b in spans:
+        opening = _opening(words[a:b])
+        if opening[:1] and opening[0] not in _VERBS and opening[0] != "unlike":
+            is_template = _is_template(opening) or _has_template_subject(words[a:b])
+        clauses.append(Clause(a, b, is_template, exceptions[_first_above(ends, a)]))
+    return clauses
+
+
+def find_template_defects(
+    words: Sequence[str], mentions: Sequence[Mention], polarity: Polarity
+) -> Iterator[tuple[int, int]]:
+    """Where a defect is said to be in the template, or in both pictures, by start and end."""
+    affirmed = [m for m in mentions if m.kind in DEFECT_KINDS and polarity.is_affirmed(m)]
+    clauses = find_clauses(words)
+    for index, word in enumerate(words):
+        rest = [one for one in words[index + 1 : index + 4] if one != "the"]
+        is_inside = word in _INSIDE and _is_template(rest)
+        if is_inside and affirmed and words[index - 1] not in ("than", "unlike"):
+            yield index, min(index + 3, len(words))
+        is_of_both = word in _BOTH and _PICTURES & {*rest[:2]} and words[index - 1] in _INSIDE
+        if is_of_both and index:
+            yield index - 1, min(index + 2, len(words))
+        clause = next(one for one in clauses if one.start <= index < one.end)
+        is_here = any(clause.start <= m.start < clause.end for m in affirmed)
+        is_between = "between" in words[max(0, index - 2) : index]
+        if word in _BOTH and _PICTURES & {*rest[:2]} and is_here and not is_between:
+            yield index, min(index + 2, len(words))
+        owner = [m for m in affirmed if m.end == index]
+        if word == "of" and owner and _is_template(rest):
+            yield owner[0].start, min(index + 3, len(words))
 
 
 def _segments(words: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -60,12 +106,27 @@ def _first_above(ends: Sequence[int], index: int) -> int:
     return next(i for i, end in enumerate(ends) if end > index)
 
 
-def _is_template(words: Sequence[str]) -> bool:
+def _opening(words: Sequence[str]) -> list[str]:
+    """A clause from its first word that is neither an article nor a preposition."""
     rest = list(words)
     while rest and (rest[0] in _LEADS or rest[0] in _CLAUSE_ENDS):
         rest = rest[1:]
-    opening = " ".join(rest[:2])
-    return any(opening == one or opening.startswith(f"{one} ") for one in _TEMPLATE_OPENINGS)
+    return rest
+
+
+def _has_template_subject(words: Sequence[str]) -> bool:
+    """Whether the template does something behind the opening, as in ``here the template has``."""
+    for index in range(2, len(words) - 1):
+        name = words[index]
+        is_subject = words[index - 1] == "the" and words[index + 1] in _VERBS
+        if name in _TEMPLATE_NAMES and is_subject and words[index - 2] not in _COMPARING:
+            return True
+    return False
+
+
+def _is_template(opening: Sequence[str]) -> bool:
+    first = " ".join(opening[:2])
+    return any(first == one or first.startswith(f"{one} ") for one in _TEMPLATE_OPENINGS)
 
 
 def place_nouns(place: Mention, mentions: Sequence[Mention], words: Sequence[str]) -> list[Mention]:
@@ -87,7 +148,8 @@ def place_nouns(place: Mention, mentions: Sequence[Mention], words: Sequence[str
         return [after]
     if is_before and before is not None:
         return _joined(before, nouns, words)
-    if is_after and after is not None:
+    is_listed = before is not None and {*words[before.end : place.start]} <= _PLACE_JOINTS
+    if is_after and after is not None and not is_listed:
         return [after]
     return _nearest(place, nouns, words)
 
@@ -115,7 +177,7 @@ def _joined(noun: Mention, nouns: Sequence[Mention], words: Sequence[str]) -> li
     """The noun with those that ``and`` joins to it from before."""
     found = [noun]
     for other in reversed(nouns[: nouns.index(noun)]):
-        if not _JOINTS >= {*words[other.end : found[-1].start]}:
+        if not {*words[other.end : found[-1].start]} <= _JOINTS:
             break
         found.append(other)
     return found

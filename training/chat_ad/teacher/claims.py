@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from adcopilot_edge.training.chat_ad.teacher.lexicon import word_set
 from adcopilot_edge.training.chat_ad.teacher.sentence import Failure, Scene, SentenceCheck
 from adcopilot_edge.training.chat_ad.teacher.truth import Truth
 from adcopilot_edge.training.chat_ad.teacher.words import sentences, unreadable
 
-_ASKING = frozenset("is are does do can has have was were did isn aren".split())
-_YES = frozenset("yes yeah correct indeed true right exactly certainly absolutely".split())
-_NO = frozenset("no nope negative incorrect false none nothing".split())
-_ENDS = frozenset(", . ; : ! – —".split())
+_ASKING = word_set("is are does do can has have was were did isn aren")
+_YES = word_set("yes yeah correct indeed true right exactly certainly absolutely")
+_NO = word_set("no nope negative incorrect false none nothing")
+_ENDS = word_set(", . ; : !")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,10 @@ def judge_exchange(question: str, answer: str, truth: Truth, label: str | None =
         failures.append(Failure("verdict", said[0][0]))
     rest = _without_opening(said, says)
     check = _judge(
-        rest, truth, Scene(label=presumed.label, asked_count=asked_count), needs_evidence=not is_none
+        rest,
+        truth,
+        Scene(label=presumed.label, asked_count=asked_count),
+        needs_evidence=not is_none,
     )
     return TextCheck(
         failures=(*failures, *check.failures),
@@ -171,7 +175,7 @@ def _judge_yes_or_no(
     doubts = [one for one in content.failures if one.code in _DOUBTS]
     if content.denies:
         doubts.append(Failure("negation_unclear", " ".join(words)))
-    if doubts or "or" in words:
+    if doubts or ("or" in words and says is not None):
         failures += doubts or [Failure("choice_of_two", " ".join(words))]
     elif says is not None:
         claims = content.is_about_defects or bool(content.failures)
@@ -194,7 +198,15 @@ def _judge_yes_or_no(
 
 
 _DOUBTS = frozenset(
-    ("negation_unclear", "unreadable", "unknown_thing", "number", "place_unchecked", "colour")
+    (
+        "negation_unclear",
+        "unreadable",
+        "unknown_thing",
+        "unknown_word",
+        "number",
+        "place_unchecked",
+        "colour",
+    )
 )
 
 

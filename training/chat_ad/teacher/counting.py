@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from adcopilot_edge.training.chat_ad.teacher.binding import NOUNS
-from adcopilot_edge.training.chat_ad.teacher.lexicon import NUMBERS, SEVERAL, SINGLE, stem
+from adcopilot_edge.training.chat_ad.teacher.lexicon import NUMBERS, SEVERAL, SINGLE, stem, word_set
 from adcopilot_edge.training.chat_ad.teacher.mentions import Mention
 from adcopilot_edge.training.chat_ad.teacher.polarity import Polarity
 from adcopilot_edge.training.chat_ad.teacher.truth import Truth
 
 _REACH = 4  # words from a number to its noun
-_PICTURES = frozenset("image images picture pictures sample samples view views".split())
-_OF_PICTURES = frozenset("both two second one single".split())
-_ALONE = frozenset("only sole lone solitary".split())
-_KINDS = frozenset("kind kinds type types".split())
+_PICTURES = word_set("image images picture pictures sample samples view views")
+_OF_PICTURES = word_set("both two second one single")
+_FIRST = (["image"], ["picture"])
+_ALONE = word_set("only sole lone solitary")
+_KINDS = word_set("kind kinds type types")
 
 Finding = tuple[str, int, int]
 """Code, and the words by the indices of their start and end."""
@@ -36,9 +37,13 @@ def check_numbers(
     for index, word in enumerate(words):
         if index in inside or (word in ("zero", "0") and _is_denial(index, mentions, polarity)):
             continue
+        if word == "first" and words[index + 1 : index + 2] not in _FIRST:
+            yield "number", index, index + 1
         noun = _noun(index, mentions, words)
         if noun is not None:
-            if not polarity.is_denied(noun) and _is_wrong(word, words[index:noun.start], noun, truth):
+            if not polarity.is_denied(noun) and _is_wrong(
+                word, words[index : noun.start], noun, truth
+            ):
                 yield "count", index, noun.end
         elif _is_number(word):
             ahead = words[index + 1] if index + 1 < len(words) else ""
@@ -107,4 +112,4 @@ def _plurals(
             yield "count", one.start, one.end
 
 
-_VERBS = frozenset("differs deviates fails rejects changes alters".split())
+_VERBS = word_set("differs deviates fails rejects changes alters")

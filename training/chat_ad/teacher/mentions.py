@@ -15,7 +15,7 @@ from adcopilot_edge.training.chat_ad.teacher.truth import Truth, label_words
 
 Kind = Literal[
     "label", "other", "thing", "generic", "vague", "normal", "place", "odd place", "corner",
-    "edge", "size", "contrast", "shape", "direction", "colour",
+    "edge", "size", "contrast", "shape", "direction", "colour", "unchecked",
 ]  # fmt: skip
 DEFECT_KINDS: frozenset[Kind] = frozenset(("label", "other", "thing", "generic"))
 
@@ -97,7 +97,7 @@ def _label_spans(
 
 
 def _is_part(label: str, truth: Truth) -> bool:
-    """Whether a true label says all that ``label`` does, as ``hairline crack`` does of ``crack``."""
+    """Whether a true label says all that ``label`` does, as ``hairline crack`` of ``crack``."""
     parts = {stem(word) for word in label_words(label)}
     return any(parts <= {stem(word) for word in label_words(true)} for true in truth.labels)
 
@@ -108,17 +108,28 @@ def _cores(label: str) -> list[str]:
     return [one for one in stems if one in lexicon.THINGS or one in lexicon.GENERIC]
 
 
-def _take_phrases(words: Sequence[str], taken: set[int], take: Callable[[Kind, str, int, int], None]) -> None:
+def _take_phrases(
+    words: Sequence[str], taken: set[int], take: Callable[[Kind, str, int, int], None]
+) -> None:
     """Contrast that takes two words: ``differently coloured``, ``similar in tone``."""
+    for index, word in enumerate(words):
+        ahead = [one for one in words[index + 1 : index + 4] if one not in ("in", "on", "the")]
+        if word in ("like", "as") and ahead and ahead[0] in ("template", "reference", "golden"):
+            take("normal", "like the template", index, index + 1)
     tones = {"tone", "colour", "brightness", "shade", "colours", "tones"}
     for index, word in enumerate(words):
         if index in taken or index + 1 in taken:
             continue
         rest = [one for one in words[index + 1 : index + 4] if one not in ("in", "a", "the")]
-        if word in ("differently", "different", "another") and rest and rest[0] in {
-            *tones,
-            "coloured",
-        }:
+        if (
+            word in ("differently", "different", "another")
+            and rest
+            and rest[0]
+            in {
+                *tones,
+                "coloured",
+            }
+        ):
             take("contrast", "differently coloured", index, words.index(rest[0], index) + 1)
         elif word in ("similar", "same", "equal") and rest and rest[0] in tones:
             take("contrast", "similar in tone", index, words.index(rest[0], index) + 1)
@@ -173,6 +184,7 @@ def _kind(word: str, root: str, truth: Truth) -> Kind | None:
         ("shape", frozenset(lexicon.SHAPES)),
         ("direction", lexicon.DIRECTIONS),
         ("colour", lexicon.COLOURS),
+        ("unchecked", lexicon.UNCHECKED),
     )
     for kind, roots in by_root:
         if root in roots:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from adcopilot_edge.prompt import NO_DEFECT
 from adcopilot_edge.training.chat_ad.teacher.answer import Choice
 from adcopilot_edge.training.chat_ad.teacher.claims import is_true, judge_question
-from adcopilot_edge.training.chat_ad.teacher.lexicon import NUMBERS, PLACE_GAPS, stem
+from adcopilot_edge.training.chat_ad.teacher.lexicon import NUMBERS, PLACE_GAPS, stem, word_set
 from adcopilot_edge.training.chat_ad.teacher.mentions import Kind, find_mentions
 from adcopilot_edge.training.chat_ad.teacher.sentence import Failure
-from adcopilot_edge.training.chat_ad.teacher.structured import find_label
+from adcopilot_edge.training.chat_ad.teacher.structured import find_label, is_same_label
 from adcopilot_edge.training.chat_ad.teacher.truth import Facet, Truth, label_words
 from adcopilot_edge.training.chat_ad.teacher.words import sentences, unreadable
 
@@ -25,19 +25,19 @@ LETTERS = "ABCDEF"
 _FEWEST, _FEWEST_YES_NO = 3, 2
 _LETTER = re.compile(r"^\(?[A-Fa-f][.):]\s+")
 _NONE = frozenset(("no defect", "none", "no anomaly", "normal", "no defects", "defect free"))
-_FILLERS = PLACE_GAPS | frozenset("at in on a an it is near than template .".split())
+_FILLERS = PLACE_GAPS | word_set("at in on a an it is near than template .")
 _ASKS: dict[str, tuple[frozenset[str], ...]] = {
     "label": (
-        frozenset("what which".split()),
-        frozenset("defect defects anomaly flaw damage fault type kind wrong problem".split()),
+        word_set("what which"),
+        word_set("defect defects anomaly flaw damage fault type kind wrong problem"),
     ),
-    "place": (frozenset("where location position part region".split()),),
-    "count": (frozenset("many number".split()),),
+    "place": (word_set("where location position part region"),),
+    "count": (word_set("many number"),),
     "contrast": (
-        frozenset("how what which".split()),
-        frozenset("contrast tone brightness compared compare differ colour look".split()),
+        word_set("how what which"),
+        word_set("contrast tone brightness compared compare differ colour look"),
     ),
-    "size": (frozenset("how what which".split()), frozenset("size large big small".split())),
+    "size": (word_set("how what which"), word_set("size large big small")),
 }
 """Of each of the sets a question must have a word, so that its options answer what it asks."""
 _FACETS: dict[str, Facet] = {"place": "place", "contrast": "contrast", "size": "size"}
@@ -140,11 +140,10 @@ def _option(option: str, about: str, label: str | None, truth: Truth) -> bool | 
     if low in _NONE:
         return not truth.is_anomaly
     if about == "label":
-        others = [[stem(word) for word in label_words(one)] for one in truth.others]
         bare = low.removeprefix("a ").removeprefix("an ")
         if find_label(bare, truth) is not None:
             return True
-        return False if [stem(word) for word in bare.split()] in others else None
+        return False if any(is_same_label(bare, one) for one in truth.others) else None
     if about == "count":
         first = low.split()[0]
         number = NUMBERS.get(first, int(first) if first.isdecimal() else None)

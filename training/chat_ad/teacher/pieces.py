@@ -17,10 +17,11 @@ from adcopilot_edge.training.chat_ad.teacher.answer import (
     read_answer,
     read_piece,
 )
+from adcopilot_edge.training.chat_ad.teacher.cache import StoredAnswer
 from adcopilot_edge.training.chat_ad.teacher.claims import judge_caption, judge_exchange
 from adcopilot_edge.training.chat_ad.teacher.options import choice_failures, lay_out
 from adcopilot_edge.training.chat_ad.teacher.sentence import Failure
-from adcopilot_edge.training.chat_ad.teacher.settings import TeacherTask
+from adcopilot_edge.training.chat_ad.teacher.settings import TeacherSettings, TeacherTask
 from adcopilot_edge.training.chat_ad.teacher.structured import mark_boxes
 from adcopilot_edge.training.chat_ad.teacher.truth import Truth
 from adcopilot_edge.training.chat_ad.teacher.words import BOX, plain
@@ -33,6 +34,7 @@ _CAPTION_QUESTIONS = (
     "Inspect the query sample against the normal sample and report the result.",
     "Write a short inspection report about the query sample.",
 )
+_CUT = "length"  # how servers call an answer that ended at the most tokens
 _WITH_BOXES = " Give the box of every defect."
 
 
@@ -55,19 +57,23 @@ class _Draft:
     letter: str | None = None
 
 
-def judge_answer(
-    text: str, pair: MinedPair, tasks: Sequence[TeacherTask], *, model: str, min_iou: float
-) -> list[Outcome]:
-    """The outcome of each task, each judged by itself; a wrong verdict fails all."""
+def judge_answer(answer: StoredAnswer, pair: MinedPair, settings: TeacherSettings) -> list[Outcome]:
+    """The outcome of each task, each judged by itself.
+
+    All fail where the verdict is wrong, the answer was cut off, or it is no JSON object.
+    """
+    tasks = settings.tasks
+    if answer.finish == _CUT:
+        return _all_failed(tasks, "cut", f"after max_answer_tokens {settings.max_answer_tokens}")
     try:
-        values = read_answer(text)
+        values = read_answer(answer.text)
     except MalformedError as err:
         return _all_failed(tasks, "malformed", str(err))
     verdict = "normal" if pair.is_normal else "anomaly"
     if values.get("verdict") != verdict:
         return _all_failed(tasks, "verdict", str(values.get("verdict")))
-    truth = Truth.of(pair)
-    return [_judge(values, pair, truth, task, model, min_iou) for task in tasks]
+    truth = Truth.of(pair, settings.known_words)
+    return [_judge(values, pair, truth, task, settings) for task in tasks]
 
 
 def _all_failed(tasks: Sequence[TeacherTask], code: str, words: str) -> list[Outcome]:
@@ -79,22 +85,21 @@ def _judge(
     pair: MinedPair,
     truth: Truth,
     task: TeacherTask,
-    model: str,
-    min_iou: float,
+    settings: TeacherSettings,
 ) -> Outcome:
     try:
         piece = read_piece(values, task)
     except MalformedError as err:
         return Outcome(task=task, failures=(Failure("malformed", str(err)),))
     if task == "caption":
-        draft = _caption(piece, pair, truth, min_iou)
+        draft = _caption(piece, pair, truth, settings.min_iou)
     elif task == "dialogue":
-        draft = _dialogue(piece, pair, truth, min_iou)
+        draft = _dialogue(piece, pair, truth, settings.min_iou)
     else:
         draft = _choice(piece, pair, truth)
     if draft.failures:
         return Outcome(task=task, failures=draft.failures)
-    return Outcome(task=task, sample=_sample(draft, pair, task, model))
+    return Outcome(task=task, sample=_sample(draft, pair, task, settings.model))
 
 
 def _caption(parts: list[Sentence], pair: MinedPair, truth: Truth, min_iou: float) -> _Draft:
@@ -106,7 +111,11 @@ def _caption(parts: list[Sentence], pair: MinedPair, truth: Truth, min_iou: floa
     question = _CAPTION_QUESTIONS[number % len(_CAPTION_QUESTIONS)]
     question += _WITH_BOXES if marked.boxes else ""
     turns = (Turn("user", question), Turn("assistant", marked.text))
-    return _Draft(turns, marked.boxes, (*check.failures, *marked.failures))
+    failures = (*check.failures, *marked.failures)
+    missing = {box for one in pair.defects for box in one.boxes} - {*marked.boxes}
+    if marked.boxes and missing and not failures:
+        failures = (Failure("box_omitted", str(sorted(missing))),)
+    return _Draft(turns, marked.boxes, failures)
 
 
 def _dialogue(rounds: list[Exchange], pair: MinedPair, truth: Truth, min_iou: float) -> _Draft:

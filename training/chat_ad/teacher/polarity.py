@@ -9,33 +9,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from adcopilot_edge.training.chat_ad.teacher.lexicon import HEDGES
+from adcopilot_edge.training.chat_ad.teacher.lexicon import HEDGES, word_set
 from adcopilot_edge.training.chat_ad.teacher.mentions import DEFECT_KINDS, Mention
 
-BREAKERS = frozenset("; : but while whereas however although though yet — –".split())
+BREAKERS = word_set("; : but while whereas however although though yet")
 """What ends the reach of a denial."""
 
-_NEGATORS = frozenset(
-    "no not never none nothing nowhere neither nor without hardly barely scarcely rarely lack lacks "
-    "lacking lacked absence absent devoid nobody seldom zero 0 refute deny denies denied refuted rule ruled "
-    "exclude excluded dismissed false untrue contrary "
-    "lost lose loses gone vanished removed invisible".split()
+_NEGATORS = word_set("""
+    no not never none nothing nowhere neither nor without hardly barely scarcely rarely lack lacks
+    lacking lacked absence absent devoid nobody seldom zero 0 refute deny denies denied refuted
+    rule ruled exclude excluded dismissed false untrue contrary lost lose loses gone vanished
+    removed invisible instead rather anything disappear disappears disappeared avoid avoids
+    avoided spared spare resisted prevented prevents averted escaped escapes un non less lest
+    """)
+_MODIFIERS = word_set("""
+    any visible other further additional obvious apparent noticeable sign signs trace traces
+    evidence indication indications hint hints form kind type types sort of such significant
+    surface structural detectable discernible more physical cosmetic clear single or nor
+    """)
+_SKIPPED = word_set("visibly really actually at all in any way been be to look seem the")
+_PRESENCE = word_set("""
+    visible present seen found there detected detectable observed apparent noticeable exist exists
+    occur appear
+    """)
+_SEEING = word_set("""
+    see find show have has contain exhibit reveal display bear observe detect notice suffer
+    indicate from
+    """)
+_ODD_PAIRS = frozenset(
+    (("far", "from"), ("fails", "to"), ("fail", "to"), ("failed", "to"), ("or", "so"))
 )
-_MODIFIERS = frozenset(
-    "any visible other further additional obvious apparent noticeable sign signs trace traces "
-    "evidence indication indications hint hints form kind type types sort of such significant "
-    "surface structural detectable discernible more physical cosmetic clear single or nor".split()
-)
-_SKIPPED = frozenset("visibly really actually at all in any way been be to look seem the".split())
-_PRESENCE = frozenset(
-    "visible present seen found there detected detectable observed apparent noticeable exist exists "
-    "occur appear".split()
-)
-_SEEING = frozenset(
-    "see find show have has contain exhibit reveal display bear observe detect notice suffer "
-    "indicate from".split()
-)
-_FAINT = frozenset("visible noticeable perceptible discernible".split())
+_STATES = word_set("bent broken torn worn burnt split cut")
+_FAINT = word_set("visible noticeable perceptible discernible")
 
 
 @dataclass(slots=True)
@@ -80,20 +85,20 @@ class _Reading:
     def read(self, index: int) -> int:
         """Read the word at ``index``; return the index of the next to be read."""
         word, ahead = self.words[index], [*self.words[index + 1 : index + 4], "", "", ""]
-        if index in self._at and word not in _NEGATORS:
+        if index in self._at and word not in _NEGATORS and (word, ahead[0]) not in _ODD_PAIRS:
             is_free = ahead[0] == "free" and ahead[1] not in ("of", "from")
             if is_free:
                 self._deny({index})
             return index + 2 if is_free else index + 1
-        if word in HEDGES:
+        if word in HEDGES or (word, ahead[0]) in _ODD_PAIRS:
             self._odd(index)
         elif word in ("hardly", "barely", "scarcely") and ahead[0] in _FAINT:
             return index + 2
         elif word == "not":
             return self._read_not(index)
-        elif word in ("free", "devoid", "clear") and ahead[0] in ("of", "from"):
-            return self._list(index, index + 2)
-        elif word == "absence" and ahead[0] == "of":
+        elif (word in ("free", "devoid", "clear") and ahead[0] in ("of", "from")) or (
+            word == "absence" and ahead[0] == "of"
+        ):
             return self._list(index, index + 2)
         elif word in ("no", "without", "neither", "lack", "lacks", "lacking", "zero", "0"):
             return self._list(index, index + 1)
@@ -137,6 +142,8 @@ class _Reading:
             word = words[at]
             if at in self._at:
                 items.append(at)
+                if words[self._at[at].end : self._at[at].end + 1] == ["free"]:
+                    self._odd(index)
             elif word in ("a", "an"):
                 if at != start and words[at - 1] not in ("or", "nor"):
                     break
@@ -147,6 +154,8 @@ class _Reading:
                 if word == ",":
                     commas.append(at)
                 is_closed = is_closed or word == "and"
+                if word == "and" and self._is_new_clause(at + 1, index):
+                    self.polarity.unclear.add(at + 1)
             elif word not in _MODIFIERS:
                 break
             is_closed = is_closed or word in ("or", "nor")
@@ -158,6 +167,17 @@ class _Reading:
         self._deny({one for one in items if one < first_comma})
         self.polarity.unclear |= {one for one in items if one > first_comma}
         return at
+
+    def _is_new_clause(self, at: int, index: int) -> bool:
+        """Whether the mention at ``at`` may begin a clause and be no part of a denied list."""
+        if at not in self._at:
+            return False
+        end = self._at[at].end
+        is_subject = self.words[end : end + 1] in (["is"], ["are"], ["was"], ["were"], ["can"])
+        is_opening = index == 0 or self.words[index - 1] in {*BREAKERS, ","}
+        is_inside = self.words[index] != "no" or not is_opening
+        is_state = self.words[at].endswith("ed") or self.words[at] in _STATES
+        return is_state or (is_subject and is_inside)
 
     def _deny_before(self, index: int) -> int:
         """Deny the nearest defects before ``index``, as in ``scratches are not visible``."""

@@ -14,20 +14,23 @@ from adcopilot_edge.training.chat_ad.teacher.binding import (
     Clause,
     adjective_nouns,
     find_clauses,
+    find_template_defects,
     place_nouns,
 )
 from adcopilot_edge.training.chat_ad.teacher.counting import check_numbers
+from adcopilot_edge.training.chat_ad.teacher.lexicon import stem, word_set
 from adcopilot_edge.training.chat_ad.teacher.mentions import DEFECT_KINDS, Mention, find_mentions
 from adcopilot_edge.training.chat_ad.teacher.polarity import Polarity, find_polarity
 from adcopilot_edge.training.chat_ad.teacher.strangers import find_strangers
-from adcopilot_edge.training.chat_ad.teacher.truth import Facet, Truth, grid_cell
+from adcopilot_edge.training.chat_ad.teacher.truth import Facet, Truth, grid_cell, label_words
+from adcopilot_edge.training.chat_ad.teacher.vocabulary import is_known
+from adcopilot_edge.training.chat_ad.teacher.words import BOX
 
-_DETAILS = frozenset(
-    "place corner edge size contrast shape direction colour".split() + ["odd place"]
-)
+_UNCHECKED = frozenset(("odd place", "colour", "unchecked"))
+_DETAILS = _UNCHECKED | {"place", "corner", "edge", "size", "contrast", "shape", "direction"}
 _FACETS = frozenset(("place", "size", "contrast", "shape"))
-_MARKS = frozenset("mark marks spot spots patch patches trace traces blob blobs dot dots".split())
-_MORE = frozenset("other further additional more else another".split())
+_MARKS = word_set("mark marks spot spots patch patches trace traces blob blobs dot dots")
+_MORE = word_set("other further additional more else another")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,9 @@ class SentenceCheck:
             yield Failure(code, " ".join(self.words[start:end]))
         for start, end in find_strangers(self.words, self.mentions, self.truth):
             yield Failure("unknown_thing", " ".join(self.words[start:end]))
+        yield from self._unknown_words()
+        for start, end in find_template_defects(self.words, self.mentions, self.polarity):
+            yield Failure("template", " ".join(self.words[start:end]))
         if not self.truth.is_anomaly:
             yield from self._exceptions()
 
@@ -121,12 +127,14 @@ class SentenceCheck:
         if one.kind == "label":
             return "denied_label" if is_denied and not self._is_more(one) else None
         if one.kind in ("other", "thing"):
-            return None if is_denied else {"other": "other_label", "thing": "unknown_defect"}[one.kind]
+            return (
+                None if is_denied else {"other": "other_label", "thing": "unknown_defect"}[one.kind]
+            )
         if one.kind == "generic":
             is_whole = is_denied and not (clause.has_exception or self._is_more(one))
             return "verdict" if is_whole else None
         if one.kind == "normal":
-            return None if is_denied or clause.has_exception else "verdict"
+            return "verdict" if is_denied == self._is_of_an_exception(clause) else None
         if one.kind in _DETAILS:
             return None if self._is_of_the_rest(clause) else self._detail_code(one, is_denied)
         return None
@@ -147,8 +155,10 @@ class SentenceCheck:
 
     def _detail_code(self, one: Mention, is_denied: bool) -> str | None:
         """What is wrong with a place, size, contrast, shape or direction of a defect."""
-        if one.kind in ("odd place", "colour"):
-            return "place_unchecked" if one.kind == "odd place" else "colour"
+        if one.kind in _UNCHECKED:
+            return "place_unchecked" if one.kind == "odd place" else one.kind
+        if one.kind == "place" and self.words[one.end : one.end + 1] in (["image"], ["picture"]):
+            return "place_unchecked"
         if one.kind == "place" and not one.value:
             return "place"
         find = place_nouns if one.kind in ("place", "corner", "edge") else adjective_nouns
@@ -185,9 +195,23 @@ class SentenceCheck:
         is_normal = any(m.kind == "normal" and self.polarity.is_affirmed(m) for m in inside)
         return is_normal and clause.has_exception and not any(m.kind in NOUNS for m in inside)
 
+    def _is_of_an_exception(self, clause: Clause) -> bool:
+        """Whether all but something is meant, as in ``apart from the scratch``."""
+        words = {*self.words} if len(self.clauses) > 1 else {*self.words[clause.start : clause.end]}
+        return clause.has_exception and bool(words & EXCEPTIONS_OF_NORMAL)
+
     def _is_more(self, one: Mention) -> bool:
         """Whether only more of it is denied, as in ``no other scratch``."""
         return bool(_MORE & {*self.words[max(0, one.start - 3) : one.start]})
+
+    def _unknown_words(self) -> Iterator[Failure]:
+        inside = {i for one in self.mentions for i in range(one.start, one.end)}
+        others = {stem(part) for label in self.truth.others for part in label_words(label)}
+        for index, word in enumerate(self.words):
+            if index in inside or is_known(word) or word == BOX:
+                continue
+            if stem(word) not in self.truth.words | others:
+                yield Failure("unknown_word", word)
 
     def _exceptions(self) -> Iterator[Failure]:
         """A normal pair has no exception."""
@@ -203,6 +227,8 @@ class SentenceCheck:
         return " ".join(self.words[one.start : one.end])
 
 
-EXCEPTIONS_OF_NORMAL = frozenset(
-    "otherwise elsewhere rest remaining remainder apart aside except besides excluding".split()
+EXCEPTIONS_OF_NORMAL = word_set(
+    """
+    otherwise elsewhere rest remaining remainder apart aside except besides excluding
+    """
 )

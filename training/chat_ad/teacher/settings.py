@@ -5,6 +5,7 @@ Knows no pair and sends nothing.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Literal
@@ -56,7 +57,8 @@ class TeacherSettings(BaseModel):
     another seed asks anew. timeout_s: of one try. max_retries: of a request, with growing pauses.
     min_iou: the least BBox-Mask IoU of a box with the true one. max_failure_share: of all that was
     written; with more, ``failures_after`` pieces or later, the run stops. max_unanswered: requests
-    in a row that may fail for good.
+    in a row that may fail for good. known_words: what texts may name beside the words that are
+    known, such as the pieces of a product; an unknown word fails.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -80,6 +82,7 @@ class TeacherSettings(BaseModel):
     max_failure_share: float = Field(default=0.5, ge=0, le=1)
     failures_after: int = Field(default=100, ge=1)
     max_unanswered: int = Field(default=5, ge=1)
+    known_words: tuple[str, ...] = ()
     budget: Budget = Budget()
 
     @field_validator("base_url")
@@ -127,7 +130,7 @@ def teacher_settings(values: dict[str, object]) -> TeacherSettings:
         ConfigError: One is unknown, missing or out of range; it names each.
     """
     try:
-        return TeacherSettings.model_validate(values, strict=False)
+        return TeacherSettings.model_validate_json(json.dumps(values, default=str))
     except ValidationError as err:
         wrong = [
             f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in err.errors()

@@ -8,32 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from adcopilot_edge.training.chat_ad.teacher.lexicon import NEUTRAL, stem
+from adcopilot_edge.training.chat_ad.teacher.lexicon import NEUTRAL, stem, word_set
 from adcopilot_edge.training.chat_ad.teacher.mentions import Mention
 from adcopilot_edge.training.chat_ad.teacher.truth import Truth
 
-_SHOWING = frozenset(
-    "show shows showing exhibit exhibits reveal reveals display displays contain contains bear "
-    "bears feature features carry carries has have having with".split()
-)
-_STOPS = frozenset(
-    """
+_SHOWING = word_set("""
+    show shows showing exhibit exhibits reveal reveals display displays contain contains bear
+    bears feature features carry carries has have having with
+    """)
+_STOPS = word_set("""
     at in on of with to from near by for than as that which where while and or but nor is are was
     were be been has have had shows show showing visible can compared relative towards toward
     across along through over under between into onto within without located positioned found seen
-    present running lying situated . , ; : ( ) ! ? " ' – — - / & there here because so then when
-    whereas however it
-    look looks looking appear appears seem seems remain remains match matches differ differs deviate
-    deviates lie lies run runs extend extends do does not no stand stands sit sits reach reaches
-    cover covers stay stays corresponds agrees touches crosses begins ends <box> against except
-    besides despite rather only also too itself alone directly close next if whether whose during
-    after before all any some free without neither
-    """.split()
-)
-_STARTERS = frozenset(
-    "no a an the that how it its up only neither any both this these those one where not what "
-    "them there everything nothing all each".split()
-)
+    present running lying situated . , ; : ( ) ! ? " ' - / & there here because so then when
+    whereas however it look looks looking appear appears seem seems remain remains match matches
+    differ differs deviate deviates lie lies run runs extend extends do does not no stand stands
+    sit sits reach reaches cover covers stay stays corresponds agrees touches crosses begins ends
+    <box> against except besides despite rather only also too itself alone directly close next if
+    whether whose during after before all any some free without neither
+    """)
+_STARTERS = word_set("""
+    no a an the that how it its up only neither any both this these those one where not what them
+    there everything nothing all each
+    """)
 
 
 def find_strangers(
@@ -46,7 +43,7 @@ def find_strangers(
     named = {i for one in mentions for i in range(one.start, one.end) if _is_noun(one)}
     named |= {i for one in mentions if one.kind == "place" for i in range(one.start, one.end)}
     adjectives = {one.start for one in mentions if one.kind in _ADJECTIVES}
-    states = {one.start for one in mentions if one.kind in ("generic", "normal")}
+    states = {one.start for one in mentions if one.kind in _STATES}
 
     def is_known(index: int) -> bool:
         root = stem(words[index])
@@ -79,11 +76,12 @@ def _ends_noun(word: str, *, is_first: bool) -> bool:
     return word in _STOPS or (is_adverb and not is_first)
 
 
-_NOUNS = frozenset(
-    "defect flaw fault anomaly abnormality imperfection blemish irregularity deviation difference "
-    "discrepancy damage problem issue change mismatch one "
-    "defects flaws faults abnormalities imperfections blemishes irregularities deviations "
-    "differences discrepancies damages problems issues changes".split()
-)
-_ARTICLES = frozenset("a an the this that these those its their".split())
+_NOUNS = word_set("""
+    defect flaw fault anomaly abnormality imperfection blemish irregularity deviation difference
+    discrepancy damage problem issue change mismatch one defects flaws faults abnormalities
+    imperfections blemishes irregularities deviations differences discrepancies damages problems
+    issues changes
+    """)
+_STATES = frozenset(("generic", "normal", "size", "contrast", "shape", "direction"))
+_ARTICLES = word_set("a an the this that these those its their")
 _ADJECTIVES = frozenset(("size", "contrast", "shape", "direction", "colour", "odd place"))

@@ -92,25 +92,27 @@ def claim_failures(claims: Sequence[Claim], truth: Truth) -> Iterator[Failure]:
 
 def find_label(name: str, truth: Truth) -> str | None:
     """The label of the pair that is meant by ``name``, however it is written."""
-    parts = [stem(word) for word in label_words(name)]
-    joined = stem("".join(label_words(name)))
-    for label in truth.labels:
-        words = label_words(label)
-        if parts == [stem(word) for word in words] or joined == stem("".join(words)):
-            return label
-    return None
+    return next((label for label in truth.labels if is_same_label(name, label)), None)
+
+
+def is_same_label(name: str, label: str) -> bool:
+    """Whether two labels are one but for plural, case, hyphens and the like."""
+    words, others = label_words(name), label_words(label)
+    is_same = [stem(word) for word in words] == [stem(word) for word in others]
+    return is_same or stem("".join(words)) == stem("".join(others))
 
 
 def _is_place(words: str, truth: Truth, label: str) -> bool:
     found = [
-        one for part in sentences(words) for one in find_mentions(part, truth) if one.kind == "place"
+        one
+        for part in sentences(words)
+        for one in find_mentions(part, truth)
+        if one.kind == "place"
     ]
     return bool(found) and all(truth.holds("place", one.value, label) for one in found)
 
 
-def _true_boxes(
-    claim: Claim, pair: MinedPair, truth: Truth, min_iou: float
-) -> tuple[BBox, ...]:
+def _true_boxes(claim: Claim, pair: MinedPair, truth: Truth, min_iou: float) -> tuple[BBox, ...]:
     """The true boxes that a claim's box is: one, those of a defect, or all of its label.
 
     The overlap is taken in the numbers that the teacher was told; none where it is too small.
@@ -120,7 +122,7 @@ def _true_boxes(
     if wanted is None or not _is_box(claim.box):
         return ()
     defects = [one.boxes for one in pair.defects if one.label == wanted and one.boxes]
-    groups = [(box,) for boxes in defects for box in boxes]
+    groups: list[tuple[BBox, ...]] = [(box,) for boxes in defects for box in boxes]
     groups += [boxes for boxes in defects if len(boxes) > 1]
     groups += [tuple(box for boxes in defects for box in boxes)] if len(defects) > 1 else []
     x1, y1, x2, y2 = claim.box
@@ -158,16 +160,16 @@ def _misplaced(
                 continue  # its place is that of the label, which the words are held against
             place = _place_of_mark(index, words, mentions)
             if place and not _is_in(place.value, grid_cell(grid_place(true[0], truth.size))):
-                yield Failure("box_place", f"{' '.join(words[place.start : place.end])} {claim.box}")
+                yield Failure(
+                    "box_place", f"{' '.join(words[place.start : place.end])} {claim.box}"
+                )
 
 
 def _before(mentions: Sequence[Mention], index: int) -> Mention | None:
     return next((one for one in reversed(mentions) if one.start < index), None)
 
 
-def _place_of_mark(
-    index: int, words: Sequence[str], mentions: Sequence[Mention]
-) -> Mention | None:
+def _place_of_mark(index: int, words: Sequence[str], mentions: Sequence[Mention]) -> Mention | None:
     """The place that a mark belongs to: before or behind it, as the first of the sentence does."""
     places = [one for one in mentions if one.kind == "place"]
     if not places:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from adcopilot_edge.training.chat_ad.mined import MinedDefect, MinedPair
@@ -44,9 +45,10 @@ class Truth:
     words: frozenset[str]
 
     @classmethod
-    def of(cls, pair: MinedPair) -> Truth:
-        """The truth of ``pair``."""
+    def of(cls, pair: MinedPair, known_words: Iterable[str] = ()) -> Truth:
+        """The truth of ``pair``; known_words: more words that may be used and claim nothing."""
         texts = [*pair.labels, *(one.description for one in pair.defects), pair.category]
+        texts += known_words
         return cls(
             is_anomaly=not pair.is_normal,
             size=pair.query_size,
@@ -74,9 +76,10 @@ class Truth:
         return self.count if label is None else self.labels[label].count
 
 
-def label_words(text: str) -> list[str]:
+@lru_cache(maxsize=1 << 12)
+def label_words(text: str) -> tuple[str, ...]:
     """The words of a label, as a text would have them."""
-    return [word for word in "".join(c if c.isalnum() else " " for c in text.lower()).split()]
+    return tuple("".join(sign if sign.isalnum() else " " for sign in text.lower()).split())
 
 
 def grid_place(box: BBox, size: tuple[int, int]) -> str:

@@ -12,11 +12,22 @@ BOX = "<box>"
 
 _TOKEN = re.compile(r"<box>|[a-z]+|\d+(?:[.,]\d+)*%?|[^\sa-z\d]")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
-_READABLE = frozenset(".,;:!?()'\"-–—/&%")
-_QUOTES = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "‑": "-", "‐": "-"})
+_READABLE = frozenset(".,;:!?()'\"-/&%")
+_PLAIN_SIGNS = str.maketrans(
+    {
+        "\u2018": "'",
+        "\u2019": "'",
+        "\u201c": '"',
+        "\u201d": '"',
+        "\u2010": "-",
+        "\u2011": "-",
+        "\u2013": " ; ",  # dashes part clauses
+        "\u2014": " ; ",
+    }
+)
 _NOT = re.compile(r"n't\b")
 _COORDINATES = re.compile(
-    r"[\[({<]\s*-?\d|\d\s*[\])}>]|\d\s*[,;x×]\s*-?\d|\b[xy]\d?\s*[=:]|\b\d+\s*-?\s*(?:px|pixels?)\b"
+    r"[\[({<]\s*-?\d|\d\s*[\])}>]|\d\s*[,;x\u00d7]\s*-?\d|\b[xy]\d?\s*[=:]|\b\d+\s*-?\s*(?:px|pixels?)\b"
     r"|\bbbox|\bbounding|\bcoordinates?\b|\bpixels?\b"
 )
 
@@ -37,7 +48,7 @@ _SAME_PART = re.compile(
 
 def plain(text: str) -> str:
     """The text in lower case with plain quotes, ``not`` for ``n't`` and spaces for hyphens."""
-    text = unicodedata.normalize("NFKC", text).translate(_QUOTES).lower()
+    text = unicodedata.normalize("NFKC", text).translate(_PLAIN_SIGNS).lower()
     text = text.replace("can't", "can not").replace("cannot", "can not").replace("won't", "not")
     text = _NOT.sub(" not", text)
     return re.sub(r"(?<=[a-z])[-_](?=[a-z])", " ", text)
@@ -53,7 +64,7 @@ def unreadable(text: str) -> tuple[str, str] | None:
     if found := _COORDINATES.search(low):
         return "coordinates", low[found.start() : found.end() + 8].strip()
     for sign in low.replace(BOX, ""):
-        if not (sign.isascii() and (sign.isalnum() or sign in " \n") or sign in _READABLE):
+        if not (sign.isascii() and (sign.isalnum() or sign in " \n")) and sign not in _READABLE:
             return "unreadable", sign
     return None
 

@@ -1,0 +1,123 @@
+"""A curated set as LLaMA-Factory and ms-swift read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from curation import BOX, SIZE, draw_part, sample, write_pictures
+
+from adcopilot_edge.runtime.images import open_image
+from adcopilot_edge.training.chat_ad.conversations import ConversationForm, llama_factory_size
+from adcopilot_edge.training.chat_ad.shard_writer import write_shard
+from adcopilot_edge.training.chat_ad.shards import DATA_FOLDER, shard_name
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def curated(tmp_path: Path) -> Path:
+    """A set with a located defect and a normal part, and one sample held out."""
+    pictures = write_pictures(tmp_path / "pictures")
+    samples = [
+        sample(0, folder=pictures),
+        sample(0, folder=pictures, name="b", is_anomaly=False),
+    ]
+    folder = tmp_path / "chat"
+    (folder / DATA_FOLDER).mkdir(parents=True)
+    for split, held in (("train", samples), ("validation", samples[1:])):
+        write_shard(folder / DATA_FOLDER / shard_name(split, 0, 1), held, embed=True)
+    return folder
+
+
+def test_llama_factory_gets_numbers_in_the_pixels_that_the_model_sees(
+    cli: Cli, curated: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "lf"
+    code, told, _ = cli("curate", curated, "--export", "llama-factory", "--out", out)
+    assert code == 0
+    assert "image_min_pixels: 1024, image_max_pixels: 589824" in told
+    first, second = json.loads((out / "train.json").read_text())
+    # 64 x 48 becomes 56 x 56: multiples of 28.
+    x1, y1, x2, y2 = (round(value * 56 / side) for value, side in zip(BOX, SIZE * 2, strict=True))
+    assert first["messages"] == [
+        {"role": "user", "content": "<image><image>Where?"},
+        {"role": "assistant", "content": f"At [{x1}, {y1}, {x2}, {y2}]."},
+    ]
+    assert second["messages"][1]["content"] == "No."
+    assert first["images"][0] == second["images"][0], "the template is stored once"
+    template, query = (out / name for name in first["images"])
+    assert np.array_equal(open_image(template), draw_part(0))
+    assert np.array_equal(open_image(query), draw_part(1))
+    info = json.loads((out / "dataset_info.json").read_text())
+    assert info["chat_validation"] == {
+        "file_name": "validation.json",
+        "formatting": "sharegpt",
+        "columns": {"messages": "messages", "images": "images"},
+        "tags": {
+            "role_tag": "role",
+            "content_tag": "content",
+            "user_tag": "user",
+            "assistant_tag": "assistant",
+        },
+    }
+    assert set(info) == {"chat_train", "chat_validation"}
+    assert not out.with_name("lf.unfinished").exists()
+
+
+def test_ms_swift_gets_marks_and_the_image_that_they_are_in(
+    cli: Cli, curated: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "swift"
+    code, told, _ = cli("curate", curated, "--export", "ms-swift", "--out", out, "--json")
+    assert code == 0
+    assert json.loads(told)["splits"] == {"train": 2, "validation": 1}
+    records = [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
+    first, second = records
+    assert first["messages"][1]["content"] == "At <bbox>."
+    assert first["objects"] == {"ref": [], "bbox": [list(BOX)], "image_id": [1]}
+    assert "objects" not in second
+    assert all(Path(name).is_file() for name in first["images"]), "absolute, and under their names"
+    assert all(Path(name).is_relative_to(out) for name in first["images"])
+
+
+@pytest.mark.parametrize(
+    ("size", "seen"),
+    [
+        ((1000, 1000), (756, 756)),
+        ((640, 640), (644, 644)),
+        ((1920, 1080), (1036, 588)),  # first 1024 x 576, whose sides are then rounded, not its area
+        ((10, 10), (56, 56)),
+    ],
+)
+def test_sizes_are_those_of_llama_factory_and_then_of_the_processor(
+    size: tuple[int, int], seen: tuple[int, int]
+) -> None:
+    assert llama_factory_size(*size, ConversationForm(trainer="llama-factory")) == seen
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--export", "axolotl"], "must be one of llama-factory, ms-swift"),
+        (["--export", "ms-swift", "."], "takes one curated set, got 2"),
+        (["--export", "llama-factory", "--min-pixels", "9999999"], "must not be more than"),
+    ],
+)
+def test_what_can_not_be_exported_exits_with_2(
+    cli: Cli, curated: Path, tmp_path: Path, words: list[str], says: str
+) -> None:
+    code, _, err = cli("curate", curated, *words, "--out", tmp_path / "out")
+    assert code == 2
+    assert says in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_not_curated_exits_with_5(cli: Cli, tmp_path: Path) -> None:
+    words = ("--export", "ms-swift", "--out", tmp_path / "out")
+    code, _, err = cli("curate", tmp_path, *words)
+    assert code == 5
+    assert "holds no curated set" in err

@@ -1,0 +1,135 @@
+"""What a run is scored on: sources by name, folders by what they hold out, never what trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adcopilot_edge.calibration.pair_list import read_pair_list
+from adcopilot_edge.errors import ConfigError, TooFewSamplesError
+from adcopilot_edge.training.evaluation_data import evaluation_sets, open_folders, write_holdouts
+from adcopilot_edge.training.folder import FolderPairs
+from adcopilot_edge.training.recipe import TrainRecipe, load_recipe
+from adcopilot_edge.training.stage_data import PairSamples, open_sources
+from tests.part_folders import write_listed, write_plain
+from tests.photos import write_photos
+
+STAGE: dict[str, Any] = {
+    "name": "one",
+    "trains": ["comparison"],
+    "steps": 4,
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+    "loss": {"anomaly_map": 1.0},
+}
+
+
+def recipe(data: list[dict[str, Any]], evaluation: list[dict[str, Any]]) -> TrainRecipe:
+    nano = load_recipe("nano").model_dump()
+    return TrainRecipe.model_validate(
+        {
+            **nano,
+            "image_size": 112,
+            "stages": [{**STAGE, "data": data}],
+            "schedule": {**nano["schedule"], "evaluation_pairs": 3},
+            "evaluation": evaluation,
+        }
+    )
+
+
+def test_without_a_choice_generated_pairs_are_scored() -> None:
+    sets = evaluation_sets(recipe([{"kind": "synthetic"}], []), {})
+    assert {name: len(pairs) for name, pairs in sets.items()} == {"synthetic": 3}
+    assert sets["synthetic"][0].name.endswith("500000")
+
+
+def test_each_source_is_scored_under_its_name(tmp_path: Path) -> None:
+    lids = str(write_listed(tmp_path / "lids", num_good=12))
+    photos = str(write_photos(tmp_path / "photos", 1))
+    folder = {"holdout": 0.5}
+    chosen = recipe(
+        [{"kind": "folder", "path": lids, "folder": folder}],
+        [
+            {"kind": "folder", "path": lids, "folder": folder},
+            {"kind": "changes", "path": photos, "count": 2},
+        ],
+    )
+    folders = open_folders(chosen)
+    sets = evaluation_sets(chosen, folders)
+    held = {part.image.path.name for part in folders[lids].held_out}
+    assert {pair.name for pair in sets["folder lids"]} == held
+    assert len(sets["changes photos"]) == 2
+
+
+def test_a_stage_trains_on_what_is_not_held_out(tmp_path: Path) -> None:
+    lids = str(write_plain(tmp_path / "lids"))
+    chosen = recipe([{"kind": "folder", "path": lids, "folder": {"holdout": 0.5}}], [])
+    (source,) = open_sources(chosen.stages[0], 10, seed=3)
+    assert isinstance(source, PairSamples)
+    assert isinstance(source.pairs, FolderPairs)
+    assert source.pairs.seed == 3
+    folder = open_folders(chosen)[lids]
+    assert source.pairs.folder.train == folder.train
+    assert not {part.sha256 for part in folder.train} & {part.sha256 for part in folder.held_out}
+
+
+def test_one_list_is_written_for_each_folder(tmp_path: Path) -> None:
+    one = str(write_listed(tmp_path / "lids", num_good=10))
+    other = str(write_plain(tmp_path / "caps", num_good=10))
+    whole = str(write_plain(tmp_path / "plugs", num_good=10))
+    settings = {"holdout": 0.5}
+    chosen = recipe(
+        [
+            {"kind": "folder", "path": whole, "folder": {"holdout": 0.0}},
+            {"kind": "folder", "path": one, "folder": settings},
+            {"kind": "folder", "path": other, "folder": settings},
+        ],
+        [],
+    )
+    written = write_holdouts(open_folders(chosen), tmp_path)
+    assert [path.name for path in written] == ["holdout.jsonl", "holdout-2.jsonl"]
+    for path in written:
+        assert read_pair_list(path).pairs
+
+
+def test_nothing_held_out_can_not_be_scored(tmp_path: Path) -> None:
+    lids = str(write_plain(tmp_path / "lids"))
+    item = {"kind": "folder", "path": lids, "folder": {"holdout": 0.0}}
+    chosen = recipe([item], [item])
+    with pytest.raises(TooFewSamplesError, match=r"no part of .* is held out"):
+        evaluation_sets(chosen, open_folders(chosen))
+
+
+def test_dialogues_can_not_be_scored() -> None:
+    with pytest.raises(ConfigError, match="dialogues, not pairs"):
+        evaluation_sets(recipe([{"kind": "synthetic"}], [{"kind": "chat-ad", "path": "x"}]), {})
+
+
+def test_a_folder_split_in_two_ways_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="split in two ways"):
+        recipe(
+            [{"kind": "folder", "path": "lids"}],
+            [{"kind": "folder", "path": "lids", "folder": {"holdout": 0.5}}],
+        )
+    two = recipe(
+        [{"kind": "folder", "path": "lids"}],
+        [{"kind": "folder", "path": "caps", "folder": {"holdout": 0.5}}],
+    )
+    with pytest.raises(ConfigError, match="split in two ways"):
+        two.with_paths({"folder": "lids"})
+
+
+def test_only_a_folder_has_settings_of_one() -> None:
+    with pytest.raises(ValueError, match="has no table folder"):
+        recipe([{"kind": "synthetic", "folder": {"holdout": 0.5}}], [])
+
+
+def test_the_recipe_for_a_folder_takes_both_from_the_command_line() -> None:
+    chosen = load_recipe("finetune").with_paths({"folder": "mine"}).with_base("other")
+    assert chosen.base is not None
+    assert chosen.base.checkpoint == "other"
+    assert {item.path for item in chosen.sources if item.kind == "folder"} == {"mine"}
+    with pytest.raises(ConfigError, match="from scratch"):
+        load_recipe("nano").with_base("other")

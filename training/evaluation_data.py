@@ -1,0 +1,88 @@
+"""The pairs that a run is scored on, and the lists of parts that it never trains on.
+
+Knows neither models nor figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from adcopilot_edge.errors import ConfigError, TooFewSamplesError
+from adcopilot_edge.training.changes.source import open_changes
+from adcopilot_edge.training.folder import Folder, held_out_pairs, open_folder, write_list
+from adcopilot_edge.training.recipe import TrainRecipe
+from adcopilot_edge.training.stage_recipe import DataRecipe
+from adcopilot_edge.training.synthetic import generate_pair
+from adcopilot_edge.types import LabelledPair
+
+_FIRST_NUMBER = 500_000
+"""Numbers of made pairs that are scored start here; those of training lie above."""
+
+
+def open_folders(recipe: TrainRecipe) -> dict[str, Folder]:
+    """The users' folders that ``recipe`` names anywhere, by path; raises as ``open_folder``."""
+    found = {
+        item.path: item.folder
+        for item in recipe.sources
+        if item.kind == "folder" and item.path is not None
+    }
+    return {path: open_folder(Path(path), settings) for path, settings in found.items()}
+
+
+def evaluation_sets(
+    recipe: TrainRecipe, folders: Mapping[str, Folder]
+) -> dict[str, list[LabelledPair]]:
+    """Pairs by the name of their source; of the generator where the recipe names none.
+
+    Of a folder all parts that are held out, of what is made as many as the schedule says.
+
+    Raises:
+        ConfigError: A source has no pairs.
+        TooFewSamplesError: No part of a folder is held out.
+    """
+    sets = {}
+    for item in recipe.evaluation or (DataRecipe(kind="synthetic"),):
+        name = item.kind if item.path is None else f"{item.kind} {Path(item.path).name}"
+        sets[name] = _pairs(item, recipe, folders)
+    return sets
+
+
+def write_holdouts(folders: Mapping[str, Folder], run: Path) -> list[Path]:
+    """Write what is held out of each folder as a list for ``evaluate pairs``; nothing of none.
+
+    The first is ``holdout.jsonl``, others have a number.
+    """
+    written: list[Path] = []
+    for folder in folders.values():
+        if folder.held_out:
+            number = f"-{len(written) + 1}" if written else ""
+            path = run / f"holdout{number}.jsonl"
+            write_list(folder, folder.held_out, path)
+            written.append(path)
+    return written
+
+
+def _pairs(
+    item: DataRecipe, recipe: TrainRecipe, folders: Mapping[str, Folder]
+) -> list[LabelledPair]:
+    size, numbers = recipe.image_size, range(_FIRST_NUMBER, _FIRST_NUMBER + _count(item, recipe))
+    if item.kind == "synthetic":
+        return [generate_pair(number, size=size).to_labelled() for number in numbers]
+    assert item.path is not None
+    if item.kind == "changes":
+        changes = open_changes(Path(item.path), seed=recipe.seed)
+        return [changes.pair(number, size=size) for number in numbers]
+    if item.kind == "folder":
+        pairs = held_out_pairs(folders[item.path], size=size)
+        if not pairs:
+            raise TooFewSamplesError(
+                f"no part of {item.path} is held out, so nothing can be scored on it; raise its "
+                f"holdout ({item.folder.holdout}), or add parts"
+            )
+        return pairs
+    raise ConfigError(f"data of the kind {item.kind} holds dialogues, not pairs that can be scored")
+
+
+def _count(item: DataRecipe, recipe: TrainRecipe) -> int:
+    return item.count or recipe.schedule.evaluation_pairs

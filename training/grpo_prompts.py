@@ -1,0 +1,248 @@
+"""Questions whose answers can be checked: about Chat-AD's samples, and about pairs made on the way.
+
+Gives rows as trl's GRPOTrainer takes them: messages, two pictures, and the truth for the rewards.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+from datasets import Dataset
+from PIL import Image
+
+from adcopilot_edge.errors import ConfigError, DatasetError
+from adcopilot_edge.prompt import DEFAULT_PROMPT, END_OF_TURN, VISION_SPAN
+from adcopilot_edge.runtime.images import open_image
+from adcopilot_edge.runtime.preprocess import Preprocessor, smart_resize
+from adcopilot_edge.training.chat_ad.sample import ChatSample, fill_boxes
+from adcopilot_edge.training.pair_source import PairSource
+from adcopilot_edge.training.processor import ADCopilotProcessor
+from adcopilot_edge.training.rewards import Truth
+from adcopilot_edge.training.synthetic import generate_pair
+from adcopilot_edge.training.tasks import exchanges
+from adcopilot_edge.training.thinking import ThinkingTags, asked
+from adcopilot_edge.types import BBox, ImageArray, LabelledPair, Task
+
+_BEHIND_GOLDEN = DEFAULT_PROMPT.golden.split(VISION_SPAN)[1]
+CHECKABLE: tuple[Task, ...] = ("verdict", "locate")
+"""The tasks about pairs that have one right answer: a letter, and boxes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """One question: messages with two places for images, the images as the model sees them."""
+
+    key: str
+    messages: list[dict[str, Any]]
+    images: tuple[Image.Image, Image.Image]
+    truth: Truth
+
+
+class Prompts(Protocol):
+    """A fixed number of prompts, each known by its place; the same in every run."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: int) -> Prompt: ...
+
+
+class GeneratedPairs:
+    """The generator as a source of pairs: pair i is that of the seed ``first_seed + i``."""
+
+    def __init__(self, first_seed: int) -> None:
+        self._first_seed = first_seed
+
+    def pair(self, number: int, *, size: int) -> LabelledPair:
+        """See ``PairSource``."""
+        return generate_pair(self._first_seed + number, size=size).to_labelled()
+
+
+class PairPrompts:
+    """Prompt i asks one of ``tasks`` about pair ``first + i`` of a source.
+
+    is_masked: hold places against the pixels of the defects, not their boxes, where they are known.
+    """
+
+    def __init__(
+        self,
+        source: PairSource,
+        *,
+        count: int,
+        size: int,
+        tasks: Sequence[Task] = CHECKABLE,
+        tags: ThinkingTags | None = None,
+        is_masked: bool = False,
+    ) -> None:
+        if not tasks or not set(tasks) <= set(CHECKABLE):
+            raise ConfigError(f"only {' and '.join(CHECKABLE)} can be checked, got {list(tasks)}")
+        self._source, self._count, self._size = source, count, size
+        self._tasks, self._tags, self._is_masked = tuple(tasks), tags, is_masked
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: int) -> Prompt:
+        pair = self._source.pair(place, size=self._size)
+        rng = random.Random(place)
+        task = rng.choice(self._tasks)
+        (exchange,) = (item for item in exchanges(pair, rng) if item.task == task)
+        words = exchange.question.removesuffix(DEFAULT_PROMPT.question.split("{question}")[1])
+        height, width = pair.test.shape[:2]
+        return Prompt(
+            key=f"{pair.name}:{task}",
+            messages=[opening(asked(words, self._tags))],
+            images=(Image.fromarray(pair.golden), Image.fromarray(pair.test)),
+            truth=Truth(
+                kind="choice" if task == "verdict" else "boxes" if pair.boxes else "normal",
+                height=height,
+                width=width,
+                choice=exchange.answer.removesuffix(END_OF_TURN) if task == "verdict" else None,
+                boxes=pair.boxes,
+                mask=pair.mask if self._is_masked and pair.boxes else None,
+            ),
+        )
+
+
+class ChatPrompts:
+    """The last question of every sample of the tasks ``choice`` and ``locate``.
+
+    A normal part's places are an empty list. Samples whose defects have no place are left out of
+    ``locate``. processor: its image sizes are those that the boxes are scaled to.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[ChatSample],
+        processor: ADCopilotProcessor,
+        *,
+        tags: ThinkingTags | None = None,
+    ) -> None:
+        self._samples = [sample for sample in samples if is_checkable(sample)]
+        self._preprocessor = preprocessor_for(processor)
+        self._tags = tags
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, place: int) -> Prompt:
+        sample = self._samples[place]
+        query, template = open_image(sample.query), open_image(sample.template)
+        seen = self._preprocessor(query)
+        width, height = sample.query_size
+        if query.shape[:2] != (height, width):
+            raise DatasetError(
+                f"sample {sample.key}: {sample.query} has {query.shape[1]}x{query.shape[0]} "
+                f"pixels, the set says {width}x{height}; curate it anew"
+            )
+        across, down = seen.image_width / width, seen.image_height / height
+
+        def scale(box: BBox) -> BBox:
+            x1, y1, x2, y2 = box
+            return (x1 * across, y1 * down, x2 * across, y2 * down)
+
+        first, *others = fill_boxes(sample.turns, sample.bboxes, scale)[:-1]
+        texts = [DEFAULT_PROMPT.ask(first.text).split(END_OF_TURN)[0], *(t.text for t in others)]
+        texts[-1] = asked(texts[-1], self._tags)
+        roles = ["user", *(turn.role for turn in others)]
+        is_choice = sample.task == "choice"
+        return Prompt(
+            key=sample.key,
+            messages=[
+                opening(texts[0]),
+                *(_message(role, text) for role, text in zip(roles[1:], texts[1:], strict=True)),
+            ],
+            images=(
+                Image.fromarray(self._preprocessor(template).resize(template)),
+                Image.fromarray(seen.resize(query)),
+            ),
+            truth=Truth(
+                kind="choice" if is_choice else "boxes" if sample.boxes else "normal",
+                height=seen.image_height,
+                width=seen.image_width,
+                choice=sample.choice if is_choice else None,
+                boxes=tuple(scale(box) for box in sample.boxes),
+            ),
+        )
+
+
+def is_checkable(sample: ChatSample) -> bool:
+    """Whether the last answer of ``sample`` can be held against its truth."""
+    if sample.task == "choice":
+        return sample.choice is not None
+    return sample.task == "locate" and bool(sample.boxes or not sample.is_anomaly)
+
+
+def opening(text: str) -> dict[str, Any]:
+    """The user's first message, laid out as the runtime's prompt; ``text`` follows the query."""
+    parts = [
+        {"type": "image"},
+        {"type": "text", "text": _BEHIND_GOLDEN},
+        {"type": "image"},
+        {"type": "text", "text": text},
+    ]
+    return {"role": "user", "content": parts}
+
+
+def _message(role: str, text: str) -> dict[str, Any]:
+    return {"role": role, "content": [{"type": "text", "text": text}]}
+
+
+def preprocessor_for(processor: ADCopilotProcessor) -> Callable[[ImageArray], Preprocessor]:
+    """How an image is brought to the size that the model sees, by its own size.
+
+    A processor with one area for all images belongs to a model for squares, as the runtime has it;
+    others keep the aspect.
+    """
+    images = processor.image_processor
+    smallest, largest = images.size["shortest_edge"], images.size["longest_edge"]
+    constants = {
+        "image_mean": tuple(images.image_mean),
+        "image_std": tuple(images.image_std),
+        "patch_size": images.patch_size,
+        "merge_size": images.merge_size,
+    }
+    side = round(smallest**0.5)
+
+    def find(image: ImageArray) -> Preprocessor:
+        rows, columns = side, side
+        if smallest != largest:
+            rows, columns = smart_resize(
+                *image.shape[:2],
+                factor=images.patch_size * images.merge_size,
+                min_pixels=smallest,
+                max_pixels=largest,
+            )
+        return Preprocessor(image_height=rows, image_width=columns, **constants)
+
+    return find
+
+
+def as_dataset(prompts: Prompts, *, count: int, seed: int, at_once: int) -> Dataset:
+    """``count`` rows in a fixed order, made when they are read: ever new passes over the prompts.
+
+    The passes are laid out here, not by the trainer's sampler, which begins anew when a run is
+    resumed. at_once: prompts of an optimizer step; so many are kept, since each is read often.
+
+    Raises ConfigError when there is no prompt.
+    """
+    if not len(prompts):
+        raise ConfigError("no prompt has an answer that can be checked: give more samples")
+    order: list[int] = []
+    for number in range(-(-count // len(prompts))):
+        order += random.Random(f"{seed}:{number}").sample(range(len(prompts)), len(prompts))
+    find = lru_cache(maxsize=at_once)(prompts.__getitem__)
+
+    def rows(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        chosen = [find(place) for place in batch["place"]]
+        return {
+            "prompt": [item.messages for item in chosen],
+            "images": [list(item.images) for item in chosen],
+            "truth": [item.truth for item in chosen],
+            "key": [item.key for item in chosen],
+        }
+
+    return Dataset.from_dict({"place": order[:count]}).with_transform(rows)
