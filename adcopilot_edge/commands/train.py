@@ -11,6 +11,7 @@ import typer
 from adcopilot_edge.commands.options import Json
 from adcopilot_edge.commands.preview import draw_preview
 from adcopilot_edge.commands.printing import print_json
+from adcopilot_edge.commands.train_curves import draw_runs
 from adcopilot_edge.commands.train_plan import print_dry_run
 from adcopilot_edge.commands.train_progress import TrainProgress, scores_line
 
@@ -47,6 +48,14 @@ def train(
     changes: Annotated[
         Path | None, typer.Option(help="With --preview: pairs made from this folder's photographs.")
     ] = None,
+    curves: Annotated[
+        Path | None,
+        typer.Option(help="Only draw the course of the run, scores and losses, into this picture."),
+    ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(help="With --curves: another run's folder; repeatable."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what each stage trains and takes; run nothing.")
     ] = False,
@@ -70,6 +79,13 @@ def train(
         return
     from adcopilot_edge.errors import ConfigError, MissingExtraError
 
+    if beside and curves is None:
+        raise ConfigError("--beside goes with --curves; add --curves PICTURE.png")
+    if curves is not None:
+        draw_runs([out if out is not None else Path("runs") / recipe, *(beside or [])], curves)
+        if as_json:
+            print_json({"curves": str(curves)})
+        return
     if changes is not None:
         raise ConfigError("--changes goes with --preview; add --preview SHEET.png")
     for package in ("torch", "transformers", "accelerate", "tensorboard"):

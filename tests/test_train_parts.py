@@ -1,0 +1,119 @@
+"""Parts of the trainer: the loss of any split, batches of like lengths, rates, scores."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import tiny
+import torch
+
+from adcopilot_edge.training.data import Sample, sample_builder
+from adcopilot_edge.training.evaluation import PairFinding, find_in_pairs, summarise
+from adcopilot_edge.training.objective import LOSSES, loss_counts, loss_sums
+from adcopilot_edge.training.optimizer import make_optimizer
+from adcopilot_edge.training.order import LengthGroupedOrder
+from adcopilot_edge.training.parts import train_only
+from adcopilot_edge.training.recipe import load_recipe
+from adcopilot_edge.training.schedule import plan_stages, rate_share
+from adcopilot_edge.training.synthetic import generate_pair
+from adcopilot_edge.training.targets import patch_targets, place_cells
+
+pytestmark = pytest.mark.torch
+
+PAIRS = [generate_pair(seed, size=112).to_labelled() for seed in range(4)]
+
+
+def test_the_loss_of_a_step_does_not_depend_on_how_it_is_split() -> None:
+    model = tiny.tiny_model(tiny.tiny_config())
+    builder = sample_builder(model.config, tiny.tiny_processor(), 112)
+    samples = [builder.build(pair, random.Random(pair.name)) for pair in PAIRS]
+
+    def loss(parts: list[list[Sample]]) -> dict[str, float]:
+        batches = [builder.batch(part) for part in parts]
+        counts = torch.stack([loss_counts(batch) for batch in batches]).sum(0).clamp(min=1)
+        with torch.no_grad():
+            sums = [loss_sums(model(batch=batch), batch.targets) for batch in batches]
+        return dict(zip(LOSSES, (sum(sums) / counts).tolist(), strict=True))  # type: ignore[union-attr]
+
+    # Sums in another order: float32 has 6e-8, over some hundred terms.
+    assert loss([samples[:1], samples[1:]]) == pytest.approx(loss([samples]), rel=2e-5)
+
+
+def test_batches_hold_like_lengths_in_an_order_of_their_own() -> None:
+    lengths = [int(value) for value in torch.randint(50, 900, (1030,))]
+    order = LengthGroupedOrder(len(lengths), 4, seed=3, length=lengths.__getitem__)
+    indices = list(order)
+    assert sorted(indices) == list(range(1030))
+    assert indices == list(order)
+    batches = [indices[start : start + 4] for start in range(0, 1000, 4)]
+    spread = [max(lengths[i] for i in b) - min(lengths[i] for i in b) for b in batches]
+    assert sum(spread) / len(spread) < 60
+    firsts = [lengths[batch[0]] for batch in batches[:50]]
+    assert firsts != sorted(firsts)
+    # A window knows nothing of what comes behind it.
+    shorter = LengthGroupedOrder(200, 4, seed=3, length=lengths.__getitem__)
+    assert list(shorter) == indices[:200]
+
+
+def test_the_rate_rises_and_falls_to_a_tenth() -> None:
+    shares = [rate_share(step, warmup_steps=4, steps=20) for step in range(1, 21)]
+    assert shares[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert shares[3:] == sorted(shares[3:], reverse=True)
+    assert shares[-1] == pytest.approx(0.1)
+
+
+def test_stages_lie_one_behind_the_other() -> None:
+    plans = plan_stages(load_recipe("nano"))
+    assert [plan.last_step for plan in plans[:-1]] == [plan.first_step for plan in plans[1:]]
+    first = plans[0].stage
+    assert plans[1].first_sample == first.steps * first.batch_size
+
+
+def test_towers_may_have_a_rate_of_their_own_and_norms_never_decay() -> None:
+    model = tiny.tiny_model(tiny.tiny_config())
+    train_only(model, ["tower", "language"])
+    recipe = load_recipe("nano")
+    stage = recipe.stages[2].model_copy(update={"vision_learning_rate": 1e-6})
+    optimizer = make_optimizer(model, stage, recipe.optimizer)
+    rates = {group["lr"] for group in optimizer.param_groups}
+    assert rates == {1e-6, stage.learning_rate}
+    for group in optimizer.param_groups:
+        assert all((p.ndim >= 2) == (group["weight_decay"] > 0) for p in group["params"])
+
+
+@pytest.mark.parametrize("scale", [1, 7])
+def test_cells_lie_where_their_targets_were_cut(scale: int) -> None:
+    mask = torch.zeros(1, 56, 84, dtype=torch.bool)
+    mask[0, 28:42, 42:56] = True
+    cells = patch_targets(mask, patch_size=14, merge_size=2, scale=scale, grown_px=0)[0]
+    placed = place_cells(cells, 4, 6)
+    assert placed.shape == (4 * scale, 6 * scale)
+    assert placed[2 * scale : 3 * scale, 3 * scale : 4 * scale].eq(1).all()
+    assert placed.sum() == scale * scale
+
+
+def test_scores_add_up_what_was_found() -> None:
+    findings = [
+        PairFinding(True, says=True, map_says=False, cells=(2, 4), map_iou=0.5),
+        PairFinding(False, says=True, map_says=False, hits={"verdict": (1, 2)}),
+        PairFinding(True, cells=(0, 4), map_iou=0.0, hits={"verdict": (2, 2)}),
+    ]
+    scores = summarise(findings, [0.25])
+    assert scores.verdict == 0.5
+    assert scores.map_verdict == 0.5
+    assert scores.map_iou == 0.25
+    assert scores.map_miou == 0.25
+    assert scores.text_miou == 0.25
+    assert scores.token_accuracy == {"verdict": 0.75}
+    assert summarise([PairFinding(False)]).verdict is None
+
+
+def test_findings_do_not_depend_on_the_batch() -> None:
+    model = tiny.tiny_model(tiny.tiny_config())
+    builder = sample_builder(model.config, tiny.tiny_processor(), 112)
+    ones, all_at_once = (
+        find_in_pairs(model, builder, PAIRS, batch_size=size) for size in (1, len(PAIRS))
+    )
+    for one, other in zip(ones, all_at_once, strict=True):
+        assert (one.says, one.cells, one.hits) == (other.says, other.cells, other.hits)
