@@ -160,6 +160,7 @@ def test_a_strict_leak_exits_with_5(cli: Cli, line: Path, tmp_path: Path) -> Non
     ("words", "says"),
     [
         ([], "say where the set goes with --out"),
+        (["--export", "ms-swift", "--dry-run"], "say where the set goes with --out"),
         (["--out", ".", "--seed", "1"], "exists; choose another --out"),
         (["--out", "set", "--tasks", "riddle"], "--tasks riddle: it must be one of caption"),
         (["--out", "set", "--engine", "spark"], "--engine spark: it must be one of local, ray"),

@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,15 @@ from PIL import Image
 
 from adcopilot_edge.errors import ConfigError, DatasetError
 from adcopilot_edge.training.chat_ad import pair_steps, pipeline, set_steps
+from adcopilot_edge.training.chat_ad.generate import generate
+from adcopilot_edge.training.chat_ad.mined import MinedPair
+from adcopilot_edge.training.chat_ad.sample import ChatSample
 from adcopilot_edge.training.chat_ad.shards import read_shards
+from adcopilot_edge.training.chat_ad.teacher import teach
+from adcopilot_edge.training.chat_ad.teacher.report import TeachReport
+from adcopilot_edge.training.chat_ad.teacher.settings import TeacherSettings
 from adcopilot_edge.training.chat_ad.work_folder import WorkFolder
+from adcopilot_edge.types import OnStep
 
 
 @pytest.fixture(scope="module")
@@ -258,3 +267,28 @@ def test_a_preview_opens_no_picture(root: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(pair_steps, "look_job", _never)
     images, told = pipeline.preview(plan_for(root), report=quiet)
     assert (len(images), told) == (10, [])
+
+
+def test_what_a_teacher_writes_stands_behind_what_is_generated(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def teach_all(
+        pairs: Iterable[MinedPair], _: TeacherSettings, *, report: TeachReport, on_step: OnStep
+    ) -> Iterator[ChatSample]:
+        for number, pair in enumerate(pairs):
+            on_step("teacher", number, 10)
+            if number % 2:
+                report.failures["place"] += 1
+                continue
+            (made,) = generate(pair, tasks=["caption"], per_pair=1, seed=9)
+            yield replace(made, key=f"{pair.key}:caption:teacher", author="large")
+
+    monkeypatch.setattr(teach, "teach_all", teach_all)
+    settings = TeacherSettings(
+        base_url="http://127.0.0.1:1/v1", model="large", folder=tmp_path / "teacher"
+    )
+    made = curate(root, tmp_path / "set", tasks=("locate",), teacher=settings)
+    assert made.counts.authors == {"large": 5, "template": 10}
+    assert made.left_out == {("teacher", "place"): 5}
+    authors = [stored.sample.author for stored in read_shards(made.folder)]
+    assert authors == ["template", "large", "template"] * 5

@@ -14,6 +14,7 @@ from PIL import Image
 from adcopilot_edge.errors import ConfigError, DatasetError
 from adcopilot_edge.prompt import DEFAULT_PROMPT, SWAPPED_VERDICT
 from adcopilot_edge.training.chat_ad.sample import ChatSample, Turn
+from adcopilot_edge.training.chat_ad.shards import StoredSample
 from adcopilot_edge.training.grpo_evaluation import inputs_of
 from adcopilot_edge.training.grpo_prompts import (
     ChatPrompts,
@@ -108,10 +109,14 @@ def sample(folder: Path, **changes: Any) -> ChatSample:
     return ChatSample(**{**standard, **changes})
 
 
+def stored(one: ChatSample) -> StoredSample:
+    return StoredSample(one, None, None)
+
+
 def test_boxes_of_a_sample_are_in_pixels_that_the_model_sees(
     tmp_path: Path, processor: ADCopilotProcessor
 ) -> None:
-    prompt = ChatPrompts([sample(tmp_path)], processor)[0]
+    prompt = ChatPrompts([stored(sample(tmp_path))], processor)[0]
     assert prompt.images[1].size == (196, 112)  # the next sizes that 28 divides
     assert (prompt.truth.height, prompt.truth.width) == (112, 196)
     x1, y1, x2, y2 = prompt.truth.boxes[0]
@@ -128,7 +133,7 @@ def test_a_processor_for_squares_makes_squares(
     folder = tiny.tiny_checkpoint(tmp_path / "squares")
     squares = ADCopilotProcessor.from_pretrained(folder)
     squares.image_processor.size = {"shortest_edge": 112 * 112, "longest_edge": 112 * 112}
-    prompt = ChatPrompts([sample(tmp_path)], squares)[0]
+    prompt = ChatPrompts([stored(sample(tmp_path))], squares)[0]
     assert [image.size for image in prompt.images] == [(112, 112)] * 2
     assert prompt.truth.boxes[0] == pytest.approx((11.2, 11.2, 33.6, 56.0))
 
@@ -143,7 +148,7 @@ def test_the_turns_before_the_last_question_stay(
         Turn("assistant", "A"),
     )
     chosen = sample(tmp_path, task="choice", turns=turns, bboxes=(), choice="A")
-    prompt = ChatPrompts([chosen], processor, tags=ThinkingTags())[0]
+    prompt = ChatPrompts([stored(chosen)], processor, tags=ThinkingTags())[0]
     assert [message["role"] for message in prompt.messages] == ["user", "assistant", "user"]
     assert prompt.truth.kind == "choice"
     assert prompt.truth.choice == "A"
@@ -157,14 +162,16 @@ def test_only_samples_with_a_truth_are_taken(tmp_path: Path, processor: ADCopilo
     unplaced = replace(plain, boxes=(), labels=())
     caption = replace(plain, task="caption")
     keyless = replace(plain, task="choice")
-    prompts = ChatPrompts([plain, normal, unplaced, caption, keyless], processor)
+    prompts = ChatPrompts(
+        [stored(one) for one in (plain, normal, unplaced, caption, keyless)], processor
+    )
     assert [prompts[place].truth.kind for place in range(len(prompts))] == ["boxes", "normal"]
 
 
 def test_a_picture_of_another_size_than_the_set_says(
     tmp_path: Path, processor: ADCopilotProcessor
 ) -> None:
-    prompts = ChatPrompts([replace(sample(tmp_path), query_size=(300, 100))], processor)
+    prompts = ChatPrompts([stored(sample(tmp_path, query_size=(300, 100)))], processor)
     with pytest.raises(DatasetError, match="200x100 pixels, the set says 300x100"):
         prompts[0]
 

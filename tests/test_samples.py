@@ -91,8 +91,9 @@ def test_a_dialogue_has_the_ids_and_patches_of_the_processor() -> None:
 
 @pytest.mark.parametrize("mode", COMPARE_POSITION_MODES)
 def test_positions_are_those_of_the_model(mode: ComparePositionMode) -> None:
-    sample = built(builder(mode))
-    config = tiny_config(compare_position_mode=mode)
+    tokens = 9 if mode == "grid" else 6
+    sample = built(builder(mode, compare_token_size=tokens))
+    config = tiny_config(compare_position_mode=mode, compare_token_size=tokens)
     ids = torch.from_numpy(sample.packed.ids)[None]
     expected, _ = tiny_model(config).model.get_rope_index(
         ids, (ids == config.image_token_id).int(), torch.from_numpy(sample.grid)

@@ -16,9 +16,9 @@ from PIL import Image
 
 from adcopilot_edge.errors import ConfigError, DatasetError
 from adcopilot_edge.prompt import DEFAULT_PROMPT, END_OF_TURN, VISION_SPAN
-from adcopilot_edge.runtime.images import open_image
 from adcopilot_edge.runtime.preprocess import Preprocessor, smart_resize
 from adcopilot_edge.training.chat_ad.sample import ChatSample, fill_boxes
+from adcopilot_edge.training.chat_ad.shards import StoredSample
 from adcopilot_edge.training.pair_source import PairSource
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.rewards import Truth
@@ -111,26 +111,34 @@ class ChatPrompts:
     """The last question of every sample of the tasks ``choice`` and ``locate``.
 
     A normal part's places are an empty list. Samples whose defects have no place are left out of
-    ``locate``. processor: its image sizes are those that the boxes are scaled to.
+    ``locate``. processor: its image sizes are those that the boxes are scaled to. tasks: which of
+    the two. count: the first ones, at most.
     """
 
     def __init__(
         self,
-        samples: Sequence[ChatSample],
+        samples: Sequence[StoredSample],
         processor: ADCopilotProcessor,
         *,
         tags: ThinkingTags | None = None,
+        tasks: Sequence[str] | None = None,
+        count: int | None = None,
     ) -> None:
-        self._samples = [sample for sample in samples if is_checkable(sample)]
+        self._samples = samples
+        self._places = [
+            place
+            for place, stored in enumerate(samples)
+            if is_checkable(stored.sample) and (tasks is None or stored.sample.task in tasks)
+        ][:count]
         self._preprocessor = preprocessor_for(processor)
         self._tags = tags
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self._places)
 
     def __getitem__(self, place: int) -> Prompt:
-        sample = self._samples[place]
-        query, template = open_image(sample.query), open_image(sample.template)
+        stored = self._samples[self._places[place]]
+        sample, query, template = stored.sample, stored.query_image(), stored.template_image()
         seen = self._preprocessor(query)
         width, height = sample.query_size
         if query.shape[:2] != (height, width):

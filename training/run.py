@@ -21,10 +21,12 @@ from adcopilot_edge.training.arguments import Parallel, is_main_process, stage_a
 from adcopilot_edge.training.base import load_start
 from adcopilot_edge.training.checkpoint import (
     Checkpoint,
+    Progress,
     check_recipe,
     check_run,
     find_checkpoint,
     remove_leftovers,
+    write_checkpoint,
 )
 from adcopilot_edge.training.config import ADCopilotConfig
 from adcopilot_edge.training.data import SampleBuilder, sample_builder
@@ -83,12 +85,6 @@ def train(
             another recipe; or the loss is no number.
         CheckpointError: The checkpoint to start from can't be used.
     """
-    for stage in recipe.stages:
-        if stage.method != "sft":
-            raise ConfigError(
-                f"stage {stage.name} has the method {stage.method}, which a recipe can't run yet: "
-                "call adcopilot_edge.training.grpo.train_grpo on the checkpoint of the stage before"
-            )
     folder.mkdir(parents=True, exist_ok=True)
     recipe = with_known_steps(recipe)
     plans = plan_stages(recipe)
@@ -134,6 +130,9 @@ class _Run:
     def train(self, plan: StagePlan, checkpoint: Checkpoint | None) -> None:
         """Train through a stage, from its first step or from a checkpoint inside it."""
         recipe, stage = self.recipe, plan.stage
+        if stage.method == "grpo":
+            self._train_grpo(plan, checkpoint)
+            return
         done = max(0, checkpoint.progress.step - plan.first_step) if checkpoint else 0
         torch.manual_seed(recipe.seed)
         if checkpoint is None:
@@ -172,6 +171,28 @@ class _Run:
             _stage_data(recipe, plan, builder),
         )
         trainer.train(str(checkpoint.path) if done and checkpoint else None)
+
+    def _train_grpo(self, plan: StagePlan, checkpoint: Checkpoint | None) -> None:
+        """Train through a stage of GRPO; the run's start becomes a checkpoint before."""
+        from adcopilot_edge.training.grpo_stage import train_grpo_stage, wait_for_all
+
+        if checkpoint is None:
+            model, processor = load_start(self.recipe)
+            is_main = is_main_process()
+            with write_checkpoint(
+                self.folder,
+                Progress(0, plan.number, 0),
+                self.recipe,
+                is_writer=is_main,
+                wait=wait_for_all,
+            ) as target:
+                if is_main:
+                    model.save_pretrained(target)
+                    processor.save_pretrained(target)
+            checkpoint = find_checkpoint(self.folder)
+            assert checkpoint is not None
+        self.log({"event": "stage", "name": plan.stage.name, "step": plan.first_step})
+        train_grpo_stage(self.recipe, plan, checkpoint.path, self.folder, report=self.log)
 
     def _start(self, model: nn.Module, step: int) -> None:
         if not self._is_started:

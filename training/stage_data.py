@@ -62,11 +62,14 @@ class PairSamples:
     size: int | None = None
     tasks: Sequence[Task] = TASKS
 
+    def pair(self, number: int, *, size: int) -> LabelledPair:
+        """The pair alone; see ``PairSource``."""
+        return self.pairs.pair(self.first + number, size=size)
+
     def sample(self, number: int, builder: SampleBuilder) -> Sample:
         """The pair with its questions."""
-        seed = self.first + number
-        pair = self.pairs.pair(seed, size=builder.images.side)
-        return builder.build(pair, random.Random(seed), self.tasks)
+        pair = self.pair(number, size=builder.images.side)
+        return builder.build(pair, random.Random(self.first + number), self.tasks)
 
     def length(self, number: int, builder: SampleBuilder) -> int:
         """The same for all."""

@@ -123,7 +123,7 @@ def curate(
         if not check_sources(sources, layout, as_json=as_json):
             raise typer.Exit(DatasetError.exit_code)
         return
-    if out is None and not dry_run:
+    if out is None and (export is not None or not dry_run):
         raise ConfigError("say where the set goes with --out DIR, or only look with --check")
     from adcopilot_edge.commands.curate_run import export_set, plan_of, run_curation, run_preview
 

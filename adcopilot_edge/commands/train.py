@@ -14,6 +14,7 @@ from adcopilot_edge.commands.printing import print_json
 from adcopilot_edge.commands.train_curves import draw_runs
 from adcopilot_edge.commands.train_plan import print_dry_run
 from adcopilot_edge.commands.train_progress import TrainProgress, scores_line
+from adcopilot_edge.commands.train_recipe import read_recipe
 
 if TYPE_CHECKING:
     from adcopilot_edge.types import LabelledPair
@@ -25,6 +26,16 @@ def train(
     steps: Annotated[
         int | None,
         typer.Option(help="Optimizer steps in all; every stage shrinks in proportion.", min=1),
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Checkpoint to start from, in place of the recipe's.")
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="KIND=FOLDER: another folder for the recipe's data of a kind."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="In place of the recipe's; other pairs and weights.", min=0)
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")
@@ -70,6 +81,8 @@ def train(
 
     Example: adcopilot-edge train nano --out runs/nano
 
+    Example: adcopilot-edge train finetune --base runs/nano/checkpoint --data folder=parts
+
     Example: torchrun --nproc-per-node 4 -m adcopilot_edge train recipe.toml --parallel fsdp
     """
     if preview is not None:
@@ -92,14 +105,11 @@ def train(
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(feature="train", extra="train", package=package)
     from adcopilot_edge.training.arguments import is_main_process
-    from adcopilot_edge.training.recipe import load_recipe
     from adcopilot_edge.training.run import train as run_training
 
-    chosen = load_recipe(recipe)
+    chosen = read_recipe(recipe, base=base, data=data or (), seed=seed, steps=steps)
     if parallel not in ("ddp", "fsdp"):
         raise ConfigError(f"--parallel is ddp or fsdp, got {parallel!r}")
-    if steps is not None:
-        chosen = chosen.with_steps(steps)
     if dry_run:
         print_dry_run([recipe], [chosen], as_json=as_json)
         return

@@ -42,6 +42,10 @@ class TrainProgress:
         elif event["event"] == "start":
             self._bar.update(self._task, total=event["steps"], completed=event["step"])
             self._say(f"{event['parameters']:,} parameters, from step {event['step']}")
+        elif event["event"] == "answers":
+            rewards = " ".join(f"{name} {value:.3f}" for name, value in event["rewards"].items())
+            self._bar.update(self._task, completed=event["step"], loss=rewards)
+            self._say(f"step {event['step']}: rewards {rewards}")
         elif event["event"] == "step":
             losses = " ".join(f"{name} {value:.3f}" for name, value in event["loss"].items())
             if self._console.is_terminal:

@@ -1,0 +1,65 @@
+"""A stage of GRPO inside a recipe: from a checkpoint to a checkpoint of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from train_cases import events, tiny_recipe
+
+from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.training.grpo_stage import grpo_settings
+from adcopilot_edge.training.recipe import TrainRecipe
+from adcopilot_edge.training.run import train
+
+pytestmark = pytest.mark.torch
+
+
+def grpo_recipe(checkpoint: Path, **changes: Any) -> TrainRecipe:
+    content = tiny_recipe(3).model_dump(mode="json")
+    stage = {
+        "name": "think",
+        "method": "grpo",
+        "lora": {"parts": ["language"], "rank": 4, "alpha": 8},
+        "data": [{"kind": "synthetic", "tasks": ["verdict", "locate"]}],
+        "steps": 2,
+        "batch_size": 2,
+        "device_batch_size": 4,
+        "learning_rate": 1e-2,
+        "precision": "fp32",
+        "grpo": {"group_size": 2, "max_new_tokens": 2, "thinking": None, "beta": 0.0},
+        **changes,
+    }
+    content.update(model=None, base={"checkpoint": str(checkpoint)}, stages=[stage])
+    return TrainRecipe.model_validate(content)
+
+
+def test_the_stage_ends_as_a_checkpoint_of_the_run(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    start = train(tiny_recipe(3), tmp_path / "start", workers=0).checkpoint
+    run = tmp_path / "run"
+    ended = train(grpo_recipe(start), run, workers=0)
+    assert ended.checkpoint == run / "checkpoint-2"
+    told = [event for event in events(run) if event["event"] == "answers"]
+    assert [event["step"] for event in told] == [1, 2]
+    before, after = (
+        load_file(folder / "model.safetensors") for folder in (start, ended.checkpoint)
+    )
+    assert before.keys() == after.keys()
+    again = train(grpo_recipe(start), run, workers=0, resume=True)
+    assert again.checkpoint == ended.checkpoint
+
+
+def test_adapters_are_on_the_language_model_alone(tmp_path: Path) -> None:
+    recipe = grpo_recipe(tmp_path, lora={"parts": ["tower"], "rank": 4, "alpha": 8})
+    with pytest.raises(ConfigError, match="on the language model's layers"):
+        grpo_settings(recipe, recipe.stages[0])
+
+
+def test_adapters_and_full_training_are_one_of_the_two(tmp_path: Path) -> None:
+    recipe = grpo_recipe(tmp_path, trains=["merger"])
+    with pytest.raises(ConfigError, match="think"):
+        grpo_settings(recipe, recipe.stages[0])

@@ -1,0 +1,55 @@
+"""``train``'s options that change a recipe: where it starts, what it reads, how it is drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adcopilot_edge.commands.train_recipe import read_data, read_recipe
+from adcopilot_edge.errors import ConfigError
+
+
+def test_a_recipe_starts_from_another_checkpoint_and_reads_another_folder() -> None:
+    recipe = read_recipe("finetune", base="there", data=["folder=mine"], seed=3, steps=8)
+    assert recipe.base is not None
+    assert (recipe.base.checkpoint, recipe.seed, recipe.steps) == ("there", 3, 8)
+    assert {item.path for item in recipe.sources if item.kind == "folder"} == {"mine"}
+
+
+def test_without_options_the_recipe_is_as_written() -> None:
+    recipe = read_recipe("finetune")
+    assert recipe.base is not None
+    assert recipe.base.checkpoint == "runs/nano/checkpoint"
+    assert recipe.seed == 0
+
+
+@pytest.mark.parametrize("text", ["mine", "=mine", "folder="])
+def test_data_needs_a_kind_and_a_folder(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"--data is KIND=FOLDER"):
+        read_data([text])
+
+
+def test_a_kind_twice_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="twice"):
+        read_data(["folder=a", "folder=b"])
+
+
+def test_a_recipe_from_scratch_has_no_base() -> None:
+    with pytest.raises(ConfigError, match="from scratch"):
+        read_recipe("nano", base="there")
+
+
+def test_an_unknown_kind_says_what_the_recipe_has() -> None:
+    with pytest.raises(ConfigError, match="it has folder"):
+        read_recipe("finetune", data=["chat-ad=set"])
+
+
+@pytest.mark.torch
+def test_the_command_takes_them(cli: Callable[..., Any], tmp_path: Path) -> None:
+    code, out, _ = cli("train", "nano", "--data", "folder=x", "--json", "--out", str(tmp_path))
+    assert code == ConfigError.exit_code
+    assert "no data of the kind folder" in json.loads(out)["error"]["message"]
