@@ -118,7 +118,7 @@ def _without_map(stage: StageRecipe) -> StageRecipe:
 
 
 VARIANTS: dict[str, Change] = {
-    "all choices as shipped": lambda recipe: recipe,
+    "the recipe as it is": lambda recipe: recipe,
     "no Comparison Encoder": without_encoder,
     "no anomaly-map loss": without_map_loss,
     "no stage 0": without_first_stage,
