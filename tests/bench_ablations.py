@@ -23,6 +23,7 @@ from adcopilot_edge.training.stage_recipe import LossRecipe, StageRecipe
 
 Change = Callable[[TrainRecipe], TrainRecipe]
 
+ENCODER = ("comparison", "queries")
 FIGURES = ("verdict", "map_verdict", "map_miou", "text_miou")
 
 
@@ -34,9 +35,14 @@ def main() -> None:
     for seed in range(options.seeds):
         for name, change in VARIANTS.items():
             if not options.only or name in options.only:
-                run_once(recipe, change, options.out / f"{name}-{seed}", seed)
+                run_once(recipe, change, run_folder(options.out, name, seed), seed)
                 write(options.out / "table.md", table(options.out, options.seeds))
     print(table(options.out, options.seeds))
+
+
+def run_folder(out: Path, name: str, seed: int) -> Path:
+    """Where a variant's run with ``seed`` lies."""
+    return out / f"{name.replace(':', '').replace(' ', '-')}-{seed}"
 
 
 def run_once(recipe: TrainRecipe, change: Change, folder: Path, seed: int) -> None:
@@ -62,7 +68,7 @@ def table(folder: Path, num_seeds: int) -> str:
     lines = ["| " + " | ".join(("variant", "runs", *FIGURES)) + " |"]
     lines.append("| --- " * (len(FIGURES) + 2) + "|")
     for name in VARIANTS:
-        paths = [folder / f"{name}-{seed}" / "scores.json" for seed in range(num_seeds)]
+        paths = [run_folder(folder, name, seed) / "scores.json" for seed in range(num_seeds)]
         runs = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
         cells = [spread([run[figure] for run in runs]) for figure in FIGURES]
         lines.append("| " + " | ".join((name, str(len(runs)), *cells)) + " |")
@@ -95,7 +101,14 @@ def without_map_loss(recipe: TrainRecipe) -> TrainRecipe:
 
 def without_encoder(recipe: TrainRecipe) -> TrainRecipe:
     """Stock Qwen2.5-VL: the language model has to compare the two images by itself."""
-    return with_model(compare_token_size=0, compare_query_grid=False)(without_map_loss(recipe))
+    recipe = with_model(compare_token_size=0, compare_query_grid=False)(without_map_loss(recipe))
+    stages = tuple(
+        stage.model_copy(
+            update={"trains": tuple(part for part in stage.trains if part not in ENCODER)}
+        )
+        for stage in recipe.stages
+    )
+    return recipe.model_copy(update={"stages": stages})
 
 
 def without_first_stage(recipe: TrainRecipe) -> TrainRecipe:
