@@ -112,14 +112,19 @@ def test_answers_that_are_drawn_count_with_their_tokens(checkpoint: Path) -> Non
     grpo = {"group_size": 4, "max_new_tokens": 700}
     found = plan(checkpoint, trains=["language"], method="grpo", grpo=grpo, batch_size=4)
     assert found.sample.answers == 700
-    assert [item.accumulation for item in found.memory] == [1] * 5
+    assert [item.accumulation for item in found.memory] == [1] * 3
+    # Every device that draws answers has the whole model.
+    assert [item.parallel for item in found.memory] == ["one", "ddp", "ddp"]
 
 
 def test_the_commands_are_those_for_each_number_of_devices() -> None:
-    found = commands(["stage0.toml", "stage1.toml"])
-    assert found[1] == ["adcopilot-edge train stage0.toml stage1.toml"]
-    assert found[8][0].startswith("accelerate launch --num_processes 8 -m adcopilot_edge train ")
-    assert found[4][1].startswith("torchrun --nproc-per-node 4 -m adcopilot_edge train stage0.toml")
+    found = commands(["my recipe.toml", "--seed", "3"], parallel="fsdp")
+    words = "train 'my recipe.toml' --seed 3"
+    assert found[1] == [f"adcopilot-edge {words}"]
+    assert found[8][0] == (
+        f"accelerate launch --num_processes 8 -m adcopilot_edge {words} --parallel fsdp"
+    )
+    assert found[4][1] == (f"torchrun --nproc-per-node 4 -m adcopilot_edge {words} --parallel fsdp")
 
 
 @pytest.mark.parametrize(
@@ -146,9 +151,11 @@ def test_the_command_prints_the_plan(cli: Callable[..., tuple[int, str, str]]) -
     code, text, _ = cli("train", "nano", "--dry-run", "--json")
     assert code == 0
     content = json.loads(text)
-    assert [stage["steps"] for stage in content["recipes"][0]["stages"]] == [1800, 500, 1800]
+    assert [stage["steps"] for stage in content["stages"]] == [1800, 500, 1800]
     assert content["commands"]["1"] == ["adcopilot-edge train nano"]
     code, text, _ = cli("train", "nano", "--dry-run")
     assert code == 0
     assert "1,800 steps, 28,800 samples" in text
     assert "accelerate launch --num_processes 8" in text
+    code, text, _ = cli("train", "nano", "--dry-run", "--seed", "7", "--steps", "9")
+    assert "adcopilot-edge train nano --seed 7 --steps 9" in text

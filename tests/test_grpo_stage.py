@@ -14,6 +14,7 @@ from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.training.grpo_stage import grpo_settings
 from adcopilot_edge.training.recipe import TrainRecipe
 from adcopilot_edge.training.run import train
+from adcopilot_edge.training.stage_weights import load_weights
 
 pytestmark = pytest.mark.torch
 
@@ -51,6 +52,24 @@ def test_the_stage_ends_as_a_checkpoint_of_the_run(tmp_path: Path) -> None:
     assert before.keys() == after.keys()
     again = train(grpo_recipe(start), run, workers=0, resume=True)
     assert again.checkpoint == ended.checkpoint
+
+
+def test_a_frozen_model_in_bfloat16_keeps_its_type(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    start = train(tiny_recipe(3), tmp_path / "start", workers=0).checkpoint
+    model, processor = load_weights(start, grpo_recipe(start).stages[0])
+    half = tmp_path / "half"
+    model.bfloat16().save_pretrained(half)
+    processor.save_pretrained(half)
+    ended = train(grpo_recipe(half, precision="bf16"), tmp_path / "run", workers=0)
+    tensors = load_file(ended.checkpoint / "model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
+
+
+def test_answers_need_the_whole_model_on_each_device(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="think needs the whole model"):
+        train(grpo_recipe(tmp_path), tmp_path / "run", parallel="fsdp")
+    assert not (tmp_path / "run").exists()
 
 
 def test_adapters_are_on_the_language_model_alone(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ Not counted: what kernels take while they run, and what the allocator holds back
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -127,14 +128,15 @@ def dry_run(recipe: TrainRecipe) -> list[StageDryRun]:
     return [_stage(recipe, stage, config) for stage in recipe.stages]
 
 
-def commands(names: Sequence[str]) -> dict[int, list[str]]:
-    """What starts the recipes ``names`` on each number of devices, in either of two ways."""
-    words = f"-m adcopilot_edge train {' '.join(names)}"
-    found = {1: [f"adcopilot-edge train {' '.join(names)}"]}
+def commands(words: Sequence[str], *, parallel: Sharing) -> dict[int, list[str]]:
+    """What starts ``train`` with ``words`` on each number of devices, in either of two ways."""
+    given = shlex.join(words)
+    found = {1: [f"adcopilot-edge train {given}"]}
+    module = f"-m adcopilot_edge train {given} --parallel {parallel}"
     for devices in DEVICES[1:]:
         found[devices] = [
-            f"accelerate launch --num_processes {devices} {words} --parallel fsdp",
-            f"torchrun --nproc-per-node {devices} {words} --parallel fsdp",
+            f"accelerate launch --num_processes {devices} {module}",
+            f"torchrun --nproc-per-node {devices} {module}",
         ]
     return found
 
@@ -221,8 +223,7 @@ def _memory(
         activations = max(
             activation_bytes(model, stage, shape, batch), _cache_bytes(model, stage, shape, batch)
         )
-        ways: tuple[Sharing, ...] = ("one",) if devices == 1 else ("ddp", "fsdp")
-        for parallel in ways:
+        for parallel in _ways(stage, devices):
             parts = devices if parallel == "fsdp" else 1
             found.append(
                 DeviceMemory(
@@ -237,6 +238,12 @@ def _memory(
                 )
             )
     return tuple(found)
+
+
+def _ways(stage: StageRecipe, devices: int) -> tuple[Sharing, ...]:
+    if devices == 1:
+        return ("one",)
+    return ("ddp", "fsdp") if stage.can_shard else ("ddp",)
 
 
 def _gathered_bytes(model: nn.Module, itemsize: int) -> int:

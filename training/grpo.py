@@ -18,7 +18,9 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel
+from torch.utils.tensorboard import SummaryWriter
 from transformers import PrinterCallback
+from transformers.integrations.integration_utils import TensorBoardCallback
 from trl.trainer.grpo_config import GRPOConfig
 
 from adcopilot_edge.errors import ConfigError
@@ -70,9 +72,11 @@ def train_grpo(
     with other settings; when the completions of a step do not divide among the devices.
     """
     last = _prepare_folder(run, checkpoint, settings, resume=resume)
-    model = ADCopilotForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
+    # As in other stages: where nothing but adapters learns, what is frozen keeps its type.
+    is_half = settings.is_bf16 and not settings.trains
+    dtype: Any = "auto" if is_half else torch.float32
+    model = ADCopilotForConditionalGeneration.from_pretrained(checkpoint, dtype=dtype)
     processor = ADCopilotProcessor.from_pretrained(checkpoint)
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run / "tensorboard"))
     with known_warnings():
         args = trainer_arguments(settings, run)
         rewards = Rewards(
@@ -102,6 +106,9 @@ def train_grpo(
         trainer.remove_callback(PrinterCallback)  # the events say it
         log = _log_to(run / "log.jsonl", report)
         trainer.add_callback(EventLog(log))
+        if args.process_index == 0:
+            # A writer of its own: by itself the callback goes where the process once said.
+            trainer.add_callback(TensorBoardCallback(SummaryWriter(str(run / "tensorboard"))))
         evaluation = None
         if held_out is not None and settings.evaluation_prompts:
             evaluation = Evaluation(learner, processor, held_out, settings, log)
@@ -169,7 +176,7 @@ def trainer_arguments(settings: GrpoRun, run: Path) -> GRPOConfig:
         logging_steps=settings.log_every_steps,
         save_steps=settings.checkpoint_every_steps,
         save_total_limit=2,
-        report_to="tensorboard",
+        report_to=[],
         disable_tqdm=True,
     )
 

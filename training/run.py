@@ -85,6 +85,10 @@ def train(
             another recipe; or the loss is no number.
         CheckpointError: The checkpoint to start from can't be used.
     """
+    if parallel == "fsdp" and (whole := [one.name for one in recipe.stages if not one.can_shard]):
+        raise ConfigError(
+            f"stage {', '.join(whole)} needs the whole model on each device; use --parallel ddp"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     recipe = with_known_steps(recipe)
     plans = plan_stages(recipe)

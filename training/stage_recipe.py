@@ -173,6 +173,11 @@ class StageRecipe(Record):
         """What goes through the model for a step: samples, or all answers to GRPO's questions."""
         return self.batch_size * (self.grpo.group_size if self.grpo else 1)
 
+    @property
+    def can_shard(self) -> bool:
+        """Whether devices may each have a part of the model; GRPO's answers need all of it."""
+        return self.method != "grpo"
+
     def accumulation(self, num_devices: int) -> int:
         """How many batches ``num_devices`` devices add up for a step.
 

@@ -14,7 +14,7 @@ from adcopilot_edge.commands.printing import print_json
 from adcopilot_edge.commands.train_curves import draw_runs
 from adcopilot_edge.commands.train_plan import print_dry_run
 from adcopilot_edge.commands.train_progress import TrainProgress, scores_line
-from adcopilot_edge.commands.train_recipe import read_recipe
+from adcopilot_edge.commands.train_recipe import read_recipe, recipe_words
 
 if TYPE_CHECKING:
     from adcopilot_edge.types import LabelledPair
@@ -111,7 +111,8 @@ def train(
     if parallel not in ("ddp", "fsdp"):
         raise ConfigError(f"--parallel is ddp or fsdp, got {parallel!r}")
     if dry_run:
-        print_dry_run([recipe], [chosen], as_json=as_json)
+        words = recipe_words(recipe, base=base, data=data or (), seed=seed, steps=steps)
+        print_dry_run(words, chosen, as_json=as_json)
         return
     held_out: dict[str, list[LabelledPair]] = {}
     if eval_deeppcb is not None:

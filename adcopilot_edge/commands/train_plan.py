@@ -14,35 +14,33 @@ if TYPE_CHECKING:
 _GIB = 1 << 30
 
 
-def print_dry_run(names: Sequence[str], recipes: Sequence[TrainRecipe], *, as_json: bool) -> None:
-    """Print the plan of ``recipes``, which the command line calls ``names``; raises as ``dry_run``.
+def print_dry_run(words: Sequence[str], recipe: TrainRecipe, *, as_json: bool) -> None:
+    """Print the plan of ``recipe``, which ``train`` gets by ``words``; raises as ``dry_run``.
 
-    Recipes in a row may start from checkpoints of one another; a ``shape`` stands for those that
-    are not there.
+    A checkpoint that is not there is stood for by the recipe's ``shape``.
     """
     from adcopilot_edge.training.dry_run import commands, dry_run
 
-    plans = [(recipe, dry_run(recipe)) for recipe in recipes]
-    starts = commands(names)
+    stages = dry_run(recipe)
+    can_shard = all(stage.can_shard for stage in recipe.stages)
+    starts = commands(words, parallel="fsdp" if can_shard else "ddp")
     if as_json:
         print_json(
             {
-                "recipes": [
-                    {"name": recipe.name, "stages": [stage.to_json() for stage in stages]}
-                    for recipe, stages in plans
-                ],
-                "commands": {str(devices): words for devices, words in starts.items()},
+                "name": recipe.name,
+                "stages": [stage.to_json() for stage in stages],
+                "commands": {str(devices): lines for devices, lines in starts.items()},
             }
         )
         return
-    for recipe, stages in plans:
-        for stage in stages:
-            _print_stage(recipe.name, stage)
-    for devices, words in starts.items():
+    for stage in stages:
+        _print_stage(recipe.name, stage)
+    for devices, lines in starts.items():
         print_fact("run", f"on {devices} GPU{'s' if devices > 1 else ''}")
-        for line in words:
+        for line in lines:
             print(f"  {line}")
-    print("ddp is the same command without --parallel fsdp")
+    if can_shard:
+        print("--parallel ddp, where the model fits whole")
 
 
 def _print_stage(recipe: str, stage: StageDryRun) -> None:

@@ -37,6 +37,21 @@ def read_recipe(
     return recipe
 
 
+def recipe_words(
+    name: str,
+    *,
+    base: str | None = None,
+    data: Sequence[str] = (),
+    seed: int | None = None,
+    steps: int | None = None,
+) -> list[str]:
+    """The words of a command line that gives the same to ``read_recipe``."""
+    given: list[tuple[str, str | int | None]] = [("--base", base)]
+    given += [("--data", word) for word in data]
+    given += [("--seed", seed), ("--steps", steps)]
+    return [name, *(str(word) for pair in given if pair[1] is not None for word in pair)]
+
+
 def read_data(words: Sequence[str]) -> dict[str, str]:
     """Folders by kind. Raises ConfigError for a word that is not ``KIND=FOLDER``."""
     folders: dict[str, str] = {}
