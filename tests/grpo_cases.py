@@ -10,9 +10,10 @@ import tiny
 import torch
 
 from adcopilot_edge.training.grpo_evaluation import inputs_of
-from adcopilot_edge.training.grpo_prompts import GeneratedPairs, PairPrompts, Prompt
+from adcopilot_edge.training.grpo_prompts import PairPrompts, Prompt
 from adcopilot_edge.training.grpo_recipe import GrpoLora, GrpoRecipe, GrpoRun
 from adcopilot_edge.training.processor import ADCopilotProcessor
+from adcopilot_edge.training.stage_data import SyntheticPairs
 
 _SIZE = 112
 
@@ -22,7 +23,7 @@ class ConstantKey:
 
     def __init__(self, letter: str, count: int = 4) -> None:
         self._letter = letter
-        self._prompts = PairPrompts(GeneratedPairs(0), count=count, size=_SIZE, tasks=("verdict",))
+        self._prompts = PairPrompts(SyntheticPairs(), count=count, size=_SIZE, tasks=("verdict",))
 
     def __len__(self) -> int:
         return len(self._prompts)

@@ -18,12 +18,14 @@ from adcopilot_edge.training.chat_ad.shards import StoredSample
 from adcopilot_edge.training.grpo_evaluation import inputs_of
 from adcopilot_edge.training.grpo_prompts import (
     ChatPrompts,
-    GeneratedPairs,
     PairPrompts,
     as_dataset,
 )
+from adcopilot_edge.training.image_rule import ImageRule, image_rule
 from adcopilot_edge.training.processor import ADCopilotProcessor
+from adcopilot_edge.training.stage_data import SyntheticPairs
 from adcopilot_edge.training.thinking import ThinkingTags
+from adcopilot_edge.types import LabelledPair
 
 pytestmark = pytest.mark.torch
 
@@ -35,7 +37,7 @@ def processor(tmp_path_factory: pytest.TempPathFactory) -> ADCopilotProcessor:
 
 
 def pairs(count: int = 8, **more: Any) -> PairPrompts:
-    return PairPrompts(GeneratedPairs(0), count=count, size=112, **more)
+    return PairPrompts(SyntheticPairs(), count=count, size=112, **more)
 
 
 def words(prompt: Any) -> str:
@@ -53,7 +55,7 @@ def test_a_pair_is_asked_as_the_runtime_asks(processor: ADCopilotProcessor) -> N
 
 
 def test_truths_of_pairs() -> None:
-    source = GeneratedPairs(0)
+    source = SyntheticPairs()
     kinds = set()
     for place in range(8):
         pair = source.pair(place, size=112)
@@ -72,6 +74,30 @@ def test_prompts_of_pairs_are_the_same_in_every_run() -> None:
     for place in (5, 1, 3):
         assert words(first[place]) == words(second[place])
         assert first[place].truth == second[place].truth
+
+
+class Unplaced:
+    """Every second part is bad, and nobody knows where; with ``is_all`` each one is."""
+
+    def __init__(self, *, is_all: bool = False) -> None:
+        self._is_all = is_all
+
+    def pair(self, number: int, *, size: int) -> LabelledPair:
+        picture = np.zeros((size, size, 3), np.uint8)
+        is_bad = self._is_all or number % 2 == 0
+        return LabelledPair(
+            name=f"part {number}", category="c", golden=picture, test=picture, is_unplaced=is_bad
+        )
+
+
+def test_nobody_is_asked_where_an_unplaced_defect_is() -> None:
+    both = PairPrompts(Unplaced(), count=9, size=112)
+    assert {both[place].truth.kind for place in range(0, 9, 2)} == {"choice"}
+    # Of an odd number of prompts, the one further on is of the other kind.
+    places = PairPrompts(Unplaced(), count=9, size=112, tasks=("locate",))
+    assert {places[place].truth.kind for place in range(9)} == {"normal"}
+    with pytest.raises(DatasetError, match="add boxes or masks"):
+        PairPrompts(Unplaced(is_all=True), count=9, size=112, tasks=("locate",))[0]
 
 
 def test_pixels_instead_of_boxes() -> None:
@@ -109,6 +135,11 @@ def sample(folder: Path, **changes: Any) -> ChatSample:
     return ChatSample(**{**standard, **changes})
 
 
+def rule(processor: ADCopilotProcessor) -> ImageRule:
+    size = processor.image_processor.size
+    return image_rule(processor, 112, (size["shortest_edge"], size["longest_edge"]))
+
+
 def stored(one: ChatSample) -> StoredSample:
     return StoredSample(one, None, None)
 
@@ -116,7 +147,7 @@ def stored(one: ChatSample) -> StoredSample:
 def test_boxes_of_a_sample_are_in_pixels_that_the_model_sees(
     tmp_path: Path, processor: ADCopilotProcessor
 ) -> None:
-    prompt = ChatPrompts([stored(sample(tmp_path))], processor)[0]
+    prompt = ChatPrompts([stored(sample(tmp_path))], rule(processor))[0]
     assert prompt.images[1].size == (196, 112)  # the next sizes that 28 divides
     assert (prompt.truth.height, prompt.truth.width) == (112, 196)
     x1, y1, x2, y2 = prompt.truth.boxes[0]
@@ -127,13 +158,10 @@ def test_boxes_of_a_sample_are_in_pixels_that_the_model_sees(
     assert grid == [[1, 8, 14]] * 2
 
 
-def test_a_processor_for_squares_makes_squares(
+def test_without_limits_images_become_squares(
     tmp_path: Path, processor: ADCopilotProcessor
 ) -> None:
-    folder = tiny.tiny_checkpoint(tmp_path / "squares")
-    squares = ADCopilotProcessor.from_pretrained(folder)
-    squares.image_processor.size = {"shortest_edge": 112 * 112, "longest_edge": 112 * 112}
-    prompt = ChatPrompts([stored(sample(tmp_path))], squares)[0]
+    prompt = ChatPrompts([stored(sample(tmp_path))], image_rule(processor, 112, None))[0]
     assert [image.size for image in prompt.images] == [(112, 112)] * 2
     assert prompt.truth.boxes[0] == pytest.approx((11.2, 11.2, 33.6, 56.0))
 
@@ -148,7 +176,7 @@ def test_the_turns_before_the_last_question_stay(
         Turn("assistant", "A"),
     )
     chosen = sample(tmp_path, task="choice", turns=turns, bboxes=(), choice="A")
-    prompt = ChatPrompts([stored(chosen)], processor, tags=ThinkingTags())[0]
+    prompt = ChatPrompts([stored(chosen)], rule(processor), tags=ThinkingTags())[0]
     assert [message["role"] for message in prompt.messages] == ["user", "assistant", "user"]
     assert prompt.truth.kind == "choice"
     assert prompt.truth.choice == "A"
@@ -163,7 +191,7 @@ def test_only_samples_with_a_truth_are_taken(tmp_path: Path, processor: ADCopilo
     caption = replace(plain, task="caption")
     keyless = replace(plain, task="choice")
     prompts = ChatPrompts(
-        [stored(one) for one in (plain, normal, unplaced, caption, keyless)], processor
+        [stored(one) for one in (plain, normal, unplaced, caption, keyless)], rule(processor)
     )
     assert [prompts[place].truth.kind for place in range(len(prompts))] == ["boxes", "normal"]
 
@@ -171,7 +199,7 @@ def test_only_samples_with_a_truth_are_taken(tmp_path: Path, processor: ADCopilo
 def test_a_picture_of_another_size_than_the_set_says(
     tmp_path: Path, processor: ADCopilotProcessor
 ) -> None:
-    prompts = ChatPrompts([stored(sample(tmp_path, query_size=(300, 100)))], processor)
+    prompts = ChatPrompts([stored(sample(tmp_path, query_size=(300, 100)))], rule(processor))
     with pytest.raises(DatasetError, match="200x100 pixels, the set says 300x100"):
         prompts[0]
 

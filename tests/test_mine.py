@@ -7,21 +7,23 @@ import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from adcopilot_edge.errors import DatasetError
-from adcopilot_edge.training.chat_ad.codec import from_json, to_json
 from adcopilot_edge.training.chat_ad.knowledge import load_knowledge
 from adcopilot_edge.training.chat_ad.look import Look, look_at, pictures_of
-from adcopilot_edge.training.chat_ad.match import Match, match_images
+from adcopilot_edge.training.chat_ad.match import match_images
 from adcopilot_edge.training.chat_ad.mine import mine, mine_match
 from adcopilot_edge.training.chat_ad.mined import DefectFacts, MinedDefect, MinedPair
 from adcopilot_edge.training.chat_ad.source import Finding, SourceDefect, SourceImage
+from adcopilot_edge.training.chat_ad.stage_file import read_records, write_records
 from adcopilot_edge.types import FloatArray
+
+T = TypeVar("T")
 
 
 def draw(path: Path, *, at: int = 10, light: int = 0, size: tuple[int, int] = (80, 60)) -> Path:
@@ -334,8 +336,15 @@ PAIR = MinedPair(
 )
 
 
-def test_records_pass_through_json_and_pickle(folder: Folder) -> None:
-    assert from_json(MinedPair, json.loads(json.dumps(to_json(PAIR)))) == PAIR
+def stored(record: T, folder: Path) -> T:
+    """The record behind a way over a file."""
+    write_records(folder / "records.jsonl", [record])
+    (found,) = read_records(folder / "records.jsonl", type(record))
+    return found
+
+
+def test_records_pass_through_files_and_pickle(folder: Folder, tmp_path: Path) -> None:
+    assert stored(PAIR, tmp_path) == PAIR
     folder.add("a.png", at=10)
     folder.add("b.png", at=12, label="scratch")
     told: list[Finding] = []
@@ -345,22 +354,19 @@ def test_records_pass_through_json_and_pickle(folder: Folder) -> None:
     for look in looks.values():
         assert np.array_equal(pickle.loads(pickle.dumps(look)).vector, look.vector)
     for match in match_images(folder.images, looks, roots={"set": folder.root}, tell=told.append):
-        assert from_json(Match, json.loads(json.dumps(to_json(match)))) == match
+        assert stored(match, tmp_path) == match
         assert pickle.loads(pickle.dumps(match)) == match
         mined = mine_match(match, load_knowledge())
-        assert from_json(type(mined), json.loads(json.dumps(to_json(mined)))) == mined
+        assert stored(mined, tmp_path) == mined
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"rule": "nearest"}, "rule"),
-        ({"query_size": [1]}, "query_size"),
-        ({"defects": [{"label": 3}]}, r"defects\.0\.label"),
-    ],
+    "change",
+    [{"rule": "nearest"}, {"query_size": [1]}, {"defects": [{"label": 3}]}],
 )
-def test_what_is_no_record_is_refused(change: dict[str, object], words: str) -> None:
-    with pytest.raises(DatasetError, match=f"no MinedPair: {words}"):
-        from_json(MinedPair, {**to_json(PAIR), **change})
-    with pytest.raises(DatasetError, match="no MinedPair"):
-        from_json(MinedPair, [1])
+def test_what_is_no_record_is_refused(change: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    write_records(path, [PAIR])
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(DatasetError, match=r"records\.jsonl can't be read"):
+        list(read_records(path, MinedPair))

@@ -29,7 +29,7 @@ from adcopilot_edge.runtime.preprocess import Preprocessor
 from adcopilot_edge.training.chat_ad.sample import ChatSample, fill_boxes
 from adcopilot_edge.training.config import ADCopilotConfig
 from adcopilot_edge.training.conversation import encode_turns
-from adcopilot_edge.training.image_rule import ImageRule
+from adcopilot_edge.training.image_rule import ImageRule, image_rule
 from adcopilot_edge.training.packing import (
     KINDS,
     Branch,
@@ -255,19 +255,9 @@ def sample_builder(
             "this checkpoint's processor has no chat template, so nobody knows how its turns are "
             "written; add chat_template.jinja to it"
         )
-    images = processor.image_processor
-    square = Preprocessor(
-        image_height=image_size,
-        image_width=image_size,
-        patch_size=images.patch_size,
-        temporal_patch_size=images.temporal_patch_size,
-        merge_size=images.merge_size,
-        image_mean=tuple(images.image_mean),
-        image_std=tuple(images.image_std),
-    )
     return SampleBuilder(
         processor.tokenizer,
-        ImageRule(square, limits),
+        image_rule(processor, image_size, limits),
         processor.chat_template,
         compare_token_size=config.vision.compare_token_size,
         mode=config.compare_position_mode,

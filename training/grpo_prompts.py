@@ -6,7 +6,7 @@ Gives rows as trl's GRPOTrainer takes them: messages, two pictures, and the trut
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -15,21 +15,21 @@ from datasets import Dataset
 from PIL import Image
 
 from adcopilot_edge.errors import ConfigError, DatasetError
-from adcopilot_edge.prompt import DEFAULT_PROMPT, END_OF_TURN, VISION_SPAN
-from adcopilot_edge.runtime.preprocess import Preprocessor, smart_resize
-from adcopilot_edge.training.chat_ad.sample import ChatSample, fill_boxes
+from adcopilot_edge.prompt import DEFAULT_PROMPT, END_OF_TURN
+from adcopilot_edge.training.chat_ad.sample import ChatSample, Turn, fill_boxes
 from adcopilot_edge.training.chat_ad.shards import StoredSample
+from adcopilot_edge.training.conversation import chat_messages
+from adcopilot_edge.training.image_rule import ImageRule
 from adcopilot_edge.training.pair_source import PairSource
-from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.rewards import Truth
-from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.training.tasks import exchanges
 from adcopilot_edge.training.thinking import ThinkingTags, asked
 from adcopilot_edge.types import BBox, ImageArray, LabelledPair, Task
 
-_BEHIND_GOLDEN = DEFAULT_PROMPT.golden.split(VISION_SPAN)[1]
 CHECKABLE: tuple[Task, ...] = ("verdict", "locate")
 """The tasks about pairs that have one right answer: a letter, and boxes."""
+
+_MOST_TRIES = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,17 +48,6 @@ class Prompts(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, place: int) -> Prompt: ...
-
-
-class GeneratedPairs:
-    """The generator as a source of pairs: pair i is that of the seed ``first_seed + i``."""
-
-    def __init__(self, first_seed: int) -> None:
-        self._first_seed = first_seed
-
-    def pair(self, number: int, *, size: int) -> LabelledPair:
-        """See ``PairSource``."""
-        return generate_pair(self._first_seed + number, size=size).to_labelled()
 
 
 class PairPrompts:
@@ -86,15 +75,17 @@ class PairPrompts:
         return self._count
 
     def __getitem__(self, place: int) -> Prompt:
-        pair = self._source.pair(place, size=self._size)
+        pair = self._pair(place)
         rng = random.Random(place)
-        task = rng.choice(self._tasks)
+        # Nobody knows where the defect is, so no answer about its place is right or wrong.
+        task = rng.choice(self._tasks) if not pair.is_unplaced else "verdict"
         (exchange,) = (item for item in exchanges(pair, rng) if item.task == task)
-        words = exchange.question.removesuffix(DEFAULT_PROMPT.question.split("{question}")[1])
+        before, behind = DEFAULT_PROMPT.question.split("{question}")
+        words = exchange.question.removeprefix(before).removesuffix(behind)
         height, width = pair.test.shape[:2]
         return Prompt(
             key=f"{pair.name}:{task}",
-            messages=[opening(asked(words, self._tags))],
+            messages=chat_messages([Turn("user", asked(words, self._tags))]),
             images=(Image.fromarray(pair.golden), Image.fromarray(pair.test)),
             truth=Truth(
                 kind="choice" if task == "verdict" else "boxes" if pair.boxes else "normal",
@@ -106,19 +97,30 @@ class PairPrompts:
             ),
         )
 
+    def _pair(self, place: int) -> LabelledPair:
+        """Pair ``place``, or where it can't be asked about one further on."""
+        for number in range(place, place + _MOST_TRIES * self._count, self._count):
+            pair = self._source.pair(number, size=self._size)
+            if not pair.is_unplaced or "verdict" in self._tasks:
+                return pair
+        raise DatasetError(
+            f"of {_MOST_TRIES} parts nobody knows where the defect is; add boxes or masks, or ask "
+            "for verdicts too"
+        )
+
 
 class ChatPrompts:
     """The last question of every sample of the tasks ``choice`` and ``locate``.
 
     A normal part's places are an empty list. Samples whose defects have no place are left out of
-    ``locate``. processor: its image sizes are those that the boxes are scaled to. tasks: which of
-    the two. count: the first ones, at most.
+    ``locate``. rule: the sizes that images get and boxes are scaled to. tasks: which of the two.
+    count: the first ones, at most.
     """
 
     def __init__(
         self,
         samples: Sequence[StoredSample],
-        processor: ADCopilotProcessor,
+        rule: ImageRule,
         *,
         tags: ThinkingTags | None = None,
         tasks: Sequence[str] | None = None,
@@ -130,7 +132,7 @@ class ChatPrompts:
             for place, stored in enumerate(samples)
             if is_checkable(stored.sample) and (tasks is None or stored.sample.task in tasks)
         ][:count]
-        self._preprocessor = preprocessor_for(processor)
+        self._rule = rule
         self._tags = tags
 
     def __len__(self) -> int:
@@ -139,32 +141,27 @@ class ChatPrompts:
     def __getitem__(self, place: int) -> Prompt:
         stored = self._samples[self._places[place]]
         sample, query, template = stored.sample, stored.query_image(), stored.template_image()
-        seen = self._preprocessor(query)
         width, height = sample.query_size
         if query.shape[:2] != (height, width):
             raise DatasetError(
                 f"sample {sample.key}: {sample.query} has {query.shape[1]}x{query.shape[0]} "
                 f"pixels, the set says {width}x{height}; curate it anew"
             )
+        seen = self._rule.preprocessor(width, height)
         across, down = seen.image_width / width, seen.image_height / height
 
         def scale(box: BBox) -> BBox:
             x1, y1, x2, y2 = box
             return (x1 * across, y1 * down, x2 * across, y2 * down)
 
-        first, *others = fill_boxes(sample.turns, sample.bboxes, scale)[:-1]
-        texts = [DEFAULT_PROMPT.ask(first.text).split(END_OF_TURN)[0], *(t.text for t in others)]
-        texts[-1] = asked(texts[-1], self._tags)
-        roles = ["user", *(turn.role for turn in others)]
+        turns = fill_boxes(sample.turns, sample.bboxes, scale)[:-1]
+        question = Turn("user", asked(turns[-1].text, self._tags))
         is_choice = sample.task == "choice"
         return Prompt(
             key=sample.key,
-            messages=[
-                opening(texts[0]),
-                *(_message(role, text) for role, text in zip(roles[1:], texts[1:], strict=True)),
-            ],
+            messages=chat_messages([*turns[:-1], question]),
             images=(
-                Image.fromarray(self._preprocessor(template).resize(template)),
+                Image.fromarray(self._shrink(template)),
                 Image.fromarray(seen.resize(query)),
             ),
             truth=Truth(
@@ -176,57 +173,16 @@ class ChatPrompts:
             ),
         )
 
+    def _shrink(self, image: ImageArray) -> ImageArray:
+        height, width = image.shape[:2]
+        return self._rule.preprocessor(width, height).resize(image)
+
 
 def is_checkable(sample: ChatSample) -> bool:
     """Whether the last answer of ``sample`` can be held against its truth."""
     if sample.task == "choice":
         return sample.choice is not None
     return sample.task == "locate" and bool(sample.boxes or not sample.is_anomaly)
-
-
-def opening(text: str) -> dict[str, Any]:
-    """The user's first message, laid out as the runtime's prompt; ``text`` follows the query."""
-    parts = [
-        {"type": "image"},
-        {"type": "text", "text": _BEHIND_GOLDEN},
-        {"type": "image"},
-        {"type": "text", "text": text},
-    ]
-    return {"role": "user", "content": parts}
-
-
-def _message(role: str, text: str) -> dict[str, Any]:
-    return {"role": role, "content": [{"type": "text", "text": text}]}
-
-
-def preprocessor_for(processor: ADCopilotProcessor) -> Callable[[ImageArray], Preprocessor]:
-    """How an image is brought to the size that the model sees, by its own size.
-
-    A processor with one area for all images belongs to a model for squares, as the runtime has it;
-    others keep the aspect.
-    """
-    images = processor.image_processor
-    smallest, largest = images.size["shortest_edge"], images.size["longest_edge"]
-    constants = {
-        "image_mean": tuple(images.image_mean),
-        "image_std": tuple(images.image_std),
-        "patch_size": images.patch_size,
-        "merge_size": images.merge_size,
-    }
-    side = round(smallest**0.5)
-
-    def find(image: ImageArray) -> Preprocessor:
-        rows, columns = side, side
-        if smallest != largest:
-            rows, columns = smart_resize(
-                *image.shape[:2],
-                factor=images.patch_size * images.merge_size,
-                min_pixels=smallest,
-                max_pixels=largest,
-            )
-        return Preprocessor(image_height=rows, image_width=columns, **constants)
-
-    return find
 
 
 def as_dataset(prompts: Prompts, *, count: int, seed: int, at_once: int) -> Dataset:

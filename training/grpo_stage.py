@@ -21,6 +21,7 @@ from adcopilot_edge.training.grpo import train_grpo
 from adcopilot_edge.training.grpo_log import Report
 from adcopilot_edge.training.grpo_prompts import CHECKABLE, ChatPrompts, PairPrompts, Prompts
 from adcopilot_edge.training.grpo_recipe import GrpoLora, GrpoRun
+from adcopilot_edge.training.image_rule import image_rule
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.recipe import TrainRecipe
 from adcopilot_edge.training.schedule import StagePlan
@@ -127,7 +128,7 @@ def grpo_prompts(recipe: TrainRecipe, plan: StagePlan, processor: ADCopilotProce
             parts.append(
                 ChatPrompts(
                     shards,
-                    processor,
+                    image_rule(processor, recipe.image_size, stage.limits),
                     tags=stage.grpo.thinking,
                     tasks=item.tasks,
                     count=item.count,

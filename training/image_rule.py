@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from adcopilot_edge.runtime.preprocess import Preprocessor, smart_resize
+from adcopilot_edge.training.processor import ADCopilotProcessor
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +48,20 @@ class ImageRule:
         columns, rows = self.size(width, height)
         factor = self.square.patch_size * self.square.merge_size
         return (rows // factor) * (columns // factor)
+
+
+def image_rule(
+    processor: ADCopilotProcessor, image_size: int, limits: tuple[int, int] | None
+) -> ImageRule:
+    """The rule by a processor's constants. image_size: the side of square images in pixels."""
+    images = processor.image_processor
+    square = Preprocessor(
+        image_height=image_size,
+        image_width=image_size,
+        patch_size=images.patch_size,
+        temporal_patch_size=images.temporal_patch_size,
+        merge_size=images.merge_size,
+        image_mean=tuple(images.image_mean),
+        image_std=tuple(images.image_std),
+    )
+    return ImageRule(square, limits)

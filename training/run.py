@@ -149,12 +149,11 @@ class _Run:
             _point_queries_at_map(model)
         if done and checkpoint is not None:
             restore_adapter(model, checkpoint.path)
-        limits = (stage.min_pixels, stage.max_pixels)
         builder = sample_builder(
             model.config,
             processor,
             recipe.image_size,
-            limits=limits if None not in limits else None,  # type: ignore[arg-type]
+            limits=stage.limits,
             packing=stage.packing,
         )
         self.log({"event": "stage", "name": stage.name, "step": plan.first_step + done})

@@ -174,6 +174,13 @@ class StageRecipe(Record):
         return self.batch_size * (self.grpo.group_size if self.grpo else 1)
 
     @property
+    def limits(self) -> tuple[int, int] | None:
+        """The area in pixels that images of dialogues are brought into; None for squares."""
+        if self.min_pixels is None or self.max_pixels is None:
+            return None
+        return self.min_pixels, self.max_pixels
+
+    @property
     def can_shard(self) -> bool:
         """Whether devices may each have a part of the model; GRPO's answers need all of it."""
         return self.method != "grpo"

@@ -14,8 +14,8 @@ from adcopilot_edge.training.chat_ad.mined import MinedDefect, MinedPair
 from adcopilot_edge.training.chat_ad.teacher.answer import answer_schema
 from adcopilot_edge.training.chat_ad.teacher.settings import TeacherTask
 from adcopilot_edge.training.chat_ad.teacher.structured import teacher_box
-from adcopilot_edge.training.chat_ad.teacher.truth import grid_place
 from adcopilot_edge.training.chat_ad.teacher.words import BOX
+from adcopilot_edge.training.places import place_word
 
 SYSTEM = f"""\
 You write training texts for a model that inspects industrial parts. You see two pictures: first \
@@ -88,7 +88,7 @@ def _defect(defect: MinedDefect, pair: MinedPair) -> dict[str, Any]:
         told["boxes"] = [
             {
                 "box": list(teacher_box(box, pair.query_size)),
-                "place": grid_place(box, pair.query_size),
+                "place": place_word(box, height=pair.query_size[1], width=pair.query_size[0]),
             }
             for box in defect.boxes
         ]

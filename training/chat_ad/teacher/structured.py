@@ -18,10 +18,10 @@ from adcopilot_edge.training.chat_ad.teacher.sentence import Failure
 from adcopilot_edge.training.chat_ad.teacher.truth import (
     Truth,
     grid_cell,
-    grid_place,
     label_words,
 )
 from adcopilot_edge.training.chat_ad.teacher.words import BOX, plain, sentences
+from adcopilot_edge.training.places import place_word
 from adcopilot_edge.types import BBox
 
 TeacherBox = tuple[int, int, int, int]
@@ -159,7 +159,9 @@ def _misplaced(
             if near is None or len(true) != 1 or len(truth.labels[near.value].boxes) < 2:
                 continue  # its place is that of the label, which the words are held against
             place = _place_of_mark(index, words, mentions)
-            if place and not _is_in(place.value, grid_cell(grid_place(true[0], truth.size))):
+            width, height = truth.size
+            at = place_word(true[0], height=height, width=width)
+            if place and not _is_in(place.value, grid_cell(at)):
                 yield Failure(
                     "box_place", f"{' '.join(words[place.start : place.end])} {claim.box}"
                 )

@@ -9,6 +9,7 @@ from typing import Literal
 
 from adcopilot_edge.training.chat_ad.mined import MinedDefect, MinedPair
 from adcopilot_edge.training.chat_ad.teacher.lexicon import stem
+from adcopilot_edge.training.places import place_word
 from adcopilot_edge.types import BBox
 
 Facet = Literal["place", "size", "contrast", "shape"]
@@ -82,18 +83,6 @@ def label_words(text: str) -> tuple[str, ...]:
     return tuple("".join(sign if sign.isalnum() else " " for sign in text.lower()).split())
 
 
-def grid_place(box: BBox, size: tuple[int, int]) -> str:
-    """Where the centre of a box lies, as ``upper left``, ``middle right`` or ``centre``.
-
-    size: (width, height) of the picture in the box's pixels.
-    """
-    x1, y1, x2, y2 = box
-    width, height = size
-    row = _ROWS[min(2, max(0, int((y1 + y2) / 2 * 3 / height)))]
-    column = _COLUMNS[min(2, max(0, int((x1 + x2) / 2 * 3 / width)))]
-    return "centre" if (row, column) == ("middle", "centre") else f"{row} {column}"
-
-
 def grid_cell(place: str) -> tuple[str, str]:
     """Row and column of a place of the grid."""
     if place in ("centre", "middle", "middle centre"):
@@ -108,13 +97,14 @@ def _label_truth(label: str, pair: MinedPair) -> LabelTruth:
     defects = [one for one in pair.defects if one.label == label]
     boxes = tuple(box for one in defects for box in one.boxes)
     is_placed = all(one.boxes for one in defects)
+    width, height = pair.query_size
     return LabelTruth(
         label=label,
         boxes=boxes,
         count=len(boxes) if is_placed else None,
         facets={
             "place": _known(one.facts.place for one in defects if one.facts)
-            | {grid_place(box, pair.query_size) for box in boxes},
+            | {place_word(box, height=height, width=width) for box in boxes},
             "size": _known(one.facts.size for one in defects if one.facts),
             "contrast": _known(_contrast(one) for one in defects),
             "shape": _known(one.facts.shape for one in defects if one.facts),
