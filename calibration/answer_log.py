@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from adcopilot_edge.errors import ConfigError, DatasetError
+from adcopilot_edge.record import tell_changes
 
 Answer = dict[str, Any]
 
@@ -107,13 +108,7 @@ class AnswerLog:
     def _check_origin(self, found: Any) -> None:
         if found == self._origin:
             return
-        known = found if isinstance(found, dict) else {}
-        differs = [
-            f"{key} is {known.get(key)!r} there, {self._origin.get(key)!r} here"
-            for key in sorted({*known, *self._origin})
-            if known.get(key) != self._origin.get(key)
-        ]
         raise ConfigError(
-            f"{self.path} holds answers of another run: {'; '.join(differs)}. Give this run its "
-            "own folder with --out, or remove the file"
+            f"{self.path} holds answers of another run: {tell_changes(found, self._origin)}. Give "
+            "this run its own folder with --out, or remove the file"
         )

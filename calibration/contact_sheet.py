@@ -10,7 +10,7 @@ from adcopilot_edge.calibration.inspect_run import Inspected
 from adcopilot_edge.runtime.font import fit_text, text_font
 from adcopilot_edge.runtime.images import open_image
 from adcopilot_edge.runtime.marks import SOURCE_COLOURS
-from adcopilot_edge.types import BBox, ImageArray
+from adcopilot_edge.runtime.thumbnails import outline, shrink
 
 # All lengths are pixels of the finished picture.
 _SIDE = 200
@@ -56,27 +56,12 @@ def _draw_cell(item: Inspected, size: tuple[int, int]) -> Image.Image:
         (_GAP, _GAP + 18), fit_text(line, text_font(13), room), fill=_FAINT, font=text_font(13)
     )
     golden, test = (open_image(path) for path in (item.pair.golden, item.pair.test))
-    pictures = [_shrink(golden), _shrink(test), _shrink(test)]
+    pictures = [shrink(image, _SIDE) for image in (golden, test, test)]
     scale = pictures[1].width / test.shape[1]
-    _outline(pictures[1], item.truth or (), scale, _TRUTH)
-    _outline(pictures[2], item.map_boxes or (), scale, SOURCE_COLOURS["map"])
+    outline(pictures[1], item.truth or (), scale, _TRUTH)
+    outline(pictures[2], item.map_boxes or (), scale, SOURCE_COLOURS["map"])
     words = [bbox for bbox, _ in item.word_boxes or ()]
-    _outline(pictures[2], words, scale, SOURCE_COLOURS["text"])
+    outline(pictures[2], words, scale, SOURCE_COLOURS["text"])
     for place, picture in enumerate(pictures):
         cell.paste(picture, (_GAP + place * (_SIDE + _GAP), _CAPTION_HEIGHT + _GAP))
     return cell
-
-
-def _shrink(image: ImageArray) -> Image.Image:
-    """The picture, as large as fits into a square of the sheet."""
-    picture = Image.fromarray(image)
-    scale = _SIDE / max(picture.size)
-    size = tuple(max(1, round(side * scale)) for side in picture.size)
-    return picture.resize((size[0], size[1]), Image.Resampling.LANCZOS)
-
-
-def _outline(picture: Image.Image, boxes: Sequence[BBox], scale: float, colour: str) -> None:
-    draw = ImageDraw.Draw(picture)
-    for box in boxes:
-        x1, y1, x2, y2 = (value * scale for value in box)
-        draw.rectangle((x1 - 1, y1 - 1, max(x2, x1), max(y2, y1)), outline=colour, width=2)

@@ -144,7 +144,7 @@ def test_half_written_steps_are_done_anew(root: Path, whole: Path, tmp_path: Pat
 def test_other_settings_do_not_go_on_in_the_folder_of_a_run(root: Path, tmp_path: Path) -> None:
     with WorkFolder(tmp_path / "set", plan_for(root).origin()):
         pass
-    with pytest.raises(ConfigError, match="other settings: seed was 0, is 7"):
+    with pytest.raises(ConfigError, match="other settings: seed is 0 there, 7 here"):
         curate(root, tmp_path / "set", seed=7)
 
 

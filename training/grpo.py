@@ -23,7 +23,9 @@ from transformers import PrinterCallback
 from transformers.integrations.integration_utils import TensorBoardCallback
 from trl.trainer.grpo_config import GRPOConfig
 
+from adcopilot_edge.atomic import atomic_write
 from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.record import tell_changes
 from adcopilot_edge.training.grpo_evaluation import Evaluation
 from adcopilot_edge.training.grpo_log import EventLog, Report, Rewards
 from adcopilot_edge.training.grpo_prompts import Prompts, as_dataset
@@ -198,16 +200,14 @@ def _prepare_folder(run: Path, start: Path, settings: GrpoRun, *, resume: bool) 
     path = run / _SETTINGS_NAME
     if not path.exists():
         run.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+        with atomic_write(path) as file:
+            file.write(json.dumps(stored, indent=2).encode() + b"\n")
         return None
     if not resume:
         raise ConfigError(f"{run} holds a run of GRPO; pass --resume or choose another --out")
     before = json.loads(path.read_text(encoding="utf-8"))
-    changed = sorted(key for key in {*before, *stored} if before.get(key) != stored.get(key))
-    if changed:
-        raise ConfigError(
-            f"{run} was begun with other settings ({', '.join(changed)}); choose another --out"
-        )
+    if changed := tell_changes(before, stored):
+        raise ConfigError(f"{run} was begun with other settings: {changed}; choose another --out")
     found = filter(_is_whole, (run / _TRAINER_NAME).glob("checkpoint-*"))
     return max(found, key=_step_of, default=None)
 

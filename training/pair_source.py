@@ -5,8 +5,13 @@ Knows no source; the generator, photographs and folders of pictures are some.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
+
+from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.types import LabelledPair
 
 
@@ -19,3 +24,22 @@ class PairSource(Protocol):
         The same in every process and every run; safe to call from several processes.
         """
         ...
+
+
+def make_pair(
+    attempt: Callable[[np.random.Generator], LabelledPair | None], seed: int, number: int
+) -> LabelledPair:
+    """The first pair that an attempt gives, each with a randomness of its own."""
+    for tries in itertools.count(1):
+        pair = attempt(np.random.default_rng((seed, number, tries)))
+        if pair is not None:
+            return pair
+    raise AssertionError("unreachable")
+
+
+def check_made(what: str, number: int, *, size: int, smallest: int) -> None:
+    """Raise ConfigError for the number or the size of a pair that can't be made."""
+    if number < 0 or size < smallest:
+        raise ConfigError(
+            f"{what} needs a number >= 0 and size >= {smallest} pixels, got {number} and {size}"
+        )

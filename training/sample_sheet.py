@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw
 from adcopilot_edge.runtime.font import fit_text, text_font
 from adcopilot_edge.runtime.heat import draw_heat
 from adcopilot_edge.runtime.marks import SOURCE_COLOURS
+from adcopilot_edge.runtime.thumbnails import outline, shrink
 from adcopilot_edge.training.evaluation import PairFinding
-from adcopilot_edge.types import BBox, ImageArray, LabelledPair
+from adcopilot_edge.types import BBox, LabelledPair
 
 # All lengths are pixels of the finished picture.
 _SIDE = 200
@@ -67,12 +68,12 @@ def _draw_cell(item: Shown, size: tuple[int, int]) -> Image.Image:
     for number, (line, colour) in enumerate(lines):
         fitted = fit_text(line, text_font(13), size[0] - 2 * _GAP)
         draw.text((_GAP, _GAP + 18 * number), fitted, fill=colour, font=text_font(13))
-    golden, plain = _shrink(pair.golden), _shrink(pair.test)
+    golden, plain = shrink(pair.golden, _SIDE), shrink(pair.test, _SIDE)
     scale = plain.width / pair.test.shape[1]
     true, found = plain.copy(), plain.copy()
-    _outline(true, pair.boxes, scale, _TRUTH)
-    _outline(found, finding.map_boxes, scale, SOURCE_COLOURS["map"])
-    _outline(found, item.word_boxes or (), scale, SOURCE_COLOURS["text"])
+    outline(true, pair.boxes, scale, _TRUTH)
+    outline(found, finding.map_boxes, scale, SOURCE_COLOURS["map"])
+    outline(found, item.word_boxes or (), scale, SOURCE_COLOURS["text"])
     heat = plain if finding.anomaly_map is None else draw_heat(plain, finding.anomaly_map)
     for place, picture in enumerate((golden, true, heat, found)):
         cell.paste(picture, (_GAP + place * (_SIDE + _GAP), _CAPTION_HEIGHT + _GAP))
@@ -81,18 +82,3 @@ def _draw_cell(item: Shown, size: tuple[int, int]) -> Image.Image:
 
 def _word(says: bool | None) -> str:
     return "-" if says is None else "bad" if says else "good"
-
-
-def _shrink(image: ImageArray) -> Image.Image:
-    """The picture, as large as fits into a square of the sheet."""
-    picture = Image.fromarray(image)
-    scale = _SIDE / max(picture.size)
-    size = tuple(max(1, round(side * scale)) for side in picture.size)
-    return picture.resize((size[0], size[1]), Image.Resampling.LANCZOS)
-
-
-def _outline(picture: Image.Image, boxes: Sequence[BBox], scale: float, colour: str) -> None:
-    draw = ImageDraw.Draw(picture)
-    for box in boxes:
-        x1, y1, x2, y2 = (value * scale for value in box)
-        draw.rectangle((x1 - 1, y1 - 1, max(x2, x1), max(y2, y1)), outline=colour, width=2)

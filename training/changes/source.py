@@ -6,7 +6,6 @@ Knows neither how an edit is made nor what a photograph shows.
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.training.changes.edits import change_canvas
 from adcopilot_edge.training.changes.photos import open_photos, take_crop
 from adcopilot_edge.training.chat_ad.source import Finding
+from adcopilot_edge.training.pair_source import check_made, make_pair
 from adcopilot_edge.training.synthetic.canvas import MARGIN
 from adcopilot_edge.training.synthetic.generator import MIN_SIZE
 from adcopilot_edge.training.synthetic.nuisance import (
@@ -63,20 +63,13 @@ class PhotoChanges:
             ConfigError: The number or the size is out of range.
             InputError: A photograph can't be read any more.
         """
-        if number < 0 or size < MIN_SIZE:
-            raise ConfigError(
-                f"a change pair needs a number >= 0 and size >= {MIN_SIZE} pixels, got "
-                f"{number} and {size}"
-            )
+        check_made("a change pair", number, size=size, smallest=MIN_SIZE)
         rng = np.random.default_rng((self.seed, number))
         is_changed = bool(rng.random() < _CHANGED_SHARE)
         num_edits = int(rng.choice(len(_COUNTS), p=_COUNTS)) + 1 if is_changed else 0
-        for attempt in itertools.count():
-            attempted = np.random.default_rng((self.seed, number, 1 + attempt))
-            pair = self._attempt(attempted, num_edits, size, number)
-            if pair is not None:
-                return pair
-        raise AssertionError("unreachable")
+        return make_pair(
+            lambda drawn: self._attempt(drawn, num_edits, size, number), self.seed, number
+        )
 
     def sha256(self) -> str:
         """A hash over the photographs' names and sizes in bytes; another one, other pairs."""

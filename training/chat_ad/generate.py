@@ -21,9 +21,9 @@ from adcopilot_edge.training.chat_ad.choices import ChoiceKind, choice_kinds, wr
 from adcopilot_edge.training.chat_ad.dialogues import write_dialogue
 from adcopilot_edge.training.chat_ad.locating import write_location
 from adcopilot_edge.training.chat_ad.mined import MinedPair
+from adcopilot_edge.training.chat_ad.pair_sample import sample_of
 from adcopilot_edge.training.chat_ad.phrasebook import Voice, draw_voice
 from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS, ChatSample, SampleTask, Turn
-from adcopilot_edge.training.chat_ad.spots import boxes_of
 from adcopilot_edge.training.chat_ad.wording import product_of
 
 _Kind = TypeVar("_Kind", bound=str)
@@ -91,28 +91,13 @@ def _sample(pair: MinedPair, task: SampleTask, number: int, seed: int) -> ChatSa
     exchanges, letter = _write(pair, task, number, voice, random_for(seed, pair.key, task))
     if not exchanges:
         return None
-    truth = boxes_of(pair)
-    return ChatSample(
-        key=f"{pair.key}:{task}:{number}",
-        pair=pair.key,
-        source=pair.source,
-        category=pair.category,
-        split=pair.split,
-        task=task,
-        template=pair.template,
-        query=pair.query,
-        query_size=pair.query_size,
-        turns=tuple(
-            turn
-            for one in exchanges
-            for turn in (Turn("user", one.question), Turn("assistant", one.answer))
-        ),
-        is_anomaly=not pair.is_normal,
-        bboxes=tuple(box for one in exchanges for box in one.boxes),
-        boxes=tuple(box for box, _ in truth),
-        labels=tuple(label for _, label in truth),
-        choice=letter,
-    )
+    turns = [
+        turn
+        for one in exchanges
+        for turn in (Turn("user", one.question), Turn("assistant", one.answer))
+    ]
+    bboxes = [box for one in exchanges for box in one.boxes]
+    return sample_of(pair, task, str(number), turns, bboxes=bboxes, choice=letter)
 
 
 def _write(

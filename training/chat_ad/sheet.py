@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 
 from adcopilot_edge.runtime.font import fit_text, text_font
+from adcopilot_edge.runtime.thumbnails import outline, shrink
 from adcopilot_edge.training.chat_ad.sample import fill_boxes
 from adcopilot_edge.training.chat_ad.shards import ShardSet, StoredSample
-from adcopilot_edge.types import BBox, ImageArray
 
 # All lengths are pixels of the finished picture.
 _SIDE = 220
@@ -64,9 +64,9 @@ def draw_sheet(samples: Sequence[StoredSample]) -> Image.Image:
 def _draw_cell(stored: StoredSample, size: tuple[int, int]) -> Image.Image:
     cell = Image.new("RGB", size, _BACKGROUND)
     query = stored.query_image()
-    pictures = [_shrink(stored.template_image()), _shrink(query)]
+    pictures = [shrink(stored.template_image(), _SIDE), shrink(query, _SIDE)]
     scale = pictures[1].width / query.shape[1]
-    _outline(pictures[1], stored.sample.boxes, scale)
+    outline(pictures[1], stored.sample.boxes, scale, _TRUTH)
     for place, picture in enumerate(pictures):
         cell.paste(picture, (_GAP + place * (_SIDE + _GAP), _GAP))
     _write(ImageDraw.Draw(cell), stored, _GAP + 2 * (_SIDE + _GAP))
@@ -105,18 +105,3 @@ def _wrap(text: str) -> list[str]:
         if line:
             lines.append(line)
     return lines
-
-
-def _shrink(image: ImageArray) -> Image.Image:
-    """The picture, as large as fits into a square of the sheet."""
-    picture = Image.fromarray(image)
-    scale = _SIDE / max(picture.size)
-    size = tuple(max(1, round(side * scale)) for side in picture.size)
-    return picture.resize((size[0], size[1]), Image.Resampling.LANCZOS)
-
-
-def _outline(picture: Image.Image, boxes: Sequence[BBox], scale: float) -> None:
-    draw = ImageDraw.Draw(picture)
-    for box in boxes:
-        x1, y1, x2, y2 = (value * scale for value in box)
-        draw.rectangle((x1 - 1, y1 - 1, max(x2, x1), max(y2, y1)), outline=_TRUTH, width=2)

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from adcopilot_edge.atomic import atomic_write
 from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.record import tell_changes
 
 _ORIGIN = "run.json"
 _LOCK = "lock"
@@ -114,15 +115,10 @@ class WorkFolder:
             found = json.loads(path.read_bytes())
         if found == self._origin:
             return
-        known = found if isinstance(found, dict) else {}
-        differs = [
-            f"{key} was {known.get(key)!r}, is {self._origin.get(key)!r}"
-            for key in sorted({*known, *self._origin})
-            if known.get(key) != self._origin.get(key)
-        ]
         raise ConfigError(
-            f"{self.path} is of an unfinished run with other settings: {'; '.join(differs)}. "
-            "Start with those to go on, or remove the folder to start anew"
+            f"{self.path} is of an unfinished run with other settings: "
+            f"{tell_changes(found, self._origin)}. Start with those to go on, or remove the folder "
+            "to start anew"
         )
 
     def _close(self) -> None:

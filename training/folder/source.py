@@ -5,7 +5,6 @@ Knows nothing of the parts that are held out, beyond never opening them.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.training.folder.augment import (
     draw_turn,
     pad_mark,
@@ -27,6 +25,7 @@ from adcopilot_edge.training.folder.augment import (
 from adcopilot_edge.training.folder.painting import paint_defects
 from adcopilot_edge.training.folder.parts import Folder, Part
 from adcopilot_edge.training.folder.pictures import View, Window, find_outlines, take_view
+from adcopilot_edge.training.pair_source import check_made, make_pair
 from adcopilot_edge.training.synthetic.drawing import Mark
 from adcopilot_edge.training.synthetic.generator import MIN_SIZE
 from adcopilot_edge.training.synthetic.truth import box_of, union_of
@@ -80,19 +79,10 @@ class FolderPairs:
             ConfigError: The number or the size is out of range.
             InputError: A picture can't be read any more.
         """
-        if number < 0 or size < MIN_SIZE:
-            raise ConfigError(
-                f"a pair of a folder needs a number >= 0 and size >= {MIN_SIZE} pixels, got "
-                f"{number} and {size}"
-            )
+        check_made("a pair of a folder", number, size=size, smallest=MIN_SIZE)
         rng = np.random.default_rng((self.seed, number))
         kind = ("good", "bad", "painted")[int(rng.choice(3, p=self.shares))]
-        for attempt in itertools.count():
-            attempted = np.random.default_rng((self.seed, number, 1 + attempt))
-            pair = self._attempt(attempted, kind, size, number)
-            if pair is not None:
-                return pair
-        raise AssertionError("unreachable")
+        return make_pair(lambda drawn: self._attempt(drawn, kind, size, number), self.seed, number)
 
     def _attempt(
         self, rng: np.random.Generator, kind: str, size: int, number: int

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adcopilot_edge.training.chat_ad.mined import MinedPair
+from adcopilot_edge.training.chat_ad.pair_sample import sample_of
 from adcopilot_edge.training.chat_ad.sample import ChatSample, Turn
 from adcopilot_edge.training.chat_ad.teacher.answer import (
     Choice,
@@ -99,7 +100,16 @@ def _judge(
         draft = _choice(piece, pair, truth)
     if draft.failures:
         return Outcome(task=task, failures=draft.failures)
-    return Outcome(task=task, sample=_sample(draft, pair, task, settings.model))
+    sample = sample_of(
+        pair,
+        task,
+        "teacher",
+        draft.turns,
+        bboxes=draft.bboxes,
+        choice=draft.letter,
+        author=settings.model,
+    )
+    return Outcome(task=task, sample=sample)
 
 
 def _caption(parts: list[Sentence], pair: MinedPair, truth: Truth, min_iou: float) -> _Draft:
@@ -143,25 +153,3 @@ def _choice(choice: Choice, pair: MinedPair, truth: Truth) -> _Draft:
     laid_out = lay_out(choice, pair.key)
     turns = (Turn("user", laid_out.question), Turn("assistant", laid_out.letter))
     return _Draft(turns, (), (), laid_out.letter)
-
-
-def _sample(draft: _Draft, pair: MinedPair, task: TeacherTask, model: str) -> ChatSample:
-    placed = [(box, one.label) for one in pair.defects for box in one.boxes]
-    return ChatSample(
-        key=f"{pair.key}:{task}:teacher",
-        pair=pair.key,
-        source=pair.source,
-        category=pair.category,
-        split=pair.split,
-        task=task,
-        template=pair.template,
-        query=pair.query,
-        query_size=pair.query_size,
-        turns=draft.turns,
-        is_anomaly=not pair.is_normal,
-        bboxes=draft.bboxes,
-        boxes=tuple(box for box, _ in placed),
-        labels=tuple(label for _, label in placed),
-        choice=draft.letter,
-        author=model,
-    )
