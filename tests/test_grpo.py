@@ -158,7 +158,7 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(
     with pytest.raises(ConfigError, match="--resume"):
         run_once(start, run, prompts, chosen)
     other = chosen.model_copy(update={"learning_rate": 1.0})
-    with pytest.raises(ConfigError, match="other settings: learning_rate is 0.001 there, 1.0 here"):
+    with pytest.raises(ConfigError, match=r"learning_rate is 0\.001 there, 1\.0 here"):
         run_once(start, run, prompts, other, resume=True)
     rest = run_once(start, run, prompts, chosen, resume=True)
     assert rest[0] == {**whole[0], "step": 2}
