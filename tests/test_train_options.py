@@ -11,6 +11,7 @@ import pytest
 
 from adcopilot_edge.commands.train_recipe import read_data, read_recipe
 from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.training.recipe import load_recipe
 
 
 def test_a_recipe_starts_from_another_checkpoint_and_reads_another_folder() -> None:
@@ -18,6 +19,15 @@ def test_a_recipe_starts_from_another_checkpoint_and_reads_another_folder() -> N
     assert recipe.base is not None
     assert (recipe.base.checkpoint, recipe.seed, recipe.steps) == ("there", 3, 8)
     assert {item.path for item in recipe.sources if item.kind == "folder"} == {"mine"}
+
+
+def test_steps_take_the_place_of_epochs_where_there_is_one_stage() -> None:
+    (stage,) = read_recipe("stage3", steps=8).stages
+    assert (stage.steps, stage.epochs) == (8, 0.0)
+    recipe = load_recipe("stage3")
+    twice = recipe.model_copy(update={"stages": recipe.stages * 2})
+    with pytest.raises(ConfigError, match="known once its data is"):
+        twice.with_steps(8)
 
 
 def test_without_options_the_recipe_is_as_written() -> None:

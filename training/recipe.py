@@ -174,13 +174,16 @@ class TrainRecipe(Record):
     def with_steps(self, steps: int) -> TrainRecipe:
         """The recipe shortened or stretched to ``steps``, every stage in proportion.
 
-        Raises ConfigError when there are fewer steps than stages.
+        Raises ConfigError when there are fewer steps than stages, or one of several has epochs.
         """
         if steps < len(self.stages):
             raise ConfigError(
                 f"recipe {self.name} has {len(self.stages)} stages and needs as many steps, "
                 f"got {steps}"
             )
+        if len(self.stages) == 1:  # no proportion to know, so it may have epochs
+            only = self.stages[0].model_copy(update={"steps": steps, "epochs": 0.0})
+            return self.model_copy(update={"stages": (only,)})
         ends = [0]
         done = 0
         for index, stage in enumerate(self.stages, start=1):
