@@ -29,7 +29,8 @@ def merge(
     Weights are read, merged and written a piece at a time: a 7B model needs a few GB of memory.
     Each keeps its type. To export only, export --adapter does the same without a second checkpoint.
 
-    Example: adcopilot-edge merge runs/stage1/checkpoint runs/stage2/adapter --out merged
+    Example: adcopilot-edge merge runs/stage1/checkpoint runs/stage2/checkpoint-200/adapter
+    --out merged
     """
     require_export("merge")
     from adcopilot_edge.export.adapter import merge_adapter
