@@ -10,8 +10,8 @@ from tiny import tiny_config
 from torch import nn
 
 from adcopilot_edge.training.activations import SampleShape, activation_bytes
-from adcopilot_edge.training.kept import kept_bytes
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
+from adcopilot_edge.training.saved_tensors import kept_bytes
 from adcopilot_edge.training.stage_model import start_stage
 from adcopilot_edge.training.stage_recipe import StageRecipe
 

@@ -28,8 +28,8 @@ from adcopilot_edge.training.config import ADCopilotConfig, ADCopilotVisionConfi
 from adcopilot_edge.training.model import (
     ADCopilotForConditionalGeneration,
     YangJianForConditionalGeneration,
-    pair_images,
 )
+from adcopilot_edge.training.pairing import pair_images
 from adcopilot_edge.training.processor import ADCopilotProcessor
 
 pytestmark = pytest.mark.torch

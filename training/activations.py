@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from adcopilot_edge.training.comparison import FeatureBatch
-from adcopilot_edge.training.kept import kept_bytes
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
+from adcopilot_edge.training.saved_tensors import kept_bytes
 from adcopilot_edge.training.stage_recipe import StageRecipe
 
 

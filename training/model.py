@@ -31,13 +31,14 @@ from transformers.vision_utils import get_vision_position_ids, get_vision_window
 
 from adcopilot_edge.positions import ImageSpan, TextSpan, mrope_positions
 from adcopilot_edge.training.attention import BatchedVisionAttention
-from adcopilot_edge.training.comparison import ComparisonEncoder, FeatureBatch, query_places
+from adcopilot_edge.training.comparison import ComparisonEncoder, query_places
 from adcopilot_edge.training.config import (
     ADCopilotConfig,
     ADCopilotVisionConfig,
     YangJianConfig,
 )
 from adcopilot_edge.training.forward import run_batch
+from adcopilot_edge.training.pairing import pad_images, pair_images
 from adcopilot_edge.training.patch_embed import ProductPatchEmbed
 from adcopilot_edge.training.tensor_names import renamings
 
@@ -111,8 +112,8 @@ class ADCopilotVisionTower(Qwen2_5_VisionTransformerPretrainedModel):
             sizes = [len(item) for item in features]
             cos, sin = self.rotary_pos_emb(features[0], position_ids)
             rotary = list(zip(cos.split(sizes), sin.split(sizes), strict=True))
-        previous = _pad([i for i, _ in pairs], features, rotary)
-        current = _pad([j for _, j in pairs], features, rotary)
+        previous = pad_images([i for i, _ in pairs], features, rotary)
+        current = pad_images([j for _, j in pairs], features, rotary)
         anchors = None
         if self.config.compare_query_grid:
             grids = [grid_thw[j] for _, j in pairs]
@@ -125,45 +126,6 @@ class ADCopilotVisionTower(Qwen2_5_VisionTransformerPretrainedModel):
         return tokens, tuple(
             row[: len(features[j])] for row, (_, j) in zip(logits, pairs, strict=True)
         )
-
-
-def _pad(
-    index: Sequence[int],
-    features: Sequence[Tensor],
-    rotary: Sequence[tuple[Tensor, Tensor]] | None,
-) -> FeatureBatch:
-    """Stack the chosen images, zero-padded at the end to the longest (spec 3.4)."""
-
-    def stack(items: list[Tensor]) -> Tensor:
-        return nn.utils.rnn.pad_sequence(items, batch_first=True)
-
-    chosen = [features[i] for i in index]
-    lengths = [len(item) for item in chosen]
-    mask = None
-    if len(set(lengths)) > 1:
-        columns = torch.arange(max(lengths), device=chosen[0].device)
-        mask = columns[None] < torch.tensor(lengths, device=columns.device)[:, None]
-    tables = None
-    if rotary is not None:
-        tables = (stack([rotary[i][0] for i in index]), stack([rotary[i][1] for i in index]))
-    return FeatureBatch(stack(chosen), mask, tables)
-
-
-def pair_images(
-    images_per_sample: Sequence[int], *, sequence_compare: bool
-) -> list[tuple[int, int]]:
-    """(previous, current) of every image: its predecessor in the same sample.
-
-    The first image of a sample is paired with itself, or with the sample's last one when
-    ``sequence_compare`` is false (spec 3.2).
-    """
-    pairs: list[tuple[int, int]] = []
-    for count in images_per_sample:
-        first = len(pairs)
-        if count:
-            pairs.append((first if sequence_compare else first + count - 1, first))
-        pairs.extend((i - 1, i) for i in range(first + 1, first + count))
-    return pairs
 
 
 class ADCopilotModel(Qwen2_5_VLModel):
