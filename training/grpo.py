@@ -27,7 +27,7 @@ from adcopilot_edge.atomic import atomic_write
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.record import tell_changes
 from adcopilot_edge.training.grpo_evaluation import Evaluation
-from adcopilot_edge.training.grpo_log import EventLog, Report, Rewards
+from adcopilot_edge.training.grpo_log import GrpoEvents, Report, Rewards
 from adcopilot_edge.training.grpo_prompts import Prompts, as_dataset
 from adcopilot_edge.training.grpo_recipe import GrpoLora, GrpoRun
 from adcopilot_edge.training.grpo_trainer import PairGrpoTrainer
@@ -107,7 +107,7 @@ def train_grpo(
         assert learner is not None
         trainer.remove_callback(PrinterCallback)  # the events say it
         log = _log_to(run / "log.jsonl", report)
-        trainer.add_callback(EventLog(log))
+        trainer.add_callback(GrpoEvents(log))
         if args.process_index == 0:
             # A writer of its own: by itself the callback goes where the process once said.
             trainer.add_callback(TensorBoardCallback(SummaryWriter(str(run / "tensorboard"))))

@@ -112,7 +112,7 @@ def text_of(completion: Any) -> str:
     return content
 
 
-class EventLog(TrainerCallback):
+class GrpoEvents(TrainerCallback):
     """Passes the trainer's figures on as events of our own form.
 
     A step's event has the mean reward, ``rewards`` by kind without weights, the share of
