@@ -19,11 +19,13 @@ from adcopilot_edge.export.windows import map_of_cells
 from adcopilot_edge.positions import TextSpan, mrope_positions
 from adcopilot_edge.training.packing import IGNORED, Branch, collate, pack
 from adcopilot_edge.training.parts import PARTS, part_of, train_only, trainable
+from adcopilot_edge.training.patch_embed import ProductPatchEmbed
 from adcopilot_edge.training.recipe import load_recipe
 from adcopilot_edge.training.run import train
 from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.training.targets import patch_targets
-from adcopilot_edge.training.tasks import exchanges
+from adcopilot_edge.training.tasks import chosen_exchanges, exchanges
+from adcopilot_edge.types import TASKS
 
 pytestmark = pytest.mark.torch
 
@@ -91,6 +93,34 @@ def test_answers_agree_with_the_truth() -> None:
         assert sorted(item["label"] for item in boxes) == sorted(pair.labels)
         assert ("No defect" in classify.answer) != pair.is_anomaly
         assert ("no defect" in describe.answer) != pair.is_anomaly
+
+
+@pytest.mark.parametrize(("count", "kinds"), [(2, 2), (3, 3), (4, 4)])
+def test_a_pair_is_asked_for_the_verdict_and_so_many_other_things(count: int, kinds: int) -> None:
+    pair = generate_pair(3, size=112).to_labelled()
+    asked = [
+        [item.task for item in chosen_exchanges(pair, random.Random(seed), TASKS, count)]
+        for seed in range(20)
+    ]
+    assert all(tasks[0] == "verdict" and len({*tasks}) == kinds for tasks in asked)
+    assert {task for tasks in asked for task in tasks} == {*TASKS}
+    alone = chosen_exchanges(pair, random.Random(0), ("locate", "describe"), count)
+    assert len(alone) == min(2, count - 1)
+
+
+def test_a_stage_may_have_images_of_a_size_of_its_own(tmp_path: Path) -> None:
+    seen = []
+    recipe = tiny_recipe(3, image_size=56)
+    with torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, arguments: (
+            seen.append(len(arguments[0]))
+            if isinstance(module, ProductPatchEmbed) and module.training
+            else None
+        )
+    ):
+        train(recipe, tmp_path)
+    # Two images of 4 x 4 patches for each of two pairs, not of 8 x 8.
+    assert {*seen} == {2 * 2 * 4 * 4}
 
 
 def test_every_parameter_has_a_part_and_only_the_chosen_parts_learn() -> None:

@@ -43,7 +43,7 @@ from adcopilot_edge.training.packing import (
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.recipe import ROOM_PX
 from adcopilot_edge.training.targets import fill_mask, pair_mask, patch_targets
-from adcopilot_edge.training.tasks import chosen_exchanges
+from adcopilot_edge.training.tasks import DEFAULT_NUM_QUESTIONS, chosen_exchanges
 from adcopilot_edge.types import (
     TASKS,
     BBox,
@@ -159,15 +159,19 @@ class SampleBuilder:
         return ids
 
     def build(
-        self, pair: LabelledPair, rng: random.Random, tasks: Sequence[Task] = TASKS
+        self,
+        pair: LabelledPair,
+        rng: random.Random,
+        tasks: Sequence[Task] = TASKS,
+        num_questions: int = DEFAULT_NUM_QUESTIONS,
     ) -> Sample:
         """The sample of ``pair``, which must have the recipe's image size.
 
-        tasks: which may be asked; of several, the verdict and one other.
+        tasks, num_questions: what may be asked; see ``chosen_exchanges``.
         """
         branches = [
             Branch(KINDS.index(item.task), self.encode(item.question), self.encode(item.answer))
-            for item in chosen_exchanges(pair, rng, tasks)
+            for item in chosen_exchanges(pair, rng, tasks, num_questions)
         ]
         square = self.images.square
         return Sample(

@@ -196,7 +196,9 @@ def _sample_shape(recipe: TrainRecipe, stage: StageRecipe, config: ADCopilotConf
     """A sample of two images as large as they may be."""
     patch, merge = config.vision.patch_size, config.vision.spatial_merge_size
     assert isinstance(patch, int)
-    cells = (stage.max_pixels or recipe.image_size**2) // (patch * merge) ** 2
+    cells = (stage.max_pixels or (stage.image_size or recipe.image_size) ** 2) // (
+        patch * merge
+    ) ** 2
     text = stage.grpo.max_new_tokens if stage.grpo else TEXT_TOKENS // 2
     return SampleShape(
         patches=cells * merge**2,

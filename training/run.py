@@ -152,7 +152,7 @@ class _Run:
         builder = sample_builder(
             model.config,
             processor,
-            recipe.image_size,
+            stage.image_size or recipe.image_size,
             limits=stage.limits,
             packing=stage.packing,
         )

@@ -19,13 +19,14 @@ from adcopilot_edge.training.mixture import Mixture
 from adcopilot_edge.training.pair_source import PairSource
 from adcopilot_edge.training.stage_recipe import DataRecipe, StageRecipe
 from adcopilot_edge.training.synthetic import generate_pair
+from adcopilot_edge.training.tasks import DEFAULT_NUM_QUESTIONS
 from adcopilot_edge.types import TASKS, LabelledPair, Task
 
 FIRST_TRAINING_NUMBER = 1_000_000
 """Numbers of training pairs start here; those below belong to the tokenizer and to evaluation."""
 
 _RUN_NUMBERS = 100_000_000
-_PAIR_TOKENS = 80  # a question and an answer of each of the two branches, about
+_QUESTION_TOKENS = 40  # a question and its answer, about
 
 
 class SampleSource(Protocol):
@@ -61,6 +62,7 @@ class PairSamples:
     first: int
     size: int | None = None
     tasks: Sequence[Task] = TASKS
+    num_questions: int = DEFAULT_NUM_QUESTIONS
 
     def pair(self, number: int, *, size: int) -> LabelledPair:
         """The pair alone; see ``PairSource``."""
@@ -69,11 +71,12 @@ class PairSamples:
     def sample(self, number: int, builder: SampleBuilder) -> Sample:
         """The pair with its questions."""
         pair = self.pair(number, size=builder.images.side)
-        return builder.build(pair, random.Random(self.first + number), self.tasks)
+        rng = random.Random(self.first + number)
+        return builder.build(pair, rng, self.tasks, self.num_questions)
 
     def length(self, number: int, builder: SampleBuilder) -> int:
         """The same for all."""
-        return len(builder.prefix) + _PAIR_TOKENS
+        return len(builder.prefix) + _QUESTION_TOKENS * self.num_questions
 
 
 class StageData(Dataset[Sample]):
@@ -142,7 +145,7 @@ def resolve_steps(stage: StageRecipe, sources: Sequence[SampleSource], seed: int
 def _open(item: DataRecipe, first: int, seed: int) -> SampleSource:
     tasks = TASKS if item.tasks is None else tuple(t for t in TASKS if t in item.tasks)
     if item.kind == "synthetic":
-        return PairSamples(SyntheticPairs(), first, item.count, tasks)
+        return PairSamples(SyntheticPairs(), first, item.count, tasks, item.questions)
     assert item.path is not None
     if item.kind == "chat-ad":
         return open_dialogues(item.path, split=item.split, tasks=item.tasks, count=item.count)
@@ -151,4 +154,4 @@ def _open(item: DataRecipe, first: int, seed: int) -> SampleSource:
         pairs = open_changes(Path(item.path), seed=seed)
     else:
         pairs = FolderPairs(open_folder(Path(item.path), item.folder), seed)
-    return PairSamples(pairs, first, item.count, tasks)
+    return PairSamples(pairs, first, item.count, tasks, item.questions)

@@ -11,6 +11,7 @@ from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS
 from adcopilot_edge.training.folder.settings import FolderSettings
 from adcopilot_edge.training.grpo_recipe import GrpoRecipe
 from adcopilot_edge.training.parts import Part
+from adcopilot_edge.training.tasks import DEFAULT_NUM_QUESTIONS
 from adcopilot_edge.types import TASKS
 
 DataKind = Literal["synthetic", "changes", "folder", "chat-ad"]
@@ -31,7 +32,8 @@ class DataRecipe(Record):
     ``folder`` a user's golden, good and bad parts, ``chat-ad`` dialogues in shards. path: the
     folder of every kind but ``synthetic``. split: of ``chat-ad``. weight: its share of the samples
     against those of the stage's other sources. tasks: what is asked, of the four tasks for pairs
-    and of Chat-AD's for dialogues; all where it is left out. count: how many samples an epoch takes
+    and of Chat-AD's for dialogues; all where it is left out. questions: how many of them about a pair at
+    most, the verdict counted. count: how many samples an epoch takes
     of it, at most; a source that makes its pairs has no end without it. folder: of ``folder``, how
     its pairs are made and what of it never trains.
     """
@@ -42,6 +44,7 @@ class DataRecipe(Record):
     split: str = "train"
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     tasks: tuple[str, ...] | None = Field(default=None, min_length=1)
+    questions: int = Field(default=DEFAULT_NUM_QUESTIONS, ge=2, le=len(TASKS))
     count: int | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
@@ -108,7 +111,9 @@ class StageRecipe(Record):
     accumulated. Without it, all that it gets.
     vision_learning_rate: of tower and merger, where it is another. warmup_steps, warmup_share: how
     long the rate rises. precision: of the products; with ``bf16`` what learns stays in float32, and
-    what is frozen of a checkpoint is kept in bfloat16. min_pixels, max_pixels: area that images of
+    what is frozen of a checkpoint is kept in bfloat16. image_size: of its training images, where it
+    is not the recipe's; a first stage at half the size sees four times the pairs in the same time.
+    min_pixels, max_pixels: area that images of
     dialogues are brought into with their aspect kept; without them they become squares of the
     recipe's ``image_size``. packing: lay short samples of a batch in a row, with equal results.
     point_queries_at_map: before the stage, half of the query decoder's heads are set to attend
@@ -131,6 +136,7 @@ class StageRecipe(Record):
     warmup_share: float = Field(default=0.0, ge=0, lt=1)
     precision: Precision = "bf16"
     gradient_checkpointing: bool = False
+    image_size: int | None = Field(default=None, gt=0, multiple_of=28)
     min_pixels: int | None = Field(default=None, gt=0)
     max_pixels: int | None = Field(default=None, gt=0)
     group_by_length: bool = False
@@ -154,6 +160,7 @@ class StageRecipe(Record):
                 "a part is in trains and in lora",
             ),
             ((self.method == "grpo") != (self.grpo is not None), "method grpo has a grpo table"),
+            (self.method == "grpo" and self.image_size is not None, "grpo has no image_size"),
             (
                 self.method == "sft" and not any(self.loss.model_dump().values()),
                 "no loss has a weight above 0",

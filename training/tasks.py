@@ -21,6 +21,9 @@ from adcopilot_edge.types import TASKS, BBox, LabelledPair, Task
 # about the answer, and a small model that has to find both at once stays at chance.
 SWAPPED_SHARE = 0.15
 
+DEFAULT_NUM_QUESTIONS = 2
+"""The verdict and one other."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -37,9 +40,14 @@ def exchanges(pair: LabelledPair, rng: random.Random) -> list[Exchange]:
 
 
 def chosen_exchanges(
-    pair: LabelledPair, rng: random.Random, tasks: Sequence[Task] = TASKS
+    pair: LabelledPair,
+    rng: random.Random,
+    tasks: Sequence[Task] = TASKS,
+    num_questions: int = DEFAULT_NUM_QUESTIONS,
 ) -> list[Exchange]:
-    """What a training sample asks about ``pair``: of ``tasks`` the verdict and one other.
+    """What a training sample asks about ``pair``: of ``tasks`` the verdict and some others.
+
+    num_questions: how many at most, the verdict counted whether it is among ``tasks`` or not.
 
     About a pair whose defects nobody can place only the verdict is asked. Raises DatasetError where
     that leaves nothing to ask.
@@ -53,7 +61,7 @@ def chosen_exchanges(
     made = [_exchange(task, pair, rng) for task in TASKS if task in allowed]
     verdicts = [item for item in made if item.task == "verdict"]
     others = [item for item in made if item.task != "verdict"]
-    return [*verdicts, *([rng.choice(others)] if others else [])]
+    return [*verdicts, *rng.sample(others, min(num_questions - 1, len(others)))]
 
 
 def _exchange(task: Task, pair: LabelledPair, rng: random.Random) -> Exchange:
