@@ -110,7 +110,7 @@ def test_a_pair_is_asked_for_the_verdict_and_so_many_other_things(count: int, ki
 
 def test_a_stage_may_have_images_of_a_size_of_its_own(tmp_path: Path) -> None:
     seen = []
-    recipe = tiny_recipe(3, image_size=56)
+    recipe = tiny_recipe(3, image_size=140)
     with torch.nn.modules.module.register_module_forward_pre_hook(
         lambda module, arguments: (
             seen.append(len(arguments[0]))
@@ -119,8 +119,8 @@ def test_a_stage_may_have_images_of_a_size_of_its_own(tmp_path: Path) -> None:
         )
     ):
         train(recipe, tmp_path)
-    # Two images of 4 x 4 patches for each of two pairs, not of 8 x 8.
-    assert {*seen} == {2 * 2 * 4 * 4}
+    # Two images of 10 x 10 patches for each of two pairs, not of 8 x 8.
+    assert {*seen} == {2 * 2 * 10 * 10}
 
 
 def test_every_parameter_has_a_part_and_only_the_chosen_parts_learn() -> None:

@@ -32,10 +32,10 @@ class DataRecipe(Record):
     ``folder`` a user's golden, good and bad parts, ``chat-ad`` dialogues in shards. path: the
     folder of every kind but ``synthetic``. split: of ``chat-ad``. weight: its share of the samples
     against those of the stage's other sources. tasks: what is asked, of the four tasks for pairs
-    and of Chat-AD's for dialogues; all where it is left out. questions: how many of them about a pair at
-    most, the verdict counted. count: how many samples an epoch takes
-    of it, at most; a source that makes its pairs has no end without it. folder: of ``folder``, how
-    its pairs are made and what of it never trains.
+    and of Chat-AD's for dialogues; all where it is left out. questions: how many of them
+    about a pair at most, the verdict counted. count: how many samples an epoch takes of it, at
+    most; a source that makes its pairs has no end without it. folder: of ``folder``, how its pairs
+    are made and what of it never trains.
     """
 
     kind: DataKind
