@@ -82,7 +82,7 @@ $(RESULTS)/bundle-%/manifest.json: | $(CHECKPOINT)/config.json $(VENV)/ready
 	$(export_to) --image-size $*
 
 $(DEVICE)/ready: EXTRAS := cpu
-$(VENV)/ready:   EXTRAS := cpu,tensorrt-rtx,export,optimum,train,curate,ray,dev
+$(VENV)/ready:   EXTRAS := cpu,tensorrt-rtx,serve,camera,plc,export,optimum,train,curate,ray,dev
 $(DEVICE)/ready $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "$(PYTHON) is missing or older than 3.10; name another: make PYTHON=/path/to/python3" >&2; exit 1; }

@@ -28,6 +28,7 @@ from adcopilot_edge.commands.merge import merge
 from adcopilot_edge.commands.precisions import precisions
 from adcopilot_edge.commands.profile import profile
 from adcopilot_edge.commands.sensitivity import sensitivity
+from adcopilot_edge.commands.serve import serve
 from adcopilot_edge.commands.train import train
 from adcopilot_edge.commands.verify import verify
 from adcopilot_edge.errors import EdgeError
@@ -47,6 +48,7 @@ COMMANDS = (
     merge,
     evaluate,
     profile,
+    serve,
     doctor,
 )
 GOLDEN_COMMANDS: dict[str, Callable[..., None]] = {

@@ -19,6 +19,12 @@ The tree::
     │   ├── DatasetError
     │   ├── TooFewSamplesError
     │   └── StateError
+    ├── DaemonError                    7
+    │   ├── StateFolderError
+    │   ├── JournalError
+    │   ├── NotReadyError
+    │   ├── QueueFullError
+    │   └── WorkerError
     ├── GateError                      8
     ├── TeacherError                   9
     │   ├── TeacherUnavailableError
@@ -131,6 +137,40 @@ class TooFewSamplesError(CalibrationError):
 
 class StateError(CalibrationError):
     """A stored state is damaged, or of another bundle, golden, machine or way to inspect."""
+
+
+class DaemonError(EdgeError):
+    """The daemon can't start, go on, or take a part."""
+
+    exit_code = 7
+
+
+class StateFolderError(DaemonError):
+    """The state folder can't be used, or another daemon uses it."""
+
+
+class JournalError(DaemonError):
+    """The journal of parts can't be opened, read or written."""
+
+
+class NotReadyError(DaemonError):
+    """No part is taken now. retry_after_s: when to try again, None for never."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QueueFullError(DaemonError):
+    """More parts came than can be inspected. retry_after_s: when to try again."""
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class WorkerError(DaemonError):
+    """The process that inspects did not start, or hung or died too often."""
 
 
 class GateError(EdgeError):

@@ -144,7 +144,8 @@ class Inspection:
     """The result of one inspection.
 
     anomaly_score: 0..1, the softmax over the logits of the two answer letters, at the temperature
-    of the verdict state in use. calibration: the id of that state, or None where the verdict is by
+    of the verdict state in use. threshold: the score from which on a part is an anomaly; None where
+    nobody said. calibration: the id of that state, or None where the verdict is by
     the bundle's own threshold. timings_ms: by stage, and ``total``; of a part that was prepared
     while the one before was inspected, ``ahead`` is how much of the stages is not in ``total``, and
     they took longer for sharing the processor. text: the model's words for each task that was
@@ -175,6 +176,7 @@ class Inspection:
     notes: tuple[str, ...] = ()
     health: Health | None = None
     takt_overrun_ms: float | None = None
+    threshold: float | None = None
     path: DecisionPath = "model"
     anomaly_map: FloatArray | None = field(default=None, repr=False, compare=False)
 
@@ -183,6 +185,7 @@ class Inspection:
         return {
             "verdict": self.verdict,
             "anomaly_score": round(self.anomaly_score, 6),
+            "threshold": None if self.threshold is None else round(self.threshold, 6),
             "defects": [defect.to_json() for defect in self.defects],
             "text": self.text,
             "timings_ms": {stage: round(ms, 3) for stage, ms in self.timings_ms.items()},

@@ -169,6 +169,7 @@ class Inspector:
         constrained: bool = True,
         takt_ms: float | None = None,
         cascade: Cascade | None = None,
+        threshold: float | None = None,
     ) -> Inspection:
         """Inspect a test image against a golden image.
 
@@ -190,6 +191,8 @@ class Inspector:
             cascade: Let parts that look like the golden pass without the language model, and miss
                 defects that leave the anomaly map quiet. ``Cascade()`` goes by the threshold of
                 the golden's verdict state. Not for tiles or votes.
+            threshold: An anomaly is a score at or above this, 0..1, in place of the limits of the
+                bundle or the golden's verdict state.
 
         Raises:
             ConfigError: An argument is out of range, or not for tiles or votes.
@@ -199,7 +202,9 @@ class Inspector:
             StateError: The golden's verdict state can't be used for this inspection.
         """
         check_limits(takt_ms, cascade, has_many_verdicts=tile or has_votes(golden))
-        request = read_request(self.engine, task, ask, max_new_tokens, constrained, cascade)
+        request = read_request(
+            self.engine, task, ask, max_new_tokens, constrained, cascade, threshold=threshold
+        )
         takt = Takt(takt_ms, self._pace)
         if isinstance(golden, GoldenSet) and golden.choose == "vote":
             votes = [
@@ -220,6 +225,7 @@ class Inspector:
         constrained: bool = True,
         takt_ms: float | None = None,
         cascade: Cascade | None = None,
+        threshold: float | None = None,
     ) -> Generator[PartResult, None, None]:
         """Inspect test images as ``inspect`` does, each prepared while the one before is inspected.
 
@@ -235,7 +241,9 @@ class Inspector:
         """
         check_tests(golden, tests)
         check_limits(takt_ms, cascade, has_many_verdicts=tile)
-        request = read_request(self.engine, task, ask, max_new_tokens, constrained, cascade)
+        request = read_request(
+            self.engine, task, ask, max_new_tokens, constrained, cascade, threshold=threshold
+        )
         Takt(takt_ms, self._pace)  # a limit out of range is told before the first part
         with self._lock:
             known, notes = self._goldens.known(golden)
@@ -260,6 +268,7 @@ class Inspector:
         constrained: bool = True,
         takt_ms: float | None = None,
         cascade: Cascade | None = None,
+        threshold: float | None = None,
     ) -> Generator[Event, None, None]:
         """Inspect as ``inspect`` does, and tell what is known as soon as it is known.
 
@@ -276,7 +285,9 @@ class Inspector:
         if has_votes(golden):
             raise ConfigError("votes can't be streamed. Choose the nearest golden, or inspect")
         request = read_request(
-            self.engine, task, ask, max_new_tokens, constrained, cascade, has_pieces=True
+            *(self.engine, task, ask, max_new_tokens, constrained, cascade),
+            has_pieces=True,
+            threshold=threshold,
         )
         takt = Takt(takt_ms, self._pace)
         return with_result(self._taking_turns(golden, test, request, takt))

@@ -21,7 +21,8 @@ class Request:
     questions: their names are those of the tasks, and ``ask`` for the user's own question.
     max_new_tokens: limit of each answer. is_constrained: boxes are decoded under a grammar.
     has_pieces: tell the words of an answer while they come. cascade: when nothing is asked at all,
-    not even for the verdict.
+    not even for the verdict. threshold: on the score that is shown, 0..1, in place of the limits of
+    the bundle or of the golden's verdict state.
     """
 
     questions: dict[str, str]
@@ -29,16 +30,24 @@ class Request:
     is_constrained: bool = True
     has_pieces: bool = False
     cascade: Cascade | None = None
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise ConfigError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
+        if self.threshold is not None and not 0.0 < self.threshold < 1.0:
+            raise ConfigError(f"threshold must lie between 0 and 1, got {self.threshold}")
 
     def with_threshold(self, find: Callable[[], float]) -> Request:
         """The same request; a cascade without a threshold of its own has the one that is found."""
         if self.cascade is None or self.cascade.threshold is not None:
             return self
         return replace(self, cascade=replace(self.cascade, threshold=find()))
+
+    @property
+    def map_threshold(self) -> float | None:
+        """The suspicion up to which the cascade lets a part pass."""
+        return None if self.cascade is None else self.cascade.threshold
 
     def only(self, *names: str) -> Request:
         """The same request with these questions alone, as far as it has them."""
@@ -59,6 +68,7 @@ def read_request(
     cascade: Cascade | None,
     *,
     has_pieces: bool = False,
+    threshold: float | None = None,
 ) -> Request:
     """Return the request of a caller, checked.
 
@@ -72,6 +82,7 @@ def read_request(
         is_constrained: See there.
         cascade: See there.
         has_pieces: See there.
+        threshold: See there.
 
     Raises:
         ConfigError: There is no such task, ``ask`` is empty, or a limit is out of range.
@@ -101,6 +112,7 @@ def read_request(
         is_constrained=is_constrained,
         has_pieces=has_pieces,
         cascade=cascade,
+        threshold=threshold,
     )
 
 

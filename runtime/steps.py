@@ -79,6 +79,7 @@ class InspectionSteps:
             health, warnings = self.health.check(reference, sha256, view)
         threshold = self.engine.bundle.manifest.decision.threshold
         state, rule, notes = choose_rule(self.states, threshold, sha256, tile=tile)
+        rule = rule.with_threshold(request.threshold)
         model = self.engine.bundle.manifest.model
         request = request.with_threshold(lambda: stored_threshold(state, model))
         if tile:
@@ -108,6 +109,7 @@ class InspectionSteps:
         return Inspection(
             verdict=findings.verdict,
             anomaly_score=findings.shown_score(rule),
+            threshold=rule.threshold if findings.path != "map" else request.map_threshold,
             defects=findings.defects,
             text=findings.text,
             timings_ms=clock.timings_ms(),

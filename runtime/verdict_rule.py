@@ -32,6 +32,21 @@ class VerdictRule:
         limit = math.nextafter(threshold, 0.0)
         return cls(normal_up_to=limit, anomaly_above=limit)
 
+    @property
+    def threshold(self) -> float:
+        """The score to show above which a part is an anomaly."""
+        return self.calibrate(self.anomaly_above)
+
+    def with_threshold(self, threshold: float | None) -> VerdictRule:
+        """The rule with one limit, an anomaly at or above this score to show; None keeps it."""
+        if threshold is None:
+            return self
+        raw = threshold
+        if self.temperature != 1.0:
+            raw = float(soften(threshold, 1.0 / self.temperature))
+        limit = math.nextafter(raw, 0.0)
+        return VerdictRule(normal_up_to=limit, anomaly_above=limit, temperature=self.temperature)
+
     def decide(self, score: float) -> Verdict:
         """The verdict on a part of this score of the model."""
         if score > self.anomaly_above:

@@ -120,6 +120,7 @@ def test_inspect_as_json(call, pair, toy_bundle):
     assert set(record) == {
         "verdict",
         "anomaly_score",
+        "threshold",
         "defects",
         "text",
         "timings_ms",

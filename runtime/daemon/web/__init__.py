@@ -1,0 +1,1 @@
+"""The daemon's door for HTTP: an application of FastAPI; one file for each subject."""

@@ -1,0 +1,17 @@
+"""How a route gets at the daemon."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from adcopilot_edge.runtime.daemon.station import StationDaemon
+
+
+def _daemon(request: Request) -> StationDaemon:
+    daemon: StationDaemon = request.app.state.daemon
+    return daemon
+
+
+Daemon = Annotated[StationDaemon, Depends(_daemon)]
