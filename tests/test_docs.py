@@ -15,6 +15,8 @@ import pytest
         "runtime",
         "runtime/engines",
         "runtime/profile",
+        "runtime/daemon",
+        "runtime/daemon/web",
         "export",
         "calibration",
         "training",
