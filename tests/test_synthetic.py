@@ -15,6 +15,7 @@ from adcopilot_edge.training.synthetic import (
     SyntheticPair,
     generate_pair,
 )
+from adcopilot_edge.training.synthetic.conveyor import Conveyor
 from adcopilot_edge.training.synthetic.preview import contact_sheet
 from adcopilot_edge.training.synthetic.surfaces import DRAW_SURFACE
 
@@ -164,3 +165,18 @@ def test_the_golden_does_not_tell_whether_the_test_is_good(surface: str) -> None
     red = np.array([pair.golden[:, :, 0].mean() for pair in pairs])
     # Of 80 fair draws the deviation of the area is 0.065; 0.25 is almost four of them.
     assert roc_auc(is_bad, red) == pytest.approx(0.5, abs=0.25)
+
+
+def test_a_conveyor_brings_parts_of_one_layout_some_of_them_bad() -> None:
+    conveyor = Conveyor(4, size=112, bad_share=0.5)
+    parts = [conveyor.part(number) for number in range(12)]
+    changed = [
+        np.mean(np.any(part.image != conveyor.golden, axis=2)) for part in parts if not part.labels
+    ]
+    assert 0 < len(changed) < len(parts)
+    assert max(changed) < 0.2  # ragged edges and a small shift, no other board
+    assert all({*part.labels} <= {*DEFECT_LABELS} for part in parts)
+    again = Conveyor(4, size=112, bad_share=0.5)
+    assert np.array_equal(again.golden, conveyor.golden)
+    assert np.array_equal(again.part(5).image, parts[5].image)
+    assert not np.array_equal(parts[0].image, parts[1].image)
