@@ -17,6 +17,7 @@ from adcopilot_edge.calibration.agreement import BoxAnswer, read_answer
 from adcopilot_edge.calibration.box_matches import count_matches
 from adcopilot_edge.calibration.difference import find_differences
 from adcopilot_edge.metrics import balanced_accuracy, measure_boxes, roc_auc
+from adcopilot_edge.runtime.answer import parse_types
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.types import BBox, Inspection, LabelledPair, Task
 
@@ -27,8 +28,9 @@ class Predictions:
 
     is_anomaly: (S,) verdicts. scores: (S,) 0..1, or None where there is only a verdict. boxes: by
     source, the boxes of each pair. labels: what the model called the boxes in its words, likewise.
-    unparsed: answers that held no readable boxes. median_ms: of the whole inspection, NaN where it
-    was not timed. bundle, precision: the bundle's id and its graphs' precision, empty for the
+    types: which types of defect there are, in its words, of each pair; empty where it was not
+    asked. unparsed: answers that held no readable boxes. median_ms: of the whole inspection, NaN
+    where it was not timed. bundle, precision: the bundle's id and its graphs' precision, empty for the
     baseline. answers: where the defects are in the model's words, by the index of the pair.
     """
 
@@ -37,6 +39,7 @@ class Predictions:
     scores: tuple[float, ...] | None
     boxes: dict[str, tuple[tuple[BBox, ...], ...]]
     labels: tuple[tuple[str, ...], ...] = ()
+    types: tuple[tuple[str, ...], ...] = ()
     unparsed: int = 0
     median_ms: float = float("nan")
     bundle: str = ""
@@ -69,8 +72,12 @@ def predict(
     model = bundle.manifest.model
     for index, pair in enumerate(pairs):
         golden = inspector.golden(pair.golden)
-        task: Task = "locate" if with_text or index in asked else "verdict"
-        inspections.append(inspector.inspect(golden, pair.test, task=task, constrained=False))
+        tasks: tuple[Task, ...] = ("verdict",)
+        if with_text:
+            tasks = ("classify", "locate")
+        elif index in asked:
+            tasks = ("locate",)
+        inspections.append(inspector.inspect(golden, pair.test, task=tasks, constrained=False))
         if index in asked:
             words = inspections[-1].text["locate"]
             answers[index] = read_answer(words, height=model.image_height, width=model.image_width)
@@ -94,6 +101,9 @@ def predict(
             tuple(defect.label for defect in item.defects if defect.source == "text")
             for item in inspections
         ),
+        types=tuple(parse_types(item.text["classify"]) for item in inspections)
+        if with_text
+        else (),
         unparsed=sum("answer_unparsed:locate" in item.notes for item in inspections),
         median_ms=median(item.timings_ms["total"] for item in inspections),
         bundle=bundle.id,
@@ -128,8 +138,33 @@ def summarize(pairs: Sequence[LabelledPair], said: Predictions) -> dict[str, Any
         "escapes": int((truth & ~verdicts).sum()),
         "overkill": int((~truth & verdicts).sum()),
         "boxes": boxes,
+        "types": _types_right(pairs, said),
         "unparsed": said.unparsed,
         "median_ms": None if np.isnan(said.median_ms) else round(said.median_ms, 2),
+    }
+
+
+def _types_right(pairs: Sequence[LabelledPair], said: Predictions) -> dict[str, Any] | None:
+    """How right the named types of the bad parts are that were found; None where there are none.
+
+    exact: share of these parts with just the true types. named: share of their true types, each
+    once a part, that were named. true: share of the named types that are true.
+    """
+    found = [
+        ({*pair.labels}, {*types})
+        for pair, types, is_anomaly in zip(
+            pairs, said.types, said.is_anomaly, strict=bool(said.types)
+        )
+        if pair.is_anomaly and pair.labels and is_anomaly
+    ]
+    if not found:
+        return None
+    both = sum(len(truth & types) for truth, types in found)
+    return {
+        "found_bad": len(found),
+        "exact": round(sum(truth == types for truth, types in found) / len(found), 4),
+        "named": round(both / sum(len(truth) for truth, _ in found), 4),
+        "true": round(both / max(1, sum(len(types) for _, types in found)), 4),
     }
 
 

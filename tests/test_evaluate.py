@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from PIL import Image
 from toy import MODEL, write_toy_bundle
 
 from adcopilot_edge.bundle import Bundle
-from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.calibration.evaluate import Predictions, summarize
+from adcopilot_edge.errors import ConfigError, DatasetError
+from adcopilot_edge.types import LabelledPair
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -61,6 +64,50 @@ def test_words_have_a_class(call: Call, scans: Path) -> None:
     code, out, _ = call("deeppcb", scans)
     assert code == 0
     assert "boxes of the same class, F-score 0.0000" in out  # the toy writes no boxes
+
+
+def test_types_are_counted_on_bad_parts_that_were_found() -> None:
+    picture = np.zeros((8, 8, 3), dtype=np.uint8)
+
+    def pair(*labels: str) -> LabelledPair:
+        boxes = tuple((0.0, 0.0, 2.0, 2.0) for _ in labels)
+        return LabelledPair(
+            name="p",
+            category="c",
+            golden=picture,
+            test=picture,
+            boxes=boxes,
+            labels=labels,
+        )
+
+    said = Predictions(
+        name="x",
+        is_anomaly=(True, True, False, True),
+        scores=None,
+        boxes={},
+        types=(("open", "spur"), ("open",), ("spur",), ("hole",)),
+    )
+    pairs = [pair("open", "spur", "spur"), pair("spur"), pair("spur"), pair()]
+    assert summarize(pairs, said)["types"] == {
+        "found_bad": 2,
+        "exact": 0.5,
+        "named": round(2 / 3, 4),
+        "true": round(2 / 3, 4),
+    }
+    assert summarize(pairs, replace(said, types=()))["types"] is None
+
+
+def test_pairs_may_be_of_some_boards_or_surfaces(call: Call, scans: Path, tmp_path: Path) -> None:
+    code, out, _ = call("deeppcb", scans, "--no-text", "--json", "--only", "east")
+    assert (code, json.loads(out)["only"]) == (0, ["east"])
+    code, _, err = call("deeppcb", scans, "--no-text", "--only", "west")
+    assert code == DatasetError.exit_code
+    assert "west" in err
+    code, _, err = call("synthetic", "--no-text", "--only", "moon")
+    assert code == ConfigError.exit_code
+    code, _, err = call("pairs", scans, "--only", "east")
+    assert code == ConfigError.exit_code
+    assert "does not take --only" in err
 
 
 def test_synthetic(call: Call, tmp_path: Path) -> None:

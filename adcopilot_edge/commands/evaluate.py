@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from adcopilot_edge.commands.benchmark import Run
+from adcopilot_edge.commands.evaluate_bundles import PairChoice, run_bundles
 from adcopilot_edge.commands.evaluate_mmad import MmadSetting, run_mmad
 from adcopilot_edge.commands.evaluate_pairs import run_bbox, run_pairs
 from adcopilot_edge.commands.options import Json, Provider, Threads
-from adcopilot_edge.commands.printing import print_json
 from adcopilot_edge.errors import ConfigError
 
 
@@ -46,6 +45,10 @@ def evaluate(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Which pairs.", min=0)] = 0,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="A board of deeppcb, or a surface of synthetic; several may be."),
+    ] = None,
     text: Annotated[
         bool, typer.Option("--text/--no-text", help="Also ask for an answer in words (slower).")
     ] = True,
@@ -76,8 +79,8 @@ def evaluate(
     """Evaluate a bundle on labelled pairs or on a benchmark.
 
     deeppcb and synthetic: verdicts, escapes, overkill and BBox-Mask IoU beside the plain image
-    difference; boxes from the anomaly map and from the model's words are reported apart. With
-    --against two bundles are compared pair by pair.
+    difference; boxes from the anomaly map and from the model's words are reported apart, and so are
+    the types it names. With --against two bundles are compared pair by pair.
 
     mmad: the multiple-choice questions of the MMAD benchmark, answered by the logits of the letters
     and by words. Answers are kept as they come, so a run that was stopped goes on when it is
@@ -107,7 +110,7 @@ def evaluate(
             raise ConfigError("--against is the bundle itself; name another one as reference")
         pairs = pairs or 400
     else:
-        _refuse(source, against=against)
+        _refuse(source, against=against, only=only)
     run = Run(
         bundle=bundle,
         out=out,
@@ -133,11 +136,9 @@ def evaluate(
     elif source == "pairs":
         run_pairs(run, _require_data(source, data))
     else:
-        report = _compare_bundles(run, source, data, against)
-        if as_json:
-            print_json(report)
-        else:
-            _print_report(report)
+        if source == "deeppcb":
+            _require_data(source, data)
+        run_bundles(run, PairChoice(source=source, data=data, only=tuple(only or ())), against)
 
 
 def _refuse(source: str, **options: object) -> None:
@@ -151,95 +152,3 @@ def _require_data(source: str, data: Path | None) -> Path:
     if data is None:
         raise ConfigError(f"evaluate {source} needs the data as second argument")
     return data
-
-
-def _compare_bundles(
-    run: Run, source: str, data: Path | None, against: Path | None
-) -> dict[str, Any]:
-    """The figures of the difference and of each bundle; ``against`` is the reference."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    from adcopilot_edge.calibration.evaluate import (
-        compare,
-        predict,
-        predict_difference,
-        summarize,
-    )
-    from adcopilot_edge.runtime.inspector import Inspector
-
-    inspectors = {
-        str(path or "embedded bundle"): Inspector.open(
-            path, provider=run.provider, num_threads=run.threads, calibrated=False
-        )
-        for path in ([run.bundle] if against is None else [run.bundle, against])
-    }
-    size = next(iter(inspectors.values())).engine.bundle.manifest.model.image_height
-    labelled = _read_pairs(source, data, size=size, run=run)
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        said = [predict_difference(labelled)]
-        for name, inspector in inspectors.items():
-            task = progress.add_task(name, total=len(labelled))
-            said.append(
-                predict(
-                    name,
-                    inspector,
-                    labelled,
-                    with_text=run.with_words,
-                    on_pair=lambda task=task: progress.advance(task),  # type: ignore[misc]
-                )
-            )
-    report: dict[str, Any] = {
-        "source": source,
-        "image_size": size,
-        "seed": run.seed,
-        "results": [summarize(labelled, item) for item in said],
-    }
-    if against is not None:
-        report["comparison"] = compare(labelled, said[1], said[2])
-    return report
-
-
-def _read_pairs(source: str, data: Path | None, *, size: int, run: Run) -> list[Any]:
-    """The pairs, at the bundle's image size."""
-    assert run.count is not None
-    if source == "deeppcb":
-        from adcopilot_edge.calibration.deeppcb import read_tiles
-
-        return read_tiles(_require_data(source, data), tile=size, count=run.count, seed=run.seed)
-    from adcopilot_edge.training.synthetic import generate_pair
-
-    first = 900_000_000 + run.seed * 1_000_000  # far from the seeds that training uses
-    return [generate_pair(first + index, size=size).to_labelled() for index in range(run.count)]
-
-
-def _print_report(report: dict[str, Any]) -> None:
-    for result in report["results"]:
-        auroc = "" if result["auroc"] is None else f", AUROC {result['auroc']:.4f}"
-        timing = "" if result["median_ms"] is None else f", median {result['median_ms']:.1f} ms"
-        print(f"{result['name']}: {result['pairs']} pairs{timing}")
-        print(
-            f"  verdict    balanced accuracy {result['balanced_accuracy']:.4f}{auroc}, "
-            f"escapes {result['escapes']}, overkill {result['overkill']}"
-        )
-        for box_source, figures in result["boxes"].items():
-            shares = ", ".join(
-                f"{key.upper()} {value:.3f}"
-                for key, value in figures.items()
-                if key.startswith("acc")
-            )
-            print(f"  {box_source:<10} mIoU {figures['miou']:.4f}, {shares}")
-            if matches := figures.get("one_to_one"):
-                print(f"  {'':<10} boxes of the same class, F-score {matches['f_score']:.4f}")
-        if result["unparsed"]:
-            print(f"  {result['unparsed']} answers held no readable boxes", file=sys.stderr)
-    if comparison := report.get("comparison"):
-        change = ", ".join(
-            f"{key} {value:+.4f}" for key, value in comparison["miou_change"].items()
-        )
-        print(
-            f"{comparison['candidate']} against {comparison['reference']}: "
-            f"{comparison['verdict_flips']} verdict flips ({comparison['flip_rate']:.2%}), "
-            f"mIoU change {change}"
-        )
