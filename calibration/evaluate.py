@@ -30,8 +30,8 @@ class Predictions:
     source, the boxes of each pair. labels: what the model called the boxes in its words, likewise.
     types: which types of defect there are, in its words, of each pair; empty where it was not
     asked. unparsed: answers that held no readable boxes. median_ms: of the whole inspection, NaN
-    where it was not timed. bundle, precision: the bundle's id and its graphs' precision, empty for the
-    baseline. answers: where the defects are in the model's words, by the index of the pair.
+    where it was not timed. bundle, precision: the bundle's id and its graphs' precision, empty for
+    the baseline. answers: where the defects are in the model's words, by the index of the pair.
     """
 
     name: str
