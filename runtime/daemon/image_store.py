@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from adcopilot_edge.runtime.daemon.alarms import Alarms
@@ -14,16 +16,23 @@ from adcopilot_edge.runtime.daemon.station_file import ImageSettings
 _LOG = logging.getLogger(__name__)
 _SUFFIXES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp", b"BM": ".bmp"}
 _DAY_S = 86_400.0
+_REMOVED_AT_ONCE = 1000
 
 
 class ImageStore:
-    """Keeps the bytes of parts' images as they came, a folder for each thousand parts."""
+    """Keeps the bytes of parts' images as they came, a folder for each thousand parts.
+
+    They are not flushed one by one: after a power cut the last seconds' may be missing, and the
+    hash in the record tells. May be shared by threads, ``prune`` being for one.
+    """
 
     def __init__(self, folder: Path, settings: ImageSettings, alarms: Alarms) -> None:
         self.folder = folder
         self.settings = settings
         self._alarms = alarms
         self._rng = random.Random()
+        self._lock = threading.Lock()
+        self._kept_bytes: int | None = None  # unknown until the first look
 
     def keep(self, record: FinalRecord, image: bytes) -> str | None:
         """Keep the image if the policy says so; where, relative to the folder, or None.
@@ -43,27 +52,48 @@ class ImageStore:
             self._alarms.set("images", f"{path} can't be written: {err.strerror}")
             return None
         self._alarms.set("images", None)
+        with self._lock:
+            if self._kept_bytes is not None:
+                self._kept_bytes += len(image)
         return name
 
-    def prune(self) -> list[str]:
-        """Remove what is too old or too much, the oldest first; the names of what was removed."""
-        found = sorted(
-            (path.stat().st_mtime, path.stat().st_size, path)
-            for path in self.folder.glob("*/*")
-            if path.is_file()
-        )
-        left = sum(size for _, size, _ in found)
+    def prune(self, *, by_age: bool = True) -> list[str]:
+        """Remove what is too old or too much, the oldest first; the names of what was removed.
+
+        It looks at the oldest thousand parts or so, however many are kept, and removes a bounded
+        number at a time. by_age: false while the clock is not to be trusted.
+        """
+        if self._kept_bytes is None:
+            self._count()
         limit = self.settings.max_mb << 20
-        oldest = time.time() - self.settings.max_age_days * _DAY_S
-        removed = []
-        for modified, size, path in found:
-            is_old = self.settings.max_age_days > 0 and modified < oldest
-            if not is_old and not (limit and left > limit):
+        days = self.settings.max_age_days if by_age else 0
+        oldest = time.time() - days * _DAY_S if days > 0 else 0.0
+        removed: list[str] = []
+        for path in self._oldest_first():
+            found = path.stat()
+            is_too_much = limit > 0 and (self._kept_bytes or 0) > limit
+            if len(removed) >= _REMOVED_AT_ONCE or not (is_too_much or found.st_mtime < oldest):
                 break
             path.unlink(missing_ok=True)
-            left -= size
+            with self._lock:
+                self._kept_bytes = max(0, (self._kept_bytes or 0) - found.st_size)
             removed.append(path.relative_to(self.folder).as_posix())
         return removed
+
+    def _count(self) -> None:
+        """Learn how much is kept; reads the whole folder, once."""
+        found = sum(path.stat().st_size for path in self._oldest_first(removing=False))
+        with self._lock:
+            self._kept_bytes = found
+
+    def _oldest_first(self, *, removing: bool = True) -> Iterator[Path]:
+        """The images by their numbers; folders found empty on the way go, but for the last."""
+        folders = sorted(path for path in self.folder.iterdir() if path.is_dir())
+        for folder in folders:
+            images = sorted(folder.iterdir(), key=lambda path: path.name.lstrip("."))
+            yield from images
+            if removing and folder != folders[-1] and not any(folder.iterdir()):
+                folder.rmdir()
 
     def _is_wanted(self, record: FinalRecord) -> bool:
         keep = self.settings.keep

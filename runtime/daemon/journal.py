@@ -1,60 +1,58 @@
-"""The journal: an SQLite file in WAL mode that has exactly one final record for each accepted part.
+"""The journal: an SQLite file that has exactly one final record for each accepted part.
 
-One thread writes, in the order it is told to, and many changes that wait share one commit. What a
-future tells as done is on the disk.
+What a future tells as done is on the disk.
 """
 
 from __future__ import annotations
 
 import json
-import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from adcopilot_edge.errors import JournalError
+from adcopilot_edge.runtime.daemon.journal_file import connect, open_journal
+from adcopilot_edge.runtime.daemon.journal_writer import Change, JournalWriter
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part, iso_time
 
-VERSION = 1
-_MAX_SHARED = 64  # changes of one commit
-_BUSY_MS = 5000
-
-Change = Callable[[sqlite3.Connection], Any]
-
-
-@dataclass(slots=True)
-class _Waiting:
-    change: Change
-    done: Future[Any]
+_FORGOTTEN_AT_ONCE = 500  # old records of one commit, so that no part waits long for it
 
 
 class Journal:
     """The parts, outboxes, reviews and audit trail of one daemon. May be shared by threads.
 
-    on_trouble: told in words when a write fails, and None when one works again.
+    on_trouble: told in words when a write fails, and None when one works again. open_connection: of
+    the writer.
     """
 
     def __init__(
-        self, path: Path, *, on_trouble: Callable[[str | None], None] = lambda words: None
+        self,
+        path: Path,
+        *,
+        on_trouble: Callable[[str | None], None] = lambda words: None,
+        open_connection: Callable[[Path], sqlite3.Connection] = connect,
     ) -> None:
         self.path = path
-        self._on_trouble = on_trouble
         self._lock = threading.Lock()
-        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         with closing(open_journal(path)) as connection:
             row = connection.execute(
                 "SELECT seq FROM sqlite_sequence WHERE name='parts'"
             ).fetchone()
+            facts = connection.execute("SELECT name, value FROM facts").fetchall()
+            newest = connection.execute(
+                "SELECT received_at FROM parts ORDER BY id DESC LIMIT 1"
+            ).fetchone()
         self._last_id: int = row[0] if row else 0
-        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
-        self._thread.start()
+        self._facts: dict[str, str] = dict(map(tuple, facts))
+        self.newest_at_start: float | None = newest[0] if newest else None
+        self._writer = JournalWriter(
+            lambda: open_connection(path), where=str(path), probe=_probe, on_trouble=on_trouble
+        )
 
     def next_id(self) -> int:
         """A number for a part, higher than any before."""
@@ -88,11 +86,10 @@ class Journal:
     def write(self, change: Change) -> Future[Any]:
         """Do ``change`` in the writer's thread; the future has its result once it is on the disk.
 
-        Raises (in the future) JournalError when the disk is full or does not write.
+        Raises (in the future) JournalError when the disk is full or does not write, and after
+        ``close``.
         """
-        waiting = _Waiting(change, Future())
-        self._waiting.put(waiting)
-        return waiting.done
+        return self._writer.write(change)
 
     def open_parts(self) -> list[dict[str, Any]]:
         """The accepted parts without a final record, oldest first."""
@@ -108,17 +105,36 @@ class Journal:
 
     def fact(self, name: str) -> Any:
         """A value that outlives a start, or None."""
-        rows = self.read("SELECT value FROM facts WHERE name = ?", name)
-        return json.loads(rows[0]["value"]) if rows else None
+        value = self._facts.get(name)
+        return None if value is None else json.loads(value)
 
     def set_fact(self, name: str, value: Any) -> Future[Any]:
-        """Keep a value of JSON."""
-        return self.write(
+        """Keep a value of JSON; ``fact`` has it once it is on the disk."""
+        text = json.dumps(value)
+        return self._writer.write(
             lambda c: c.execute(
                 "INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-                (name, json.dumps(value)),
+                (name, text),
+            ),
+            then=lambda: self._facts.update({name: text}),
+        )
+
+    def forget_images(self, names: Sequence[str]) -> Future[Any]:
+        """Have no record name an image that is gone. names: as ``FinalRecord.image_file``."""
+        return self.write(
+            lambda c: c.executemany(
+                "UPDATE parts SET image_file = NULL,"
+                " record = json_set(record, '$.image_file', NULL) WHERE id = ? AND image_file = ?",
+                [(number, name) for name in names if (number := _number(name)) is not None],
             )
         )
+
+    def forget_before(self, moment: float) -> Future[Any]:
+        """Remove some of the oldest records, with their reviews, that were final before ``moment``.
+
+        The future has how many. Those that an output has yet to be told of stay.
+        """
+        return self.write(lambda c: _forget(c, moment))
 
     def audit(self, who: str, action: str, **details: Any) -> Future[Any]:
         """Add a line to the audit trail."""
@@ -132,7 +148,7 @@ class Journal:
     def read(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """The rows of a query, on a connection of its own that can't write. Raises JournalError."""
         try:
-            with closing(_connect(self.path)) as connection:
+            with closing(connect(self.path)) as connection:
                 connection.execute("PRAGMA query_only = ON")
                 return [dict(row) for row in connection.execute(query, values)]
         except sqlite3.Error as err:
@@ -140,79 +156,33 @@ class Journal:
 
     def close(self) -> None:
         """Write what waits, and stop."""
-        self._waiting.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        connection = _connect(self.path)
-        is_over = False
-        while not is_over:
-            batch = [self._waiting.get()]
-            while len(batch) < _MAX_SHARED and not self._waiting.empty():
-                batch.append(self._waiting.get())
-            is_over = None in batch
-            self._commit(connection, [item for item in batch if item is not None])
-        connection.close()
-
-    def _commit(self, connection: sqlite3.Connection, batch: list[_Waiting]) -> None:
-        if not batch:
-            return
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            results = [item.change(connection) for item in batch]
-            connection.execute("COMMIT")
-        except Exception as err:  # one bad change must not take the others with it
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            if len(batch) > 1:
-                for item in batch:
-                    self._commit(connection, [item])
-                return
-            self._fail(batch[0], err)
-            return
-        self._on_trouble(None)
-        for item, result in zip(batch, results, strict=True):
-            item.done.set_result(result)
-
-    def _fail(self, item: _Waiting, error: Exception) -> None:
-        if not isinstance(error, sqlite3.Error):
-            item.done.set_exception(error)
-            return
-        words = f"{self.path} can't be written: {error}"
-        self._on_trouble(words)
-        item.done.set_exception(JournalError(words))
+        self._writer.close()
 
 
-def open_journal(path: Path) -> sqlite3.Connection:
-    """Open a journal, or make one. Raises JournalError for one that is damaged or too new."""
-    try:
-        connection = _connect(path)
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            schema = files("adcopilot_edge.runtime.daemon").joinpath("schema.sql").read_text()
-            connection.executescript(f"BEGIN;\n{schema}\nPRAGMA user_version = {VERSION};\nCOMMIT;")
-        elif version != VERSION:
-            raise JournalError(
-                f"{path} is of version {version}, and this release reads {VERSION}. Move it away, "
-                "or use the release that wrote it"
-            )
-        if (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-            raise JournalError(
-                f"{path} is damaged: {found}. Restore it from a copy, or move it away"
-            )
-    except sqlite3.Error as err:
-        raise JournalError(f"{path} can't be opened: {err}") from err
-    return connection
+def _number(name: str) -> int | None:
+    """The part of an image's name, None where it is another kind of file."""
+    digits = Path(name).stem
+    return int(digits) if digits.isdecimal() else None
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
+def _probe(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "INSERT INTO facts VALUES ('journal_probe', ?)"
+        " ON CONFLICT DO UPDATE SET value = excluded.value",
+        (json.dumps(time.time()),),
+    )
+
+
+def _forget(connection: sqlite3.Connection, moment: float) -> int:
+    rows = connection.execute(
+        "SELECT id FROM (SELECT id, finished_at FROM parts ORDER BY id LIMIT ?)"
+        " WHERE finished_at < ? AND id NOT IN (SELECT part FROM outbox)",
+        (_FORGOTTEN_AT_ONCE, moment),
+    ).fetchall()
+    numbers = [tuple(row) for row in rows]
+    connection.executemany("DELETE FROM reviews WHERE part = ?", numbers)
+    connection.executemany("DELETE FROM parts WHERE id = ?", numbers)
+    return len(numbers)
 
 
 def _finish(connection: sqlite3.Connection, record: FinalRecord, outputs: tuple[str, ...]) -> bool:

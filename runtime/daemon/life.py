@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
+_LOG = logging.getLogger(__name__)
 State = Literal[
     "checking", "loading", "warming-up", "self-testing", "ready", "draining", "stopped", "failed"
 ]
@@ -68,10 +70,13 @@ class Life:
             self._state, self._reason, self._since = state, reason, now
             listeners = list(self._listeners)
         for listener in listeners:
-            listener(state)
+            _tell(listener, state)
 
     def listen(self, listener: Callable[[State], None]) -> None:
-        """Call ``listener`` with every state from now on, in the thread that enters it."""
+        """Call ``listener`` with every state from now on, in the thread that enters it.
+
+        No lock is held meanwhile, and what it raises is logged.
+        """
         with self._lock:
             self._listeners.append(listener)
 
@@ -94,3 +99,10 @@ class Life:
             "since_s": round(time.monotonic() - self._since, 1),
             "ready_in_s": None if left is None else round(left, 1),
         }
+
+
+def _tell(listener: Callable[[State], None], state: State) -> None:
+    try:
+        listener(state)
+    except Exception:  # one that fails must not keep the others in the dark
+        _LOG.exception("who is told that the daemon is %s", state)

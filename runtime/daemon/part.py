@@ -16,6 +16,7 @@ Reason = Literal[
     "worker_stuck",  # the inspection hung, and its process was ended
     "worker_died",  # the process of the inspection ended by itself
     "interrupted",  # the daemon ended before the part was done
+    "journal_failed",  # its record could not be written in time, so no verdict was told
     "drained",  # the daemon was told to stop, and the part was not begun
 ]
 

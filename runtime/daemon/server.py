@@ -5,47 +5,57 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import threading
+import socket
 from collections.abc import Callable
 
 import uvicorn
 
+from adcopilot_edge.errors import DaemonError
+from adcopilot_edge.runtime.daemon.life import State
+from adcopilot_edge.runtime.daemon.signals import Signals
 from adcopilot_edge.runtime.daemon.station import StationDaemon
-from adcopilot_edge.runtime.daemon.station_file import StationFile
+from adcopilot_edge.runtime.daemon.station_file import HttpSettings, StationFile
 from adcopilot_edge.runtime.daemon.web.app import create_app
 
 _LOG = logging.getLogger(__name__)
 _CLOSE_S = 5
+_WAITING = 128  # connections
 
 
 class Server:
-    """Serves one station file until a signal, a failure, or ``stop``."""
+    """Serves one station file until a signal, a failure, or ``stop``.
+
+    Raises:
+        DaemonError: The address can't be had, the state folder not used, or the journal not opened.
+    """
 
     def __init__(self, settings: StationFile) -> None:
-        self.daemon = StationDaemon(settings)
+        self._door = _bound(settings.http)
+        try:
+            self.daemon = StationDaemon(settings)
+        except BaseException:
+            self._door.close()
+            raise
         config = uvicorn.Config(
             create_app(self.daemon),
-            host=settings.http.host,
-            port=settings.http.port,
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=_CLOSE_S,
             server_header=False,
         )
         self._uvicorn = uvicorn.Server(config)
-        self._uvicorn.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-        self._signals = 0
 
     def run(self, on_address: Callable[[str], None] = lambda address: None) -> int:
         """Serve; the exit code. on_address: told where, once requests are answered."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-        self.daemon.life.listen(
-            lambda state: self.stop() if state in ("stopped", "failed") else None
-        )
+        Signals((signal.SIGTERM, signal.SIGINT), self._on_signal)
+        self.daemon.life.listen(self._on_state)
         self.daemon.start()
-        asyncio.run(self._serve(on_address))
-        self.daemon.stop()
+        try:
+            asyncio.run(self._serve(on_address))
+        finally:
+            self.daemon.line.drain(0.0)  # nothing where it has ended
+            self.daemon.stop()
+            self._door.close()
         if self.daemon.life.state == "failed":
             _LOG.error("%s", self.daemon.life.reason)
         return self.daemon.line.exit_code
@@ -55,21 +65,35 @@ class Server:
         self._uvicorn.should_exit = True
 
     async def _serve(self, on_address: Callable[[str], None]) -> None:
-        serving = asyncio.create_task(self._uvicorn._serve())
+        serving = asyncio.create_task(self._uvicorn._serve(sockets=[self._door]))
         while not self._uvicorn.started and not serving.done():
             await asyncio.sleep(0.01)
         if self._uvicorn.started:
-            host, port = self._uvicorn.servers[0].sockets[0].getsockname()[:2]
-            on_address(f"http://{host}:{port}")
+            host, port = self._door.getsockname()[:2]
+            on_address(f"http://{f'[{host}]' if ':' in host else host}:{port}")
         await serving
 
-    def _on_signal(self, number: int, frame: object) -> None:
-        self._signals += 1
-        if self._signals > 1:
-            self._uvicorn.force_exit = True
-            self.daemon.line.drain(0.0)
+    def _on_state(self, state: State) -> None:
+        if state in ("stopped", "failed"):
             self.stop()
+
+    def _on_signal(self, count: int) -> None:
+        """Drain; with the second signal end now."""
+        if count == 1:
+            self.daemon.line.drain(self.daemon.settings.daemon.drain_s)
             return
-        threading.Thread(
-            target=self.daemon.line.drain, args=(self.daemon.settings.daemon.drain_s,)
-        ).start()
+        self._uvicorn.force_exit = True
+        self.daemon.line.drain(0.0)
+
+
+def _bound(http: HttpSettings) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(http.host, http.port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server(
+            (http.host, http.port), family=family, backlog=_WAITING, reuse_port=False
+        )
+    except OSError as err:
+        raise DaemonError(
+            f"the address {http.host}:{http.port} can't be had: {err.strerror}. Another program "
+            "may have it; name another in the table http of the station file"
+        ) from err

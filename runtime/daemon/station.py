@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from adcopilot_edge.errors import JournalError
 from adcopilot_edge.runtime.daemon.alarms import Alarms
+from adcopilot_edge.runtime.daemon.care import Care
 from adcopilot_edge.runtime.daemon.image_store import ImageStore
 from adcopilot_edge.runtime.daemon.journal import Journal, interrupted_record
 from adcopilot_edge.runtime.daemon.life import Life, State
@@ -24,7 +24,6 @@ from adcopilot_edge.runtime.daemon.worker import Worker, WorkerHandle
 from adcopilot_edge.runtime.stream import Event
 
 _LOG = logging.getLogger(__name__)
-_CARE_S = 10.0
 _DURATIONS = "start_durations_s"
 
 
@@ -44,15 +43,25 @@ class StationDaemon:
         self.settings = settings
         self.alarms = Alarms()
         self.folder = StateFolder(settings.daemon.state)
-        self.journal = Journal(
-            self.folder.journal,
-            on_trouble=lambda words: self.alarms.set("journal", words, stops_line=True),
-        )
+        try:
+            self.journal = Journal(
+                self.folder.journal,
+                on_trouble=lambda words: self.alarms.set("journal", words, stops_line=True),
+            )
+        except JournalError:
+            self.folder.close()
+            raise
         self.life = Life(self.journal.fact(_DURATIONS))
         self.images = ImageStore(self.folder.images, settings.images, self.alarms)
+        self.care = Care(
+            folder=self.folder,
+            settings=settings.daemon,
+            journal=self.journal,
+            images=self.images,
+            alarms=self.alarms,
+        )
         self.interrupted = self._end_interrupted()
         self._listeners: list[Callable[[FinalRecord, Part], None]] = []
-        self._over = threading.Event()
         daemon = settings.daemon
         self.line = Line(
             journal=self.journal,
@@ -70,14 +79,13 @@ class StationDaemon:
 
     def start(self) -> None:
         """Look after the disk, and start the line; ``life`` tells when parts are taken."""
-        self._care()
-        threading.Thread(target=self._keep_care, name="care", daemon=True).start()
+        self.care.start()
         self.line.start()
 
     def stop(self) -> None:
         """Wait for the line's end, write what waits, and leave the state folder."""
-        self._over.set()
         self.line.join()
+        self.care.stop()
         self.journal.close()
         self.folder.close()
 
@@ -145,6 +153,7 @@ class StationDaemon:
                 "refused_full": counters.refused_full,
                 "refused_not_ready": counters.refused_not_ready,
                 "late_results": counters.late,
+                "unrecorded": counters.unrecorded,
                 "worker_restarts": counters.restarts,
                 "by_verdict": dict(counters.by_verdict),
                 "by_reason": dict(counters.by_reason),
@@ -155,9 +164,12 @@ class StationDaemon:
     def _end_interrupted(self) -> int:
         """End the parts that the last daemon left open; their number."""
         rows = self.journal.open_parts()
-        for row in rows:
-            record = interrupted_record(row, time.time())
-            self.journal.finish(record, self._all_outputs()).result()
+        written = [
+            self.journal.finish(interrupted_record(row, time.time()), self._all_outputs())
+            for row in rows
+        ]
+        for future in written:
+            future.result()
         if rows:
             _LOG.warning("%d parts were not done when the daemon ended; uncertain now", len(rows))
         return len(rows)
@@ -179,30 +191,19 @@ class StationDaemon:
 
     def _on_final(self, record: FinalRecord, part: Part) -> None:
         for listener in self._listeners:
-            listener(record, part)
+            _tell(listener, record, part)
 
     def _on_state(self, state: State) -> None:
         _LOG.info("%s%s", state, f": {self.life.reason}" if self.life.reason else "")
         if state == "ready":
             self.journal.set_fact(_DURATIONS, dict(self.life.taken_s))
 
-    def _keep_care(self) -> None:
-        while not self._over.wait(_CARE_S):
-            self._care()
 
-    def _care(self) -> None:
-        """Look at the disk, and remove images that the policy no longer keeps."""
-        free_mb = shutil.disk_usage(self.folder.path).free >> 20
-        least = self.settings.daemon.min_free_mb
-        self.alarms.set(
-            "disk",
-            f"the disk with {self.folder.path} has {free_mb} MB free, and {least} MB must be"
-            if free_mb < least
-            else None,
-            stops_line=True,
-        )
-        for name in self.images.prune():
-            self.journal.write(_without_image(name))
+def _tell(listener: Callable[[FinalRecord, Part], None], record: FinalRecord, part: Part) -> None:
+    try:
+        listener(record, part)
+    except Exception:  # one that fails must not keep the others in the dark
+        _LOG.exception("who is told of part %d", record.id)
 
 
 def product_setup(recipe: ProductRecipe, goldens: tuple[Path, ...]) -> ProductSetup:
@@ -216,10 +217,3 @@ def product_setup(recipe: ProductRecipe, goldens: tuple[Path, ...]) -> ProductSe
         tile=recipe.tile,
         max_new_tokens=recipe.max_new_tokens,
     )
-
-
-def _without_image(name: str) -> Callable[[Any], None]:
-    def change(connection: Any) -> None:
-        connection.execute("UPDATE parts SET image_file = NULL WHERE image_file = ?", (name,))
-
-    return change

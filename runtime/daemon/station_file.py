@@ -30,7 +30,8 @@ class DaemonSettings(Record):
     provider: where to run; never another. stuck_after_s: an inspection that takes longer has hung.
     restarts_per_hour: how often a hung or dead worker is started anew before the daemon fails.
     drain_s: how long parts in the queue may take after SIGTERM. min_free_mb: of the disk with the
-    state folder; with less no part is taken. public_key: Ed25519, in PEM, that signed the bundle.
+    state folder; with less no part is taken. keep_records_days: older records go, unless an output
+    has yet to be told of them; 0 keeps all. public_key: Ed25519, in PEM, that signed the bundle.
     """
 
     state: Path
@@ -42,6 +43,7 @@ class DaemonSettings(Record):
     restarts_per_hour: int = Field(default=5, ge=0)
     drain_s: float = Field(default=20.0, ge=0, allow_inf_nan=False)
     min_free_mb: int = Field(default=200, ge=0)
+    keep_records_days: float = Field(default=365.0, ge=0, allow_inf_nan=False)
     public_key: Path | None = None
 
 

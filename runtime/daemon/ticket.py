@@ -7,14 +7,26 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from adcopilot_edge.runtime.daemon.messages import Job
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part, Reason
 from adcopilot_edge.runtime.stream import Event
-from adcopilot_edge.types import Inspection
+from adcopilot_edge.types import Inspection, Task
 
 
-@dataclass(slots=True, kw_only=True)
+def _promise() -> Future[FinalRecord]:
+    promise: Future[FinalRecord] = Future()
+    promise.set_running_or_notify_cancel()  # who stops waiting does not stop the part
+    return promise
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class Ticket:
-    """An accepted part on its way. deadline: by the monotonic clock, or None."""
+    """An accepted part on its way. deadline: when it must end, by the monotonic clock, or None.
+
+    done: has the final record once that is on the disk, or JournalError where it can't be written;
+    waiting for it may be given up, the part goes on. on_event: called in the line's thread: it must
+    be quick.
+    """
 
     number: int
     part: Part
@@ -22,7 +34,7 @@ class Ticket:
     accepted: float
     deadline: float | None
     sha256: str
-    done: Future[FinalRecord] = field(default_factory=Future)
+    done: Future[FinalRecord] = field(default_factory=_promise)
     on_event: Callable[[Event], None] | None = None
     started: float | None = None
 
@@ -33,12 +45,17 @@ class Ticket:
 
 @dataclass(slots=True, kw_only=True)
 class Counters:
-    """What happened since the start. late: results that came after their part was ended."""
+    """What happened since the start. late: results that came after their part was ended.
+
+    unrecorded: accepted parts without any record, since the disk did not write; whoever waited was
+    told so.
+    """
 
     accepted: int = 0
     refused_full: int = 0
     refused_not_ready: int = 0
     late: int = 0
+    unrecorded: int = 0
     restarts: int = 0
     by_verdict: dict[str, int] = field(default_factory=dict)
     by_reason: dict[str, int] = field(default_factory=dict)
@@ -48,6 +65,21 @@ class Counters:
         self.by_verdict[record.verdict] = self.by_verdict.get(record.verdict, 0) + 1
         if record.reason is not None:
             self.by_reason[record.reason] = self.by_reason.get(record.reason, 0) + 1
+
+
+def job_of(ticket: Ticket, now: float) -> Job:
+    """The inspection of a part that begins now, by the monotonic clock, with what time it has."""
+    part, ticket.started = ticket.part, now
+    tasks: tuple[Task, ...] | None = part.tasks  # type: ignore[assignment]
+    return Job(
+        number=ticket.number,
+        image=part.image,
+        product=part.product,
+        tasks=tasks,
+        ask=part.ask,
+        takt_ms=None if ticket.deadline is None else max(1.0, 1000 * (ticket.deadline - now)),
+        has_events=ticket.on_event is not None,
+    )
 
 
 def final_record(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
+import socket
+import struct
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Protocol
@@ -10,7 +13,11 @@ from typing import Protocol
 from adcopilot_edge.runtime.daemon.messages import FromWorker, Stop, ToWorker, WorkerSetup
 from adcopilot_edge.runtime.daemon.worker_process import run_worker
 
+_LOG = logging.getLogger(__name__)
 _END_S = 5.0
+_KILL_S = 2.0
+# A process that stands still in the middle of a message must not make the line stand still.
+_TALK_S = 2
 
 
 class WorkerHandle(Protocol):
@@ -60,27 +67,36 @@ class Worker:
         return self._process is not None and self._process.is_alive()
 
     def start(self) -> None:
-        """Start a process; it tells of its states by ``receive``."""
+        """Start a process; it tells of its states by ``receive``. Raises OSError."""
         here, there = self._context.Pipe()
-        self._process = self._context.Process(
+        process = self._context.Process(
             target=run_worker, args=(there, self.setup), name="adcopilot-edge worker", daemon=True
         )
-        self._process.start()
-        there.close()
-        self.connection = here
+        try:
+            process.start()
+        except OSError:
+            here.close()
+            raise
+        finally:
+            there.close()
+        _limit_talk(here)
+        self._process, self.connection = process, here
 
     def send(self, message: ToWorker) -> None:
-        """Send a message. Raises OSError when the process is gone."""
+        """Send a message. Raises OSError when the process is gone or does not take it."""
         if self.connection is None:
             raise BrokenPipeError("the worker was not started")
         self.connection.send(message)
 
     def receive(self) -> FromWorker | None:
-        """The next message, None when the process is gone. Waits for one."""
+        """The next message, None when the process is gone or stops amid one. Waits for one."""
         assert self.connection is not None
         try:
             message: FromWorker = self.connection.recv()
         except (EOFError, OSError):
+            return None
+        except Exception:  # not a message: the process is out of its mind
+            _LOG.exception("what the worker said")
             return None
         return message
 
@@ -96,8 +112,20 @@ class Worker:
         """End the process now."""
         if self._process is not None:
             self._process.kill()
-            self._process.join()
+            self._process.join(_KILL_S)
+            if self._process.is_alive():  # in the kernel, in a driver's hands
+                _LOG.error("process %d does not end when it is killed", self._process.pid)
+            else:
+                self._process.close()
             self._process = None
         if self.connection is not None:
             self.connection.close()
             self.connection = None
+
+
+def _limit_talk(connection: Connection) -> None:
+    limit = struct.pack("ll", _TALK_S, 0)
+    with socket.socket(fileno=connection.fileno()) as talk:
+        talk.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        talk.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        talk.detach()

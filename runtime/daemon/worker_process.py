@@ -6,8 +6,10 @@ It is a process of its own so that an inspection that hangs can be ended. It nev
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -43,10 +45,13 @@ def run_worker(connection: Connection, setup: WorkerSetup) -> None:
     # A key press goes to the whole group; when to stop is the daemon's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_daemon, name="end with the daemon", daemon=True).start()
     try:
         inspector, products = _start(setup, connection.send)
     except EdgeError as err:
         connection.send(Refused(message=str(err), exit_code=err.exit_code))
+        return
+    except BrokenPipeError:  # the daemon is gone
         return
     _Worker(connection, inspector, products).run()
 
@@ -147,6 +152,9 @@ class _Worker:
         raise AssertionError("a stream ends with its inspection")
 
 
-def main(descriptor: int, setup: WorkerSetup) -> None:
-    """What the daemon starts: the worker on an inherited pipe."""
-    run_worker(Connection(os.dup(descriptor)), setup)
+def _end_with_daemon() -> None:
+    """End when the daemon is gone, however it went, also amid an inspection that hangs."""
+    daemon = multiprocessing.parent_process()
+    if daemon is not None:
+        daemon.join()
+        os._exit(1)
