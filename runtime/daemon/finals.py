@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from adcopilot_edge.errors import JournalError
@@ -92,9 +93,7 @@ class Finals:
             self._retry_at = now + _RETRY_S
         for record, part in waiting:
             written = self._journal.finish(record, self._outputs_of(part))
-            written.add_done_callback(
-                lambda future, record=record, part=part: self._settle_again(record, part, future)
-            )
+            written.add_done_callback(partial(self._settle_again, record, part))
 
     @property
     def unwritten(self) -> int:

@@ -24,14 +24,13 @@ _CHECKED_AT_START_BYTES = 256 << 20
 
 def open_journal(path: Path) -> sqlite3.Connection:
     """Open a journal, or make one. Raises JournalError for one that is damaged or too new."""
+    connection = None
     try:
         connection = connect(path)
-    except sqlite3.Error as err:
-        raise JournalError(f"{path} can't be opened: {err}") from err
-    try:
         _prepare(connection, path)
     except (JournalError, sqlite3.Error) as err:
-        connection.close()
+        if connection is not None:
+            connection.close()
         if isinstance(err, JournalError):
             raise
         raise JournalError(

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
 from adcopilot_edge.errors import DaemonError, NotReadyError, QueueFullError
@@ -90,7 +91,7 @@ class Line:
         self._thread = threading.Thread(target=self._run, name="line", daemon=True)
 
     def start(self) -> None:
-        """Start the thread and, in it, the worker; ``Life`` tells when parts are taken."""
+        """Start the thread with the worker; ``Life`` tells when parts are taken."""
         self._thread.start()
 
     @property
@@ -268,15 +269,9 @@ class Line:
             self._place.abandon(inspected.number)
             tickets.insert(0, inspected)
         for ticket in tickets:
-            self._end_surely(ticket, reason, detail)
+            with suppress(Exception):  # was told to who waits; the others must end all the same
+                self._finish(ticket, reason=reason, detail=detail)
         self._place.refuse_changes(detail)
-
-    def _end_surely(self, ticket: Ticket, reason: Reason, detail: str) -> None:
-        try:
-            self._finish(ticket, reason=reason, detail=detail)
-        except Exception as err:  # the others must end all the same
-            _LOG.exception("part %d", ticket.number)
-            ticket.done.set_exception(DaemonError(f"part {ticket.number}: {err}"))
 
     def _finish(
         self,
@@ -296,4 +291,9 @@ class Line:
             reason=reason,
             detail=detail,
         )
-        self._finals.end(ticket, record)
+        try:
+            self._finals.end(ticket, record)
+        except Exception as err:
+            _LOG.exception("part %d", ticket.number)
+            ticket.done.set_exception(DaemonError(f"part {ticket.number}: {err}"))
+            raise
