@@ -23,12 +23,13 @@ def test_a_part_that_could_not_be_noted_gets_no_verdict(tmp_path):
         case.journal.write(lambda c: gate.wait(SOON_S))
         case.journal.write(lambda c: c.execute("PRAGMA query_only = ON"))
         waiting = [case.submit(), case.submit()]
+        job = case.worker.job()  # of the first, which will be nobody's
         gate.set()
         for ticket in waiting:
             assert isinstance(ticket.done.exception(SOON_S), JournalError)
         with pytest.raises(NotReadyError, match="can't be written"):
             case.submit()
-        case.worker.answer(case.worker.job())  # of the first, which is nobody's now
+        case.worker.answer(job)
         wait_until(lambda: case.alarms.stopping() is None, "the end of the alarm")
         ticket = case.submit()
         job = case.worker.job()
