@@ -3,7 +3,7 @@ VENV   := .venv
 DEVICE := .venv-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint type bench bench-3b bench-device clean
+.PHONY: help demo test test-slow trials soak lint type bench bench-3b bench-device clean
 
 # What `make bench` measures; results go to $(OUT)/$(SHAPE)/*.txt.
 OUT        ?= build/bench
@@ -19,6 +19,8 @@ SIZES      ?= 448 672
 # Interpreters that have llama-cpp-python and onnxruntime-genai; without: no peers of the decoder.
 LLAMA      ?=
 GENAI      ?=
+# How long `make soak` keeps a steady load.
+SOAK_HOURS ?= 2
 # More words for a bench.
 TAKT       ?= --dtype float32
 DECODER    ?=
@@ -36,6 +38,18 @@ test: $(VENV)/ready ## the tests, without the slow ones
 
 test-slow: $(VENV)/ready ## the tests that take minutes or the network
 	$(VENV)/bin/pytest -m slow
+
+trials: $(VENV)/ready ## what the daemon bears, in short: kills, power cuts, overload, faults, hostile inputs
+	$(VENV)/bin/pytest -m "slow or not slow" -s tests/test_daemon_trials.py
+
+soak: $(VENV)/ready ## the same at length: some hours, SOAK_HOURS=24 of them a steady load
+	$(VENV)/bin/python tests/trial_kill.py
+	$(VENV)/bin/python tests/trial_power.py
+	$(VENV)/bin/python tests/trial_faults.py
+	$(VENV)/bin/python tests/trial_hostile.py
+	$(VENV)/bin/python tests/trial_overhead.py
+	$(VENV)/bin/python tests/trial_overload.py
+	$(VENV)/bin/python tests/trial_soak.py --hours $(SOAK_HOURS)
 
 lint: $(VENV)/ready ## style, formatting, import rules
 	$(VENV)/bin/ruff check .

@@ -30,6 +30,8 @@ def run(folder: Path, *, pairs: int) -> dict[str, Any]:
     with daemon_process(station_toml(folder)) as daemon:
         daemon.wait_ready()
         client = Client(daemon.address)
+        own = daemon.family()[0]
+        before_s = sum(own.cpu_times()[:2])
         for turn in range(pairs + _WARM_UPS):
             image = images[turn % 2]
             began = time.monotonic()
@@ -39,6 +41,7 @@ def run(folder: Path, *, pairs: int) -> dict[str, Any]:
             assert answer.status == 200, answer
             through.append(answer.seconds)
             inside.append(answer.body["timings_ms"]["total"] / 1000)
+        cpu_s = (sum(own.cpu_times()[:2]) - before_s) / (pairs + _WARM_UPS)
         client.close()
         daemon.stop()
     direct, through, inside = direct[_WARM_UPS:], through[_WARM_UPS:], inside[_WARM_UPS:]
@@ -51,6 +54,7 @@ def run(folder: Path, *, pairs: int) -> dict[str, Any]:
         "daemon_ms_p50": round(1000 * statistics.median(through), 2),
         "added_ms_p50": round(1000 * statistics.median(added), 2),
         "added_percent_p50": round(100 * statistics.median(added) / median, 1),
+        "processor_of_the_daemon_ms": round(1000 * cpu_s, 2),
         "outside_inspection_ms_p50": round(1000 * statistics.median(outside), 2),
         "outside_inspection_ms_p90": round(1000 * percentile(outside, 0.9), 2),
     }

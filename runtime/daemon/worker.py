@@ -17,7 +17,7 @@ _LOG = logging.getLogger(__name__)
 _END_S = 5.0
 _KILL_S = 2.0
 # A process that stands still in the middle of a message must not make the line stand still.
-_TALK_S = 2
+_TALK_S = 5
 
 
 class WorkerHandle(Protocol):
@@ -89,7 +89,10 @@ class Worker:
         self.connection.send(message)
 
     def receive(self) -> FromWorker | None:
-        """The next message, None when the process is gone or stops amid one. Waits for one."""
+        """The message that ``connection`` is readable for, None when the process is gone.
+
+        It is given up when it stands still amid a message.
+        """
         assert self.connection is not None
         try:
             message: FromWorker = self.connection.recv()
