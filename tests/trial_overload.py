@@ -24,7 +24,7 @@ from daemon_process import (
     station_toml,
 )
 
-_TURNS = 40
+_TURNS = 16
 _CLIENTS = 24
 
 
