@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -12,6 +14,7 @@ from typing import Any
 
 from adcopilot_edge.runtime.daemon.alarms import Alarms
 from adcopilot_edge.runtime.daemon.journal import Journal
+from adcopilot_edge.runtime.daemon.journal_file import connect
 from adcopilot_edge.runtime.daemon.life import Life
 from adcopilot_edge.runtime.daemon.line import Line
 from adcopilot_edge.runtime.daemon.messages import (
@@ -125,13 +128,15 @@ class KeepNothing:
 
 
 class LineCase:
-    """A line, its played worker, and what both write."""
+    """A line, its played worker, and what both write. is_read_only: the disk, for new files."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.alarms = Alarms()
+        self.is_read_only = False
         self.journal = Journal(
             folder / "journal.sqlite",
             on_trouble=lambda words: self.alarms.set("journal", words, stops_line=True),
+            open_connection=self._open,
         )
         self.life = Life()
         self.worker = PlayedWorker()
@@ -146,6 +151,16 @@ class LineCase:
             on_final=lambda record, part: self.finals.append(record),
             **given,
         )
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+        connection.execute(f"PRAGMA query_only = {int(self.is_read_only)}")
+        return connection
+
+    def refuse_writes(self) -> Future[Any]:
+        """From now on the journal's file takes nothing, until ``is_read_only`` is no more."""
+        self.is_read_only = True
+        return self.journal.write(lambda c: c.execute("PRAGMA query_only = ON"))
 
     def be_ready(self, starts: int = 1) -> None:
         """Have the worker be ready after so many starts."""

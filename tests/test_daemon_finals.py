@@ -12,16 +12,11 @@ from adcopilot_edge.errors import JournalError, NotReadyError
 from adcopilot_edge.runtime.daemon.journal import Journal
 
 
-def refuse_writes(case):
-    """From now on the journal's file takes nothing, until its connection is opened anew."""
-    case.journal.write(lambda c: c.execute("PRAGMA query_only = ON")).result(SOON_S)
-
-
 def test_a_part_that_could_not_be_noted_gets_no_verdict(tmp_path):
     with line_case(tmp_path, restarts_per_hour=0) as case:
         gate = threading.Event()
         case.journal.write(lambda c: gate.wait(SOON_S))
-        case.journal.write(lambda c: c.execute("PRAGMA query_only = ON"))
+        case.refuse_writes()
         waiting = [case.submit(), case.submit()]
         job = case.worker.job()  # of the first, which will be nobody's
         gate.set()
@@ -30,6 +25,7 @@ def test_a_part_that_could_not_be_noted_gets_no_verdict(tmp_path):
         with pytest.raises(NotReadyError, match="can't be written"):
             case.submit()
         case.worker.answer(job)
+        case.is_read_only = False
         wait_until(lambda: case.alarms.stopping() is None, "the end of the alarm")
         ticket = case.submit()
         job = case.worker.job()
@@ -44,10 +40,11 @@ def test_a_verdict_that_could_not_be_written_is_not_told_and_the_part_is_uncerta
         ticket = case.submit()
         job = case.worker.job()
         wait_until(lambda: len(case.journal.open_parts()) == 1)
-        refuse_writes(case)
+        case.refuse_writes().result(SOON_S)
         case.worker.answer(job, "normal")
         assert isinstance(ticket.done.exception(SOON_S), JournalError)
         assert "can't be written" in case.alarms.stopping()
+        case.is_read_only = False
         wait_until(lambda: case.journal.record(job.number) is not None, "the record")
         record = case.journal.record(job.number)
         assert (record["verdict"], record["reason"]) == ("uncertain", "journal_failed")
@@ -63,7 +60,7 @@ def test_records_that_wait_for_the_disk_when_it_ends_are_interrupted_at_the_next
         wait_until(lambda: len(case.journal.open_parts()) == 1)
         gate = threading.Event()
         case.journal.write(lambda c: gate.wait(SOON_S))
-        refused = case.journal.write(lambda c: c.execute("PRAGMA query_only = ON"))
+        refused = case.refuse_writes()
         case.worker.answer(job, "normal")
         case.line.drain(0.0)
         gate.set()
