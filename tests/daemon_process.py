@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "adcopilot_edge" / "assets" / "samples"
 GOLDEN, PART = SAMPLES / "golden.png", SAMPLES / "test.png"
 START_S = 120.0
+_IDLE_S = 2.0
 _BOUNDARY = "8f1d4c2b7a"
 
 
@@ -170,16 +171,19 @@ def form(image: bytes, fields: Iterable[tuple[str, str]] = ()) -> tuple[bytes, d
 
 
 class Client:
-    """One connection that is kept open."""
+    """One connection that is kept open, but not for longer than a server keeps an idle one."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self._connection = http.client.HTTPConnection(*address, timeout=120)
+        self._used = time.monotonic()
 
     def send(self, image: bytes) -> Answer:
         """Send a part and wait for the answer."""
         body, headers = form(image)
         sha256 = hashlib.sha256(image).hexdigest()
         began = time.monotonic()
+        if began - self._used > _IDLE_S:
+            self._connection.close()  # the next request opens it anew
         try:
             self._connection.request("POST", "/v1/inspect", body, headers)
             answer = self._connection.getresponse()
@@ -187,6 +191,8 @@ class Client:
         except (OSError, http.client.HTTPException, ValueError):
             self._connection.close()
             return Answer(0, {}, time.monotonic() - began, sha256)
+        finally:
+            self._used = time.monotonic()
         return Answer(answer.status, told, time.monotonic() - began, sha256)
 
     def close(self) -> None:
