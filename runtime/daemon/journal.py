@@ -11,7 +11,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,7 +22,9 @@ from typing import Any
 from adcopilot_edge.errors import JournalError
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part, iso_time
 
-VERSION = 1
+# Each takes a journal from one version to the next, in order.
+_STEPS = ("schema.sql", "shadow.sql")
+VERSION = len(_STEPS)
 _MAX_SHARED = 64  # changes of one commit
 _BUSY_MS = 5000
 
@@ -113,21 +115,26 @@ class Journal:
 
     def set_fact(self, name: str, value: Any) -> Future[Any]:
         """Keep a value of JSON."""
-        return self.write(
-            lambda c: c.execute(
-                "INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-                (name, json.dumps(value)),
-            )
-        )
+        return self.write(lambda c: _set_fact(c, name, value))
 
     def audit(self, who: str, action: str, **details: Any) -> Future[Any]:
         """Add a line to the audit trail."""
-        return self.write(
-            lambda c: c.execute(
+        return self.decide(who, action, {}, **details)
+
+    def decide(
+        self, who: str, action: str, facts: Mapping[str, Any], **details: Any
+    ) -> Future[Any]:
+        """Keep values of JSON and say in the audit trail who did that, in one commit."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            for name, value in facts.items():
+                _set_fact(connection, name, value)
+            connection.execute(
                 "INSERT INTO audit (at, who, action, details) VALUES (?, ?, ?, ?)",
                 (time.time(), who, action, json.dumps(details)),
             )
-        )
+
+        return self.write(change)
 
     def read(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """The rows of a query, on a connection of its own that can't write. Raises JournalError."""
@@ -188,14 +195,14 @@ def open_journal(path: Path) -> sqlite3.Connection:
     try:
         connection = _connect(path)
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            schema = files("adcopilot_edge.runtime.daemon").joinpath("schema.sql").read_text()
-            connection.executescript(f"BEGIN;\n{schema}\nPRAGMA user_version = {VERSION};\nCOMMIT;")
-        elif version != VERSION:
+        if version > VERSION:
             raise JournalError(
                 f"{path} is of version {version}, and this release reads {VERSION}. Move it away, "
                 "or use the release that wrote it"
             )
+        for number, name in enumerate(_STEPS[version:], start=version + 1):
+            step = files("adcopilot_edge.runtime.daemon").joinpath(name).read_text()
+            connection.executescript(f"BEGIN;\n{step}\nPRAGMA user_version = {number};\nCOMMIT;")
         if (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise JournalError(
                 f"{path} is damaged: {found}. Restore it from a copy, or move it away"
@@ -213,6 +220,13 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
+
+
+def _set_fact(connection: sqlite3.Connection, name: str, value: Any) -> None:
+    connection.execute(
+        "INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+        (name, json.dumps(value)),
+    )
 
 
 def _finish(connection: sqlite3.Connection, record: FinalRecord, outputs: tuple[str, ...]) -> bool:

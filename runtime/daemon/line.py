@@ -94,7 +94,7 @@ class Line:
         self._current: Ticket | None = None
         self._abandoned: int | None = None  # a part that is final while its inspection goes on
         self._products: list[tuple[NewProducts, Future[str | None]]] = []
-        self._products_in_hand: Future[str | None] | None = None
+        self._products_in_hand: tuple[NewProducts, Future[str | None]] | None = None
         self._is_worker_ready = False
         self._job_started = 0.0
         self._drain_until: float | None = None
@@ -154,8 +154,10 @@ class Line:
         """Have the worker take other products between two parts; the future has what is wrong."""
         done: Future[str | None] = Future()
         with self._lock:
+            if self._is_over:
+                done.set_result("the daemon has ended")
+                return done
             self._products.append((products, done))
-            self._worker.setup = self._worker.setup.with_products(products.products)
         self._wake()
         return done
 
@@ -185,6 +187,11 @@ class Line:
             self._watch(now)
             self._dispatch()
             self._end_drain(now)
+        with self._lock:
+            waiting = [done for _, done in self._products]
+        self._end_products("the daemon has ended")
+        for done in waiting:
+            done.set_result("the daemon has ended")
         self._worker.stop()
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -230,15 +237,23 @@ class Line:
         elif isinstance(message, Refused):
             self._fail(message.message, message.exit_code)
         elif isinstance(message, ProductsTaken):
-            assert self._products_in_hand is not None
-            self._products_in_hand.set_result(message.problem)
-            self._products_in_hand = None
+            self._end_products(message.problem)
         elif isinstance(message, Told):
             ticket = self._current
             if ticket is not None and ticket.number == message.number and ticket.on_event:
                 ticket.on_event(message.event)
         else:
             self._take_result(message)
+
+    def _end_products(self, problem: str | None) -> None:
+        """Tell what became of the products in hand; a new worker starts with what was taken."""
+        if self._products_in_hand is None:
+            return
+        products, done = self._products_in_hand
+        self._products_in_hand = None
+        if problem is None:
+            self._worker.setup = self._worker.setup.with_products(products.products)
+        done.set_result(problem)
 
     def _take_result(self, done: Done) -> None:
         ticket = self._current
@@ -249,10 +264,10 @@ class Line:
         self._current = None
         self.pace.learn(time.monotonic() - self._job_started)
         if done.inspection is not None:
-            self._finish(ticket, inspection=done.inspection, golden=done.golden_sha256)
+            self._finish(ticket, done, inspection=done.inspection)
             return
         reason: Reason = "image_unusable" if done.is_image_fault else "inspection_failed"
-        self._finish(ticket, reason=reason, detail=done.problem)
+        self._finish(ticket, done, reason=reason, detail=done.problem)
 
     def _expire(self, now: float) -> None:
         """End the parts whose time is over."""
@@ -280,8 +295,8 @@ class Line:
             return
         with self._lock:
             if self._products:
-                message, self._products_in_hand = self._products.pop(0)
-                ticket = None
+                self._products_in_hand = self._products.pop(0)
+                message, ticket = self._products_in_hand[0], None
             elif self._pending:
                 ticket = self._current = self._pending.popleft()
             else:
@@ -313,9 +328,7 @@ class Line:
         self._worker.kill()
         self._is_worker_ready = False
         self._abandoned = None
-        if self._products_in_hand is not None:
-            self._products_in_hand.set_result(detail)
-            self._products_in_hand = None
+        self._end_products(detail)
         ticket, self._current = self._current, None
         if ticket is not None:
             self._finish(ticket, reason=reason, detail=detail)
@@ -354,9 +367,9 @@ class Line:
     def _finish(
         self,
         ticket: Ticket,
+        done: Done | None = None,
         *,
         inspection: Inspection | None = None,
-        golden: str | None = None,
         reason: Reason | None = None,
         detail: str | None = None,
     ) -> None:
@@ -364,7 +377,8 @@ class Line:
         record = final_record(
             ticket,
             inspection=inspection,
-            golden_sha256=golden,
+            golden_sha256=None if done is None else done.golden_sha256,
+            recipe=None if done is None else done.recipe,
             bundle=self.bundle,
             engine=self.engine,
             reason=reason,

@@ -7,9 +7,12 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
 
+from adcopilot_edge.errors import EdgeError
+from adcopilot_edge.runtime.daemon.reload import ALARM, reload
 from adcopilot_edge.runtime.daemon.station import StationDaemon
 from adcopilot_edge.runtime.daemon.station_file import StationFile
 from adcopilot_edge.runtime.daemon.web.app import create_app
@@ -19,10 +22,13 @@ _CLOSE_S = 5
 
 
 class Server:
-    """Serves one station file until a signal, a failure, or ``stop``."""
+    """Serves one station file until a signal, a failure, or ``stop``.
 
-    def __init__(self, settings: StationFile) -> None:
-        self.daemon = StationDaemon(settings)
+    path: where the file is, to read it again on SIGHUP; None where there is none.
+    """
+
+    def __init__(self, settings: StationFile, path: Path | None = None) -> None:
+        self.daemon = StationDaemon(settings, path=path)
         config = uvicorn.Config(
             create_app(self.daemon),
             host=settings.http.host,
@@ -40,6 +46,9 @@ class Server:
         """Serve; the exit code. on_address: told where, once requests are answered."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        signal.signal(
+            signal.SIGHUP, lambda number, frame: threading.Thread(target=self._reload).start()
+        )
         self.daemon.life.listen(
             lambda state: self.stop() if state in ("stopped", "failed") else None
         )
@@ -62,6 +71,14 @@ class Server:
             host, port = self._uvicorn.servers[0].sockets[0].getsockname()[:2]
             on_address(f"http://{host}:{port}")
         await serving
+
+    def _reload(self) -> None:
+        try:
+            changes = reload(self.daemon, who="SIGHUP")
+        except EdgeError as err:
+            self.daemon.alarms.set(ALARM, str(err))
+            return
+        _LOG.info("read anew, %d keys changed: %s", len(changes), [it.key for it in changes])
 
     def _on_signal(self, number: int, frame: object) -> None:
         self._signals += 1
