@@ -103,7 +103,8 @@ def adcopilot(
     {"error": {"kind": "ImageNotFoundError", "message": "..."}}.
 
     Exit codes: 0 done, 1 a check failed, 2 wrong usage or setting, 3 bundle, 4 export or parity,
-    5 calibration data, 6 inspection, 7 daemon, 8 gate refused, 10 anomaly found with --fail-on-anomaly.
+    5 calibration data, 6 inspection, 7 daemon, 8 gate refused, 10 anomaly found with
+    --fail-on-anomaly.
     """
 
 
