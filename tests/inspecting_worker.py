@@ -11,7 +11,7 @@ from adcopilot_edge.runtime.daemon.messages import Refused
 from adcopilot_edge.runtime.daemon.worker_process import _start, _Worker
 
 
-class InspectingWorker(FakeWorker):
+class InspectingWorker(FakeWorker):  # type: ignore[misc]  # mypy sees no fakes
     """What the worker process does, without the process."""
 
     def _live(self, there: Connection) -> None:

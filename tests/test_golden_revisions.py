@@ -117,3 +117,11 @@ def test_unknown_revision(shelf):
 def test_it_comes_back_from_json(shelf):
     full = shelf.adding(B).approving(B.id, "eve", 2.0).adding(C)
     assert Shelf.model_validate(full.model_dump(mode="json")) == full
+
+
+def test_not_too_many_wait(shelf):
+    for number in range(64):
+        other = golden("b").model_copy(update={"sha256": f"{number:064x}"[::-1]})
+        shelf = shelf.adding(other)
+    with pytest.raises(GoldenError, match="64 goldens of this product wait for approval"):
+        shelf.adding(C)

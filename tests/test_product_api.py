@@ -189,6 +189,15 @@ def test_a_worker_that_dies_starts_with_what_was_taken(http, running):
     assert running.worker.setup.products["cap"].revision == 1
 
 
+def test_a_shelf_that_can_not_be_written(http, running):
+    before = goldens(http, "lid")
+    folder = running.daemon.folder.goldens / "lid"
+    folder.rename(folder.with_name("away"))
+    folder.write_bytes(b"")
+    refused(add(http, product="lid"), 503, "can't be written")
+    assert goldens(http, "lid") == before
+
+
 def test_a_change_that_the_journal_can_not_keep_is_taken_back(http, running, monkeypatch):
     add(http)
 

@@ -145,6 +145,39 @@ def test_what_the_worker_refuses(running, path):
     assert running.client.get("/v1/products/lid").status_code == 404
 
 
+def test_a_product_that_was_chosen_must_stay(running, path):
+    path.write_text(FILE + LID)
+    reload(running)
+    running.client.post("/v1/stations/belt/product", json={"product": "lid"})
+    path.write_text(FILE)
+    refused(running, 422, "station belt has the product lid now", "choose another one first")
+
+
+def test_another_product_in_the_file_ends_the_choice(running, path):
+    path.write_text(FILE + LID)
+    reload(running)
+    running.client.post("/v1/stations/belt/product", json={"product": "cap"})
+    path.write_text(FILE.replace('product = "cap"', 'product = "lid"') + LID)
+    assert reload(running).status_code == 200
+    assert running.daemon.product_of("belt") == "lid"
+
+
+def test_what_the_journal_can_not_keep_is_taken_back(running, path, monkeypatch):
+    from concurrent.futures import Future
+
+    from adcopilot_edge.errors import JournalError
+
+    def fail(*words, **details):
+        failed: Future[None] = Future()
+        failed.set_exception(JournalError("the disk is full"))
+        return failed
+
+    monkeypatch.setattr(running.daemon.journal, "decide", fail)
+    path.write_text(FILE + LID)
+    refused(running, 503, "the disk is full")
+    assert [len(it.products) for it in running.worker.taken] == [2, 1]
+
+
 def test_without_a_file(running):
     running.daemon.path = None
     refused(running, 422, "not started from a station file")

@@ -14,11 +14,11 @@ from adcopilot_edge.runtime.daemon.shadow_summary import wilson_bounds
 from adcopilot_edge.runtime.daemon.station import StationDaemon
 
 
-class ShadowLine(RunningDaemon):
+class ShadowLine(RunningDaemon):  # type: ignore[misc]  # mypy sees no fakes
     """A daemon with a fake worker for the line and one for the shadow."""
 
     def __init__(self, folder, prepare=lambda worker: None, **shadow):
-        self.workers = []
+        self.workers: list[FakeWorker] = []
 
         def open_worker(setup):
             self.workers.append(FakeWorker(setup))

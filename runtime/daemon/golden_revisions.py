@@ -13,6 +13,7 @@ from adcopilot_edge.runtime.daemon.part import iso_time
 
 STATION_FILE = "station file"
 _ID_DIGITS = 16
+_MAX_PENDING = 64
 
 GoldenState = Literal["in use", "pending", "retired"]
 
@@ -106,12 +107,17 @@ class Shelf(Record):
     def adding(self, golden: StoredGolden) -> Shelf:
         """With a golden that waits for its approval.
 
-        Raises GoldenError when the same image is in use; one that is pending stays so.
+        One that is pending stays so. Raises GoldenError when the same image is in use, or too many
+        wait.
         """
         if golden.id in self.current.goldens:
             raise GoldenError(f"the golden {golden.id} is in use already")
         if golden.id in self.pending:
             return self
+        if len(self.pending) >= _MAX_PENDING:
+            raise GoldenError(
+                f"{_MAX_PENDING} goldens of this product wait for approval; approve or remove some"
+            )
         return self._with(golden).model_copy(update={"pending": (*self.pending, golden.id)})
 
     def approving(self, golden_id: str, who: str, at: float) -> Shelf:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from adcopilot_edge.atomic import atomic_write
-from adcopilot_edge.errors import ConfigError, GoldenError, InputError
+from adcopilot_edge.errors import AspectMismatchError, ConfigError, InputError, StateFolderError
 from adcopilot_edge.runtime.daemon.golden_revisions import STATION_FILE, Shelf, StoredGolden
 from adcopilot_edge.runtime.daemon.image_store import picture_suffix
 from adcopilot_edge.runtime.daemon.journal import Journal
@@ -47,14 +47,14 @@ class GoldenShelf:
 
         Raises:
             InputError: It is no image, or of other proportions than the goldens in use.
-            GoldenError: It can't be written.
+            StateFolderError: It can't be written.
         """
         picture = open_image(image)
         height, width = picture.shape[:2]
         shelf = self.read(product)
         if shelf.revisions and shelf.current.goldens:
             golden = shelf.golden(shelf.current.goldens[0])
-            check_same_aspect((golden.height, golden.width), (height, width))
+            _check_proportions(golden, width, height)
         return self._store(product, image, (height, width), who=who, origin=origin)
 
     def path(self, product: str, golden: StoredGolden) -> Path:
@@ -65,13 +65,16 @@ class GoldenShelf:
         """Where the goldens in use lie."""
         return tuple(self.path(product, shelf.golden(name)) for name in shelf.current.goldens)
 
+    def facts(self, shelves: Mapping[str, Shelf]) -> dict[str, Any]:
+        """The shelves of some products as the journal keeps them."""
+        return {_FACT + name: shelf.model_dump(mode="json") for name, shelf in shelves.items()}
+
     def keep(self, shelves: Mapping[str, Shelf], who: str, action: str, **details: Any) -> None:
         """Note the shelves of some products and who did what, in one commit.
 
         Raises JournalError when it is not on the disk.
         """
-        facts = {_FACT + name: shelf.model_dump(mode="json") for name, shelf in shelves.items()}
-        self._journal.decide(who, action, facts, **details).result()
+        self._journal.decide(who, action, self.facts(shelves), **details).result()
 
     def drop(self, product: str, golden: StoredGolden) -> None:
         """Remove the file of a golden that is on no shelf any more."""
@@ -101,7 +104,7 @@ class GoldenShelf:
                 with atomic_write(path) as file:
                     file.write(image)
         except OSError as err:
-            raise GoldenError(f"{path} can't be written: {err.strerror}") from err
+            raise StateFolderError(f"{path} can't be written: {err.strerror}") from err
         return StoredGolden(
             sha256=sha256,
             file=path.name,
@@ -111,3 +114,15 @@ class GoldenShelf:
             added_by=who,
             origin=origin,
         )
+
+
+def _check_proportions(golden: StoredGolden, width: int, height: int) -> None:
+    """Raise AspectMismatchError unless a new golden has those of one that is in use."""
+    try:
+        check_same_aspect((golden.height, golden.width), (height, width))
+    except AspectMismatchError as err:
+        raise AspectMismatchError(
+            f"the new golden is {width}x{height} pixels and those in use are "
+            f"{golden.width}x{golden.height}: their proportions differ. Take it with the same "
+            "camera settings, or crop it to the same view"
+        ) from err

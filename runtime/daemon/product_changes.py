@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from adcopilot_edge.errors import GoldenError, InputError, JournalError, NotReadyError
+from adcopilot_edge.errors import ConfigError, GoldenError, InputError, JournalError, NotReadyError
 from adcopilot_edge.runtime.daemon.golden_revisions import STATION_FILE, Shelf, StoredGolden
 from adcopilot_edge.runtime.daemon.golden_shelf import GoldenShelf
 from adcopilot_edge.runtime.daemon.journal import Journal
@@ -61,7 +61,8 @@ class ProductChanges:
         Raises:
             ConfigError: There is no such product.
             InputError: It is no image, or of other proportions than the goldens in use.
-            GoldenError: It is in use already.
+            GoldenError: It is in use already, or too many wait.
+            StateFolderError: It can't be written.
             JournalError: It could not be noted.
         """
         name = self._settings().product(product).name
@@ -151,8 +152,11 @@ class ProductChanges:
     ) -> None:
         """Go by another station file from the next part on; swap: makes it the one in use.
 
+        A station for which the file now names another product has that one, whatever was chosen.
+
         Raises:
-            ConfigError: A golden it lists can't be used; nothing has changed.
+            ConfigError: A golden it lists can't be used, or it lacks a product that was chosen for
+                a station; nothing has changed.
             InputError, NotReadyError, JournalError: As for ``approve``.
         """
         with self._lock:
@@ -160,16 +164,32 @@ class ProductChanges:
             changed = {
                 name: shelf for name, shelf in shelves.items() if shelf != self.shelf.read(name)
             }
+            facts = {**self.shelf.facts(changed), **self._choices(settings)}
             before = self._setups()
             after = setups_of(settings, self.shelf, shelves)
             self._have_worker_take(after)
             try:
-                self.shelf.keep(changed, who, "station_file.reloaded", **details)
+                self._journal.decide(who, "station_file.reloaded", facts, **details).result()
             except JournalError:
                 self._line.use_products(NewProducts(products=before)).result()
                 raise
             swap()
         self._on_change(after)
+
+    def _choices(self, settings: StationFile) -> dict[str, None]:
+        """The choices that another station file ends. Raises ConfigError."""
+        ended: dict[str, None] = {}
+        before = {station.name: station.product for station in self._settings().stations}
+        known = {product.name for product in settings.products}
+        for station in settings.stations:
+            if before.get(station.name, station.product) != station.product:
+                ended[f"product:{station.name}"] = None
+            elif (chosen := self._journal.fact(f"product:{station.name}")) not in (None, *known):
+                raise ConfigError(
+                    f"station {station.name} has the product {chosen} now, which the station file "
+                    "no longer lists; choose another one first"
+                )
+        return ended
 
     def _use(self, product: str, shelf: Shelf, who: str, action: str, **details: Any) -> Shelf:
         before = self._setups()

@@ -236,7 +236,7 @@ def _differences(
     if None in scores:
         if scores[0] is not scores[1]:
             yield f"anomaly_score: {scores[0]} then, {scores[1]} now"
-    elif abs(scores[0] - scores[1]) > tolerance:  # type: ignore[operator]
+    elif abs(scores[0] - scores[1]) > tolerance:
         yield f"anomaly_score: {scores[0]} then, {scores[1]} now"
     cut = _cut_tasks(then)
     boxes = [_boxes(side, cut) for side in (then, now)]

@@ -16,6 +16,7 @@ from adcopilot_edge.errors import (
     JournalError,
     NotReadyError,
     QueueFullError,
+    StateFolderError,
     UnknownNameError,
 )
 from adcopilot_edge.runtime.daemon.web import changes, health, inspect, products, shadow
@@ -27,6 +28,7 @@ _STATUS: tuple[tuple[type[EdgeError], int], ...] = (
     (QueueFullError, 429),
     (NotReadyError, 503),
     (JournalError, 503),
+    (StateFolderError, 503),
     (GoldenError, 409),
     (UnknownNameError, 404),
     (ConfigError, 422),
