@@ -114,6 +114,15 @@ def test_a_disagreement_is_told_with_the_part(line, monkeypatch):
     assert found["passed_of_rejected"]["count"] == 1
 
 
+def test_what_it_said_of_a_part_goes_with_the_part(line):
+    record = line.inspect()
+    line.wait_for(lambda: line.compared() == 1)
+    line.daemon.journal.write(
+        lambda c: c.execute("DELETE FROM parts WHERE id = ?", (record["id"],))
+    ).result(20)
+    assert line.summary()["bundles"] == []
+
+
 def test_a_failure_of_it_is_no_disagreement(line):
     line.beside.fault = ValueError("a graph failed")
     record = line.inspect()

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
-from typing import Protocol
+from typing import Any, Protocol
 
 from adcopilot_edge.errors import JournalError, NotReadyError, QueueFullError
 from adcopilot_edge.runtime.daemon.alarms import Alarms
@@ -264,10 +264,15 @@ class Line:
         self._current = None
         self.pace.learn(time.monotonic() - self._job_started)
         if done.inspection is not None:
-            self._finish(ticket, done, inspection=done.inspection)
+            self._finish(
+                ticket,
+                inspection=done.inspection,
+                golden=done.golden_sha256,
+                recipe=done.recipe,
+            )
             return
         reason: Reason = "image_unusable" if done.is_image_fault else "inspection_failed"
-        self._finish(ticket, done, reason=reason, detail=done.problem)
+        self._finish(ticket, recipe=done.recipe, reason=reason, detail=done.problem)
 
     def _expire(self, now: float) -> None:
         """End the parts whose time is over."""
@@ -367,9 +372,10 @@ class Line:
     def _finish(
         self,
         ticket: Ticket,
-        done: Done | None = None,
         *,
         inspection: Inspection | None = None,
+        golden: str | None = None,
+        recipe: dict[str, Any] | None = None,
         reason: Reason | None = None,
         detail: str | None = None,
     ) -> None:
@@ -377,8 +383,8 @@ class Line:
         record = final_record(
             ticket,
             inspection=inspection,
-            golden_sha256=None if done is None else done.golden_sha256,
-            recipe=None if done is None else done.recipe,
+            golden_sha256=golden,
+            recipe=recipe,
             bundle=self.bundle,
             engine=self.engine,
             reason=reason,

@@ -123,7 +123,9 @@ class Shadow:
             with self._lock:
                 self._rests_until = time.monotonic() + _REST_S
                 self._drop()
-        if record.reason is not None or self._rng.random() >= self.share:
+        if record.reason is not None or part.product not in self._worker.setup.products:
+            return
+        if self._rng.random() >= self.share:
             return
         with self._lock:
             if self._is_over:

@@ -1,6 +1,6 @@
 -- Version 2 of the journal: what a shadow bundle said of parts that the line had inspected.
 CREATE TABLE shadow (
-    part INTEGER NOT NULL REFERENCES parts (id),
+    part INTEGER NOT NULL REFERENCES parts (id) ON DELETE CASCADE,
     bundle TEXT NOT NULL,
     at REAL NOT NULL,
     verdict TEXT CHECK (verdict IN ('normal', 'anomaly', 'uncertain')), -- null: it failed
