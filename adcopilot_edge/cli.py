@@ -27,6 +27,7 @@ from adcopilot_edge.commands.inspect import inspect
 from adcopilot_edge.commands.merge import merge
 from adcopilot_edge.commands.precisions import precisions
 from adcopilot_edge.commands.profile import profile
+from adcopilot_edge.commands.replay import replay
 from adcopilot_edge.commands.sensitivity import sensitivity
 from adcopilot_edge.commands.serve import serve
 from adcopilot_edge.commands.train import train
@@ -49,6 +50,7 @@ COMMANDS = (
     evaluate,
     profile,
     serve,
+    replay,
     doctor,
 )
 GOLDEN_COMMANDS: dict[str, Callable[..., None]] = {
@@ -101,7 +103,8 @@ def adcopilot(
     {"error": {"kind": "ImageNotFoundError", "message": "..."}}.
 
     Exit codes: 0 done, 1 a check failed, 2 wrong usage or setting, 3 bundle, 4 export or parity,
-    5 calibration data, 6 inspection, 8 gate refused, 10 anomaly found with --fail-on-anomaly.
+    5 calibration data, 6 inspection, 7 daemon, 8 gate refused, 10 anomaly found with
+    --fail-on-anomaly.
     """
 
 

@@ -4,6 +4,7 @@ The tree::
 
     EdgeError                          1   base class, shown to the user as it is
     ├── ConfigError (ValueError)       2   an unknown key, a value out of range
+    │   └── UnknownNameError
     ├── MissingExtraError (ImportError) 2  an optional package is not installed
     ├── BundleError                    3
     │   ├── BundleNotFoundError (FileNotFoundError)
@@ -24,6 +25,8 @@ The tree::
     │   ├── JournalError
     │   ├── NotReadyError
     │   ├── QueueFullError
+    │   ├── GoldenError
+    │   ├── ReplayError
     │   └── WorkerError
     ├── GateError                      8
     ├── TeacherError                   9
@@ -61,6 +64,10 @@ class ConfigError(EdgeError, ValueError):
     """A setting is unknown, missing, or out of range."""
 
     exit_code = 2
+
+
+class UnknownNameError(ConfigError):
+    """There is nothing of the name or number that was asked for."""
 
 
 class MissingExtraError(EdgeError, ImportError):
@@ -167,6 +174,14 @@ class QueueFullError(DaemonError):
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class GoldenError(DaemonError):
+    """A golden can't be added, approved, removed or rolled back to as things are."""
+
+
+class ReplayError(DaemonError):
+    """A part can't be inspected again as it was: its image, golden or bundle is not there."""
 
 
 class WorkerError(DaemonError):

@@ -37,6 +37,6 @@ def serve(
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
-    code = Server(settings).run(on_address=lambda address: print(address, flush=True))
+    code = Server(settings, config).run(on_address=lambda address: print(address, flush=True))
     if code:
         raise typer.Exit(code)

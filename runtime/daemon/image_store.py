@@ -41,7 +41,7 @@ class ImageStore:
         """
         if not self._is_wanted(record):
             return None
-        name = f"{record.id // 1000:06d}/{record.id:09d}{_suffix(image)}"
+        name = f"{record.id // 1000:06d}/{record.id:09d}{picture_suffix(image)}"
         path = self.folder / name
         try:
             path.parent.mkdir(exist_ok=True)
@@ -104,6 +104,7 @@ class ImageStore:
         return self._rng.random() < self.settings.sample_share
 
 
-def _suffix(image: bytes) -> str:
+def picture_suffix(image: bytes) -> str:
+    """How a file with these bytes is called at its end, ``.bin`` where that is not known."""
     found = (suffix for start, suffix in _SUFFIXES.items() if image.startswith(start))
     return next(found, ".bin")

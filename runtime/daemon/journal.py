@@ -9,7 +9,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
@@ -112,11 +112,7 @@ class Journal:
         """Keep a value of JSON; ``fact`` has it once it is on the disk."""
         text = json.dumps(value)
         return self._writer.write(
-            lambda c: c.execute(
-                "INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-                (name, text),
-            ),
-            then=lambda: self._facts.update({name: text}),
+            lambda c: _set_facts(c, {name: text}), then=lambda: self._facts.update({name: text})
         )
 
     def forget_images(self, names: Sequence[str]) -> Future[Any]:
@@ -138,12 +134,22 @@ class Journal:
 
     def audit(self, who: str, action: str, **details: Any) -> Future[Any]:
         """Add a line to the audit trail."""
-        return self.write(
-            lambda c: c.execute(
-                "INSERT INTO audit (at, who, action, details) VALUES (?, ?, ?, ?)",
-                (time.time(), who, action, json.dumps(details)),
+        return self.decide(who, action, {}, **details)
+
+    def decide(
+        self, who: str, action: str, facts: Mapping[str, Any], **details: Any
+    ) -> Future[Any]:
+        """Keep values of JSON and say in the audit trail who did that, in one commit."""
+        texts = {name: json.dumps(value) for name, value in facts.items()}
+        row = (time.time(), who, action, json.dumps(details))
+
+        def change(connection: sqlite3.Connection) -> None:
+            _set_facts(connection, texts)
+            connection.execute(
+                "INSERT INTO audit (at, who, action, details) VALUES (?, ?, ?, ?)", row
             )
-        )
+
+        return self._writer.write(change, then=lambda: self._facts.update(texts))
 
     def read(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """The rows of a query, on a connection of its own that can't write. Raises JournalError."""
@@ -163,6 +169,13 @@ def _number(name: str) -> int | None:
     """The part of an image's name, None where it is another kind of file."""
     digits = Path(name).stem
     return int(digits) if digits.isdecimal() else None
+
+
+def _set_facts(connection: sqlite3.Connection, texts: Mapping[str, str]) -> None:
+    connection.executemany(
+        "INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+        [*texts.items()],
+    )
 
 
 def _probe(connection: sqlite3.Connection) -> None:

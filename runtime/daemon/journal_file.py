@@ -12,7 +12,9 @@ from pathlib import Path
 
 from adcopilot_edge.errors import JournalError
 
-VERSION = 1
+# Each takes a journal from one version to the next, in order.
+_STEPS = ("schema.sql", "shadow.sql")
+VERSION = len(_STEPS)
 _BUSY_MS = 5000
 # Pages of the write-ahead log from which a commit moves them into the file by itself; the writer
 # does so before, in an idle moment.
@@ -41,14 +43,14 @@ def open_journal(path: Path) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        schema = files("adcopilot_edge.runtime.daemon").joinpath("schema.sql").read_text()
-        connection.executescript(f"BEGIN;\n{schema}\nPRAGMA user_version = {VERSION};\nCOMMIT;")
-    elif version != VERSION:
+    if version > VERSION:
         raise JournalError(
             f"{path} is of version {version}, and this release reads {VERSION}. Move it away, "
             "or use the release that wrote it"
         )
+    for number, name in enumerate(_STEPS[version:], start=version + 1):
+        step = files("adcopilot_edge.runtime.daemon").joinpath(name).read_text()
+        connection.executescript(f"BEGIN;\n{step}\nPRAGMA user_version = {number};\nCOMMIT;")
     if path.stat().st_size <= _CHECKED_AT_START_BYTES and (wrong := damage(connection)):
         raise JournalError(f"{path} is damaged: {wrong}. Restore it from a copy, or move it away")
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
+from typing import Any
 
 from adcopilot_edge.errors import DaemonError, NotReadyError, QueueFullError
 from adcopilot_edge.runtime.daemon.alarms import Alarms
@@ -279,6 +280,7 @@ class Line:
         *,
         inspection: Inspection | None = None,
         golden: str | None = None,
+        recipe: dict[str, Any] | None = None,
         reason: Reason | None = None,
         detail: str | None = None,
     ) -> None:
@@ -286,6 +288,7 @@ class Line:
             ticket,
             inspection=inspection,
             golden_sha256=golden,
+            recipe=recipe,
             bundle=self.bundle,
             engine=self.engine,
             reason=reason,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from adcopilot_edge.runtime.daemon.life import State
 from adcopilot_edge.runtime.golden_set import Choice
@@ -16,11 +17,13 @@ from adcopilot_edge.types import Inspection, Task
 class ProductSetup:
     """A product as the worker needs it.
 
-    goldens: files of its golden images, at least one. roi: (x1, y1, x2, y2) of golden and part in
-    pixels, or None. The others are those of ``ProductRecipe``.
+    goldens: files of its golden images; without any no part can be inspected. revision: of the
+    goldens on the shelf. roi: (x1, y1, x2, y2) of golden and part in pixels, or None. The others
+    are those of ``ProductRecipe``.
     """
 
     goldens: tuple[Path, ...]
+    revision: int = 0
     choose: Choice = "nearest"
     tasks: tuple[Task, ...] = ()
     threshold: float | None = None
@@ -28,16 +31,34 @@ class ProductSetup:
     tile: bool = False
     max_new_tokens: int = 128
 
+    def recipe(self, ask: str | None) -> dict[str, Any]:
+        """All that a part's result depends on beside images and bundle, as its record has it."""
+        return {
+            "golden_revision": self.revision,
+            "choose": self.choose,
+            "tasks": list(self.tasks),
+            "ask": ask,
+            "threshold": self.threshold,
+            "roi": None if self.roi is None else list(self.roi),
+            "tile": self.tile,
+            "max_new_tokens": self.max_new_tokens,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSetup:
-    """What a worker starts with: see ``Inspector.open``; packs: folder of the golden packs."""
+    """What a worker starts with.
+
+    packs: folder of the golden packs. nice: how much its process stands back behind others, 0 to
+    19. For the others see ``Inspector.open``.
+    """
 
     bundle: Path | None
     provider: str
     threads: int | None
     packs: Path
     products: Mapping[str, ProductSetup]
+    nice: int = 0
 
     def with_products(self, products: Mapping[str, ProductSetup]) -> WorkerSetup:
         """The same setup with other products."""
@@ -112,6 +133,7 @@ class Done:
     """A job is done: its inspection, or what is wrong.
 
     is_image_fault: whether the picture is to blame. golden_sha256: of the golden that counted.
+    recipe: what it was inspected with, see ``ProductSetup.recipe``.
     """
 
     number: int
@@ -119,6 +141,7 @@ class Done:
     golden_sha256: str | None = None
     problem: str | None = None
     is_image_fault: bool = False
+    recipe: dict[str, Any] | None = None
 
 
 ToWorker = Job | NewProducts | Stop

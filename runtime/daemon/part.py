@@ -51,8 +51,9 @@ class FinalRecord:
     with ``detail`` in words; both None where the model or the map decided. score, threshold: as in
     ``Inspection``; None without an inspection. defects, text, timings_ms, notes, path: as
     ``Inspection.to_json`` has them. golden_sha256: of the pixels of the golden that counted, by the
-    first 16 digits. engine: provider and precision. image_file: where the image was kept, relative
-    to the folder of images, or None.
+    first 16 digits. engine: provider and precision. calibration: as in ``Inspection``. recipe: what
+    it was inspected with, as ``ProductSetup.recipe`` has it; None where no inspection began.
+    image_file: where the image was kept, relative to the folder of images, or None.
     """
 
     id: int
@@ -76,6 +77,8 @@ class FinalRecord:
     golden_sha256: str | None = None
     bundle: str | None = None
     engine: str | None = None
+    calibration: str | None = None
+    recipe: dict[str, Any] | None = None
     image_file: str | None = None
 
     @property
@@ -108,6 +111,8 @@ class FinalRecord:
             "golden_sha256": self.golden_sha256,
             "bundle": self.bundle,
             "engine": self.engine,
+            "calibration": self.calibration,
+            "recipe": self.recipe,
             "image_file": self.image_file,
         }
 

@@ -13,7 +13,7 @@ from adcopilot_edge.errors import ConfigError, InputError
 from adcopilot_edge.runtime.daemon.messages import ProductSetup
 from adcopilot_edge.runtime.golden import GoldenReference
 from adcopilot_edge.runtime.golden_set import GoldenSet
-from adcopilot_edge.runtime.images import open_image
+from adcopilot_edge.runtime.images import check_same_aspect, open_image
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.stream import Event
 from adcopilot_edge.types import Defect, ImageArray, Inspection
@@ -124,6 +124,8 @@ def _load(inspector: Inspector, name: str, setup: ProductSetup) -> LoadedProduct
         images = [open_image(path) for path in setup.goldens]
         if setup.roi is not None:
             images = [cut(image, setup.roi) for image in images]
+        for image in images[1:]:
+            check_same_aspect(images[0].shape, image.shape)
         references = tuple(map(inspector.golden, images))
     except InputError as err:
         raise ConfigError(f"product {name}: {err}") from err

@@ -7,11 +7,13 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
 
-from adcopilot_edge.errors import DaemonError
+from adcopilot_edge.errors import DaemonError, EdgeError
 from adcopilot_edge.runtime.daemon.life import State
+from adcopilot_edge.runtime.daemon.reload import ALARM, reload
 from adcopilot_edge.runtime.daemon.signals import Signals
 from adcopilot_edge.runtime.daemon.station import StationDaemon
 from adcopilot_edge.runtime.daemon.station_file import HttpSettings, StationFile
@@ -25,14 +27,17 @@ _WAITING = 128  # connections
 class Server:
     """Serves one station file until a signal, a failure, or ``stop``.
 
+    path: where the file is, to read it again on SIGHUP; None where there is none.
+
     Raises:
         DaemonError: The address can't be had, the state folder not used, or the journal not opened.
+        ConfigError: A golden of the station file can't be used.
     """
 
-    def __init__(self, settings: StationFile) -> None:
+    def __init__(self, settings: StationFile, path: Path | None = None) -> None:
         self._door = _bound(settings.http)
         try:
-            self.daemon = StationDaemon(settings)
+            self.daemon = StationDaemon(settings, path=path)
         except BaseException:
             self._door.close()
             raise
@@ -48,6 +53,7 @@ class Server:
     def run(self, on_address: Callable[[str], None] = lambda address: None) -> int:
         """Serve; the exit code. on_address: told where, once requests are answered."""
         Signals((signal.SIGTERM, signal.SIGINT), self._on_signal)
+        Signals((signal.SIGHUP,), self._reload)
         self.daemon.life.listen(self._on_state)
         self.daemon.start()
         try:
@@ -72,6 +78,14 @@ class Server:
             host, port = self._door.getsockname()[:2]
             on_address(f"http://{f'[{host}]' if ':' in host else host}:{port}")
         await serving
+
+    def _reload(self, count: int) -> None:
+        try:
+            changes = reload(self.daemon, who="SIGHUP")
+        except EdgeError as err:
+            self.daemon.alarms.set(ALARM, str(err))
+            return
+        _LOG.info("read anew, %d keys changed: %s", len(changes), [it.key for it in changes])
 
     def _on_state(self, state: State) -> None:
         if state in ("stopped", "failed"):

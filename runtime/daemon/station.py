@@ -8,39 +8,49 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from adcopilot_edge.errors import JournalError
+from adcopilot_edge.errors import EdgeError, JournalError
 from adcopilot_edge.runtime.daemon.alarms import Alarms
 from adcopilot_edge.runtime.daemon.care import Care
+from adcopilot_edge.runtime.daemon.golden_shelf import GoldenShelf
 from adcopilot_edge.runtime.daemon.image_store import ImageStore
 from adcopilot_edge.runtime.daemon.journal import Journal, interrupted_record
 from adcopilot_edge.runtime.daemon.life import Life, State
 from adcopilot_edge.runtime.daemon.line import Line
-from adcopilot_edge.runtime.daemon.messages import ProductSetup, WorkerSetup
+from adcopilot_edge.runtime.daemon.messages import WorkerSetup
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part
+from adcopilot_edge.runtime.daemon.product_changes import ProductChanges, Setups, place_listed
+from adcopilot_edge.runtime.daemon.shadow import Shadow, shadow_setup
 from adcopilot_edge.runtime.daemon.state_folder import StateFolder
-from adcopilot_edge.runtime.daemon.station_file import ProductRecipe, StationFile
+from adcopilot_edge.runtime.daemon.station_file import StationFile
 from adcopilot_edge.runtime.daemon.ticket import Ticket
 from adcopilot_edge.runtime.daemon.worker import Worker, WorkerHandle
 from adcopilot_edge.runtime.stream import Event
 
 _LOG = logging.getLogger(__name__)
 _DURATIONS = "start_durations_s"
+BUNDLE_FACT = "bundle_folder"
 
 
 class StationDaemon:
-    """Everything between the ways in and the ways out. open_worker: makes what inspects.
+    """Everything between the ways in and the ways out.
+
+    open_worker: makes what inspects. path: the station file, to read it again; None where the
+    settings come from elsewhere.
 
     Raises:
         StateFolderError: The state folder can't be used, or another daemon uses it.
         JournalError: The journal is damaged.
+        ConfigError: A golden of the station file can't be used.
     """
 
     def __init__(
         self,
         settings: StationFile,
         open_worker: Callable[[WorkerSetup], WorkerHandle] = Worker,
+        path: Path | None = None,
     ) -> None:
-        self.settings = settings
+        self._settings = settings
+        self.path = path
         self.alarms = Alarms()
         self.folder = StateFolder(settings.daemon.state)
         try:
@@ -60,13 +70,15 @@ class StationDaemon:
             images=self.images,
             alarms=self.alarms,
         )
+        shelf = GoldenShelf(self.folder.goldens, self.journal)
+        setup = self._worker_setup(shelf)
         self.interrupted = self._end_interrupted()
         self._listeners: list[Callable[[FinalRecord, Part], None]] = []
         daemon = settings.daemon
         self.line = Line(
             journal=self.journal,
             life=self.life,
-            worker=open_worker(self._worker_setup()),
+            worker=open_worker(setup),
             images=self.images,
             queue_size=daemon.queue_size,
             stuck_after_s=daemon.stuck_after_s,
@@ -75,7 +87,27 @@ class StationDaemon:
             outputs_of=self.outputs_of,
             on_final=self._on_final,
         )
+        self.products = ProductChanges(
+            shelf=shelf,
+            journal=self.journal,
+            line=self.line,
+            life=self.life,
+            settings=lambda: self._settings,
+            images=self.folder.images,
+            on_change=self._on_products,
+        )
+        self.shadow = self._open_shadow(setup, open_worker)
         self.life.listen(self._on_state)
+
+    @property
+    def settings(self) -> StationFile:
+        """The station file in use."""
+        return self._settings
+
+    def use_settings(self, settings: StationFile) -> None:
+        """Go by another station file: its stations, products and images, from the next part on."""
+        self._settings = settings
+        self.images.settings = settings.images
 
     def start(self) -> None:
         """Look after the disk, and start the line; ``life`` tells when parts are taken."""
@@ -85,6 +117,8 @@ class StationDaemon:
     def stop(self) -> None:
         """Wait for the line's end, write what waits, and leave the state folder."""
         self.line.join()
+        if self.shadow is not None:
+            self.shadow.stop()
         self.care.stop()
         self.journal.close()
         self.folder.close()
@@ -177,17 +211,42 @@ class StationDaemon:
     def _all_outputs(self) -> Iterable[str]:
         return ()
 
-    def _worker_setup(self) -> WorkerSetup:
+    def _worker_setup(self, shelf: GoldenShelf) -> WorkerSetup:
         daemon = self.settings.daemon
+        try:
+            products = place_listed(self.settings, shelf)
+        except EdgeError:
+            self.journal.close()
+            self.folder.close()
+            raise
         return WorkerSetup(
             bundle=daemon.bundle,
             provider=daemon.provider,
             threads=daemon.threads,
             packs=self.folder.packs,
-            products={
-                item.name: product_setup(item, item.goldens) for item in self.settings.products
-            },
+            products=products,
         )
+
+    def _open_shadow(
+        self, setup: WorkerSetup, open_worker: Callable[[WorkerSetup], WorkerHandle]
+    ) -> Shadow | None:
+        shadow = self.settings.shadow
+        if shadow is None:
+            return None
+        opened = Shadow(
+            worker=open_worker(shadow_setup(setup, shadow)),
+            share=shadow.share,
+            stuck_after_s=self.settings.daemon.stuck_after_s,
+            line=self.line,
+            journal=self.journal,
+            alarms=self.alarms,
+        )
+        self.on_final(opened.offer)
+        return opened
+
+    def _on_products(self, setups: Setups) -> None:
+        if self.shadow is not None:
+            self.shadow.use_products(setups)
 
     def _on_final(self, record: FinalRecord, part: Part) -> None:
         for listener in self._listeners:
@@ -197,6 +256,10 @@ class StationDaemon:
         _LOG.info("%s%s", state, f": {self.life.reason}" if self.life.reason else "")
         if state == "ready":
             self.journal.set_fact(_DURATIONS, dict(self.life.taken_s))
+            bundle = self.settings.daemon.bundle
+            self.journal.set_fact(BUNDLE_FACT, None if bundle is None else str(bundle))
+            if self.shadow is not None:
+                self.shadow.start()
 
 
 def _tell(listener: Callable[[FinalRecord, Part], None], record: FinalRecord, part: Part) -> None:
@@ -204,16 +267,3 @@ def _tell(listener: Callable[[FinalRecord, Part], None], record: FinalRecord, pa
         listener(record, part)
     except Exception:  # one that fails must not keep the others in the dark
         _LOG.exception("who is told of part %d", record.id)
-
-
-def product_setup(recipe: ProductRecipe, goldens: tuple[Path, ...]) -> ProductSetup:
-    """A product as the worker needs it."""
-    return ProductSetup(
-        goldens=goldens,
-        choose=recipe.choose,
-        tasks=recipe.tasks,
-        threshold=recipe.threshold,
-        roi=recipe.roi,
-        tile=recipe.tile,
-        max_new_tokens=recipe.max_new_tokens,
-    )

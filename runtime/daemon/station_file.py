@@ -20,6 +20,7 @@ else:
     import tomli as tomllib
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+Provider = Literal["cpu", "cuda", "tensorrt", "tensorrt-rtx"]
 AskedTask = Literal["classify", "locate", "describe"]
 
 
@@ -36,7 +37,7 @@ class DaemonSettings(Record):
 
     state: Path
     bundle: Path | None = None
-    provider: Literal["cpu", "cuda", "tensorrt", "tensorrt-rtx"] = "cpu"
+    provider: Provider = "cpu"
     threads: int | None = Field(default=None, gt=0)
     queue_size: int = Field(default=8, gt=0, le=10_000)
     stuck_after_s: float = Field(default=30.0, gt=0, allow_inf_nan=False)
@@ -65,6 +66,20 @@ class ImageSettings(Record):
     sample_share: float = Field(default=0.0, ge=0, le=1)
     max_mb: int = Field(default=2048, ge=0)
     max_age_days: float = Field(default=30.0, ge=0, allow_inf_nan=False)
+
+
+class ShadowSettings(Record):
+    """The table ``shadow``: a second bundle that inspects a share of the parts, for comparison.
+
+    share: of the parts that come while nothing waits. provider, threads: as in ``daemon``. nice:
+    how much its process stands back behind the line's, 0 to 19.
+    """
+
+    bundle: Path
+    share: float = Field(default=0.1, gt=0, le=1)
+    provider: Provider = "cpu"
+    threads: int | None = Field(default=None, gt=0)
+    nice: int = Field(default=19, ge=0, le=19)
 
 
 class ProductRecipe(Record):
@@ -115,6 +130,7 @@ class StationFile(Record):
     daemon: DaemonSettings
     http: HttpSettings = HttpSettings()
     images: ImageSettings = ImageSettings()
+    shadow: ShadowSettings | None = None
     stations: tuple[Station, ...] = Field(min_length=1)
     products: tuple[ProductRecipe, ...] = Field(min_length=1)
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 from adcopilot_edge.runtime.daemon.messages import Job
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part, Reason
@@ -87,6 +88,7 @@ def final_record(
     *,
     inspection: Inspection | None,
     golden_sha256: str | None,
+    recipe: dict[str, Any] | None,
     bundle: str | None,
     engine: str | None,
     reason: Reason | None,
@@ -124,4 +126,6 @@ def final_record(
         golden_sha256=golden_sha256,
         bundle=bundle,
         engine=engine,
+        calibration=told.get("calibration"),
+        recipe=recipe,
     )

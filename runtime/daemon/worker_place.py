@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
-from typing import Protocol
+from typing import Any, Protocol
 
 from adcopilot_edge.runtime.daemon.in_hand import InHand, ProductChange
 from adcopilot_edge.runtime.daemon.life import Life
@@ -45,6 +45,7 @@ class Finish(Protocol):
         *,
         inspection: Inspection | None = None,
         golden: str | None = None,
+        recipe: dict[str, Any] | None = None,
         reason: Reason | None = None,
         detail: str | None = None,
     ) -> None:
@@ -221,10 +222,15 @@ class WorkerPlace:
         if in_hand.ticket is None:
             self._counters.late += 1
         elif done.inspection is not None:
-            self._finish(in_hand.ticket, inspection=done.inspection, golden=done.golden_sha256)
+            self._finish(
+                in_hand.ticket,
+                inspection=done.inspection,
+                golden=done.golden_sha256,
+                recipe=done.recipe,
+            )
         else:
             reason: Reason = "image_unusable" if done.is_image_fault else "inspection_failed"
-            self._finish(in_hand.ticket, reason=reason, detail=done.problem)
+            self._finish(in_hand.ticket, recipe=done.recipe, reason=reason, detail=done.problem)
 
     def _replace(self, reason: Reason, detail: str) -> None:
         """End the worker; its part is uncertain, and a new one starts if the budget allows."""

@@ -45,6 +45,7 @@ def run_worker(connection: Connection, setup: WorkerSetup) -> None:
     # A key press goes to the whole group; when to stop is the daemon's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.nice(setup.nice)
     threading.Thread(target=_end_with_daemon, name="end with the daemon", daemon=True).start()
     try:
         inspector, products = _start(setup, connection.send)
@@ -125,6 +126,7 @@ class _Worker:
             return Done(number=job.number, problem=f"there is no golden of {job.product}")
         if job.tasks is not None:
             product = replace(product, setup=replace(product.setup, tasks=job.tasks))
+        recipe = product.setup.recipe(job.ask)
         try:
             inspection = (
                 self._stream(job, product)
@@ -132,9 +134,9 @@ class _Worker:
                 else product.inspect(self._inspector, job.image, takt_ms=job.takt_ms, ask=job.ask)
             )
         except InputError as err:
-            return Done(number=job.number, problem=str(err), is_image_fault=True)
+            return Done(number=job.number, problem=str(err), is_image_fault=True, recipe=recipe)
         except EdgeError as err:
-            return Done(number=job.number, problem=str(err))
+            return Done(number=job.number, problem=str(err), recipe=recipe)
         except Exception as err:  # one part must not end the line
             _LOG.exception("part %d", job.number)
             return Done(number=job.number, problem=f"{type(err).__name__}: {err}")
@@ -142,6 +144,7 @@ class _Worker:
             number=job.number,
             inspection=inspection,
             golden_sha256=product.golden_of(inspection),
+            recipe=recipe,
         )
 
     def _stream(self, job: Job, product: LoadedProduct) -> Inspection:

@@ -1,4 +1,4 @@
-"""How a route gets at the daemon."""
+"""How a route gets at the daemon, and at who asks."""
 
 from __future__ import annotations
 
@@ -15,3 +15,11 @@ def _daemon(request: Request) -> StationDaemon:
 
 
 Daemon = Annotated[StationDaemon, Depends(_daemon)]
+
+
+def who(request: Request) -> str:
+    """Who asks, for the audit trail."""
+    return "local"
+
+
+Who = Annotated[str, Depends(who)]

@@ -11,12 +11,15 @@ from adcopilot_edge import __version__
 from adcopilot_edge.errors import (
     ConfigError,
     EdgeError,
+    GoldenError,
     InputError,
     JournalError,
     NotReadyError,
     QueueFullError,
+    StateFolderError,
+    UnknownNameError,
 )
-from adcopilot_edge.runtime.daemon.web import health, inspect
+from adcopilot_edge.runtime.daemon.web import changes, health, inspect, products, shadow
 
 if TYPE_CHECKING:
     from adcopilot_edge.runtime.daemon.station import StationDaemon
@@ -25,6 +28,9 @@ _STATUS: tuple[tuple[type[EdgeError], int], ...] = (
     (QueueFullError, 429),
     (NotReadyError, 503),
     (JournalError, 503),
+    (StateFolderError, 503),
+    (GoldenError, 409),
+    (UnknownNameError, 404),
     (ConfigError, 422),
     (InputError, 422),
     (EdgeError, 500),
@@ -37,6 +43,9 @@ def create_app(daemon: StationDaemon) -> FastAPI:
     app.state.daemon = daemon
     app.include_router(health.router)
     app.include_router(inspect.router)
+    app.include_router(products.router)
+    app.include_router(changes.router)
+    app.include_router(shadow.router)
     app.add_exception_handler(EdgeError, _answer)
     return app
 
