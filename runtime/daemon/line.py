@@ -99,6 +99,7 @@ class Line:
         self._job_started = 0.0
         self._drain_until: float | None = None
         self._is_over = False
+        self.beat = time.monotonic()  # when the thread last came by; it does so every second
         self._wake_read, self._wake_write = os.pipe()
         self._thread = threading.Thread(target=self._run, name="line", daemon=True)
 
@@ -180,7 +181,7 @@ class Line:
     def _run(self) -> None:
         while not self._is_over:
             self._wait()
-            now = time.monotonic()
+            now = self.beat = time.monotonic()
             self._expire(now)
             self._watch(now)
             self._dispatch()
@@ -235,8 +236,8 @@ class Line:
             self._products_in_hand = None
         elif isinstance(message, Told):
             ticket = self._current
-            if ticket is not None and ticket.number == message.number and ticket.on_event:
-                ticket.on_event(message.event)
+            if ticket is not None and ticket.number == message.number:
+                ticket.tell(message.event)
         else:
             self._take_result(message)
 
@@ -252,6 +253,8 @@ class Line:
             self._finish(ticket, inspection=done.inspection, golden=done.golden_sha256)
             return
         reason: Reason = "image_unusable" if done.is_image_fault else "inspection_failed"
+        if done.is_question_fault:
+            reason = "question_unusable"
         self._finish(ticket, reason=reason, detail=done.problem)
 
     def _expire(self, now: float) -> None:
@@ -305,6 +308,7 @@ class Line:
             if ticket.deadline is None
             else max(1.0, 1000 * (ticket.deadline - now) - self.pace.overhead_ms),
             has_events=ticket.on_event is not None,
+            golden=part.golden,
         )
 
     def _replace_worker(self, reason: Reason, detail: str) -> None:

@@ -18,7 +18,7 @@ from adcopilot_edge.runtime.daemon.line import Line
 from adcopilot_edge.runtime.daemon.messages import ProductSetup, WorkerSetup
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part
 from adcopilot_edge.runtime.daemon.state_folder import StateFolder
-from adcopilot_edge.runtime.daemon.station_file import ProductRecipe, StationFile
+from adcopilot_edge.runtime.daemon.station_file import PAIR, ProductRecipe, StationFile
 from adcopilot_edge.runtime.daemon.ticket import Ticket
 from adcopilot_edge.runtime.daemon.worker import Worker, WorkerHandle
 from adcopilot_edge.runtime.stream import Event
@@ -91,9 +91,12 @@ class StationDaemon:
         reference: str | None = None,
         tasks: tuple[str, ...] | None = None,
         ask: str | None = None,
+        golden: bytes | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> Ticket:
         """Accept a part of a station, of the product it has now unless one is named.
+
+        golden: a picture that the part is compared with instead; no output is told of it then.
 
         Raises:
             ConfigError: There is no such station or product.
@@ -101,7 +104,8 @@ class StationDaemon:
             QueueFullError: As many wait as may.
         """
         at = self.settings.station(station)
-        recipe = self.settings.product(product or self.product_of(at.name))
+        name = PAIR if golden is not None else product or self.product_of(at.name)
+        recipe = self.settings.product(name)
         return self.line.submit(
             Part(
                 image=image,
@@ -112,6 +116,7 @@ class StationDaemon:
                 takt_ms=recipe.takt_ms or at.takt_ms,
                 tasks=tasks,
                 ask=ask,
+                golden=golden,
             ),
             on_event,
         )

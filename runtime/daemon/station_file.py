@@ -20,6 +20,7 @@ else:
     import tomli as tomllib
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+PAIR = "(pair)"  # the product of a part that brings its own golden; no recipe can have this name
 AskedTask = Literal["classify", "locate", "describe"]
 
 
@@ -46,10 +47,14 @@ class DaemonSettings(Record):
 
 
 class HttpSettings(Record):
-    """The table ``http``: the address. Anything but the loopback needs a token."""
+    """The table ``http``: the address. Anything but the loopback needs a token.
+
+    roots: folders from which a client may name a picture by its path.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(default=8470, ge=0, le=65535)
+    roots: tuple[Path, ...] = ()
 
 
 class ImageSettings(Record):
@@ -136,7 +141,9 @@ class StationFile(Record):
         return self
 
     def product(self, name: str) -> ProductRecipe:
-        """The product of that name. Raises ConfigError."""
+        """The product of that name; that of ``PAIR`` is told to no output. Raises ConfigError."""
+        if name == PAIR:
+            return ProductRecipe.model_construct(name=PAIR, outputs=())
         return _named(self.products, name, "product")
 
     def station(self, name: str | None) -> Station:

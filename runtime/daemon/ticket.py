@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -10,6 +11,15 @@ from dataclasses import dataclass, field
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part, Reason
 from adcopilot_edge.runtime.stream import Event
 from adcopilot_edge.types import Inspection
+
+_LOG = logging.getLogger(__name__)
+
+
+def _promise() -> Future[FinalRecord]:
+    """A future that its reader can't cancel: the record comes, whoever still waits for it."""
+    promise: Future[FinalRecord] = Future()
+    promise.set_running_or_notify_cancel()
+    return promise
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,13 +32,23 @@ class Ticket:
     accepted: float
     deadline: float | None
     sha256: str
-    done: Future[FinalRecord] = field(default_factory=Future)
+    done: Future[FinalRecord] = field(default_factory=_promise)
     on_event: Callable[[Event], None] | None = None
     started: float | None = None
 
     def is_late(self, now: float) -> bool:
         """Whether its time is over."""
         return self.deadline is not None and now >= self.deadline
+
+    def tell(self, event: Event) -> None:
+        """Tell whoever listens; one that fails is told no more, and the part goes on."""
+        if self.on_event is None:
+            return
+        try:
+            self.on_event(event)
+        except Exception:
+            _LOG.exception("part %d: its listener failed", self.number)
+            self.on_event = None
 
 
 @dataclass(slots=True, kw_only=True)
