@@ -35,6 +35,7 @@ class Life:
         self._reason: str | None = None
         self._since = time.monotonic()
         self.taken_s: dict[State, float] = {}
+        self.was_ready = False
 
     @property
     def state(self) -> State:
@@ -66,6 +67,7 @@ class Life:
             now = time.monotonic()
             self.taken_s[self._state] = now - self._since
             self._state, self._reason, self._since = state, reason, now
+            self.was_ready = self.was_ready or state == "ready"
             listeners = list(self._listeners)
         for listener in listeners:
             listener(state)

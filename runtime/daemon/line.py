@@ -124,7 +124,7 @@ class Line:
         with self._lock:
             if not self._life.is_ready:
                 self.counters.refused_not_ready += 1
-                raise self._not_ready()
+                raise self.not_ready()
             if (alarm := self._alarms.stopping()) is not None:
                 self.counters.refused_not_ready += 1
                 raise NotReadyError(alarm, retry_after_s=_ALARM_RETRY_S)
@@ -170,7 +170,8 @@ class Line:
         """Wait until the thread has ended."""
         self._thread.join()
 
-    def _not_ready(self) -> NotReadyError:
+    def not_ready(self) -> NotReadyError:
+        """The error that says which state takes no part, and for how long."""
         left = self._life.ready_in_s()
         when = "" if left is None else f", ready in about {left:.0f} s"
         return NotReadyError(f"the daemon is {self._life.state}{when}", retry_after_s=left)

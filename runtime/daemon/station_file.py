@@ -19,7 +19,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 PAIR = "(pair)"  # the product of a part that brings its own golden; no recipe can have this name
 AskedTask = Literal["classify", "locate", "describe"]
 
@@ -79,7 +79,7 @@ class ProductRecipe(Record):
     outputs: names of those that are told; all of them where it is left out.
     """
 
-    name: str = Field(pattern=_NAME)
+    name: str = Field(pattern=NAME)
     goldens: tuple[Path, ...] = ()
     choose: Literal["nearest", "vote"] = "nearest"
     tasks: tuple[AskedTask, ...] = ()
@@ -104,7 +104,7 @@ class ProductRecipe(Record):
 class Station(Record):
     """One of ``stations``: a camera position. product: the one it starts with."""
 
-    name: str = Field(pattern=_NAME)
+    name: str = Field(pattern=NAME)
     product: str
     takt_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
