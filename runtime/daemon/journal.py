@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.resources import files
@@ -38,7 +38,8 @@ class _Waiting:
 class Journal:
     """The parts, outboxes, reviews and audit trail of one daemon. May be shared by threads.
 
-    on_trouble: told in words when a write fails, and None when one works again.
+    on_trouble: told in words when a write fails, and None when one works again. on_commit: told the
+    seconds of each commit.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Journal:
     ) -> None:
         self.path = path
         self._on_trouble = on_trouble
+        self.on_commit: Callable[[float], None] = lambda seconds: None
         self._lock = threading.Lock()
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         with closing(open_journal(path)) as connection:
@@ -138,6 +140,12 @@ class Journal:
         except sqlite3.Error as err:
             raise JournalError(f"{self.path} can't be read: {err}") from err
 
+    def is_moving(self, within_s: float) -> bool:
+        """Whether the writer comes to the end of what waits now, in that time; writes nothing."""
+        waiting = _Waiting(_nothing, Future())
+        self._waiting.put(waiting)
+        return not wait([waiting.done], within_s).not_done
+
     def close(self) -> None:
         """Write what waits, and stop."""
         self._waiting.put(None)
@@ -151,12 +159,17 @@ class Journal:
             while len(batch) < _MAX_SHARED and not self._waiting.empty():
                 batch.append(self._waiting.get())
             is_over = None in batch
-            self._commit(connection, [item for item in batch if item is not None])
+            found = [item for item in batch if item is not None]
+            self._commit(connection, [item for item in found if item.change is not _nothing])
+            for item in found:
+                if item.change is _nothing:
+                    item.done.set_result(None)
         connection.close()
 
     def _commit(self, connection: sqlite3.Connection, batch: list[_Waiting]) -> None:
         if not batch:
             return
+        started = time.monotonic()
         try:
             connection.execute("BEGIN IMMEDIATE")
             results = [item.change(connection) for item in batch]
@@ -171,6 +184,7 @@ class Journal:
             self._fail(batch[0], err)
             return
         self._on_trouble(None)
+        self.on_commit(time.monotonic() - started)
         for item, result in zip(batch, results, strict=True):
             item.done.set_result(result)
 
@@ -181,6 +195,10 @@ class Journal:
         words = f"{self.path} can't be written: {error}"
         self._on_trouble(words)
         item.done.set_exception(JournalError(words))
+
+
+def _nothing(connection: sqlite3.Connection) -> None:
+    """No change; told as done when the writer comes to it."""
 
 
 def open_journal(path: Path) -> sqlite3.Connection:

@@ -100,6 +100,7 @@ class Line:
         self._drain_until: float | None = None
         self._is_over = False
         self.beat = time.monotonic()  # when the thread last came by; it does so every second
+        self._is_closed = False
         self._wake_read, self._wake_write = os.pipe()
         self._thread = threading.Thread(target=self._run, name="line", daemon=True)
 
@@ -107,6 +108,11 @@ class Line:
         """Start the worker and the thread; ``Life`` tells when parts are taken."""
         self._worker.start()
         self._thread.start()
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The process that inspects, None without one."""
+        return self._worker.pid
 
     @property
     def queued(self) -> int:
@@ -177,7 +183,9 @@ class Line:
         return NotReadyError(f"the daemon is {self._life.state}{when}", retry_after_s=left)
 
     def _wake(self) -> None:
-        os.write(self._wake_write, b"x")
+        with self._lock:
+            if not self._is_closed:
+                os.write(self._wake_write, b"x")
 
     def _run(self) -> None:
         while not self._is_over:
@@ -188,8 +196,10 @@ class Line:
             self._dispatch()
             self._end_drain(now)
         self._worker.stop()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        with self._lock:
+            self._is_closed = True
+            os.close(self._wake_read)
+            os.close(self._wake_write)
 
     def _wait(self) -> None:
         connection = self._worker.connection

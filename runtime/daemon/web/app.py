@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from adcopilot_edge import __version__
-from adcopilot_edge.runtime.daemon.web import health, inspect, stream
+from adcopilot_edge.runtime.daemon.web import batch, chat, health, inspect, metrics, stream
 from adcopilot_edge.runtime.daemon.web.errors import add_error_answers
 from adcopilot_edge.runtime.daemon.web.readiness import ReadinessGate
 
@@ -19,9 +19,9 @@ def create_app(daemon: StationDaemon) -> FastAPI:
     """The application over a daemon."""
     app = FastAPI(title="adcopilot-edge", version=__version__, docs_url=None, redoc_url=None)
     app.state.daemon = daemon
-    app.include_router(health.router)
-    app.include_router(inspect.router)
-    app.include_router(stream.router)
+    app.state.metrics = metrics.Metrics(daemon)
+    for subject in (health, metrics, inspect, stream, batch, chat):
+        app.include_router(subject.router)
     add_error_answers(app)
     app.add_middleware(ReadinessGate, daemon=daemon)
     return app
