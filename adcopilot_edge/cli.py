@@ -29,6 +29,7 @@ from adcopilot_edge.commands.precisions import precisions
 from adcopilot_edge.commands.profile import profile
 from adcopilot_edge.commands.sensitivity import sensitivity
 from adcopilot_edge.commands.serve import serve
+from adcopilot_edge.commands.service import install
 from adcopilot_edge.commands.train import train
 from adcopilot_edge.commands.verify import verify
 from adcopilot_edge.errors import EdgeError
@@ -77,6 +78,14 @@ golden = new_app("golden")
 for word, golden_command in GOLDEN_COMMANDS.items():
     golden.command(word)(golden_command)
 app.add_typer(golden, help="Golden packs: what is constant for a golden image, kept on disk.")
+service = new_app("service")
+service.command("install")(install)
+app.add_typer(service, help="The daemon as a service of systemd.")
+
+
+@service.callback()
+def _service() -> None:
+    """The daemon as a service of systemd."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -101,7 +110,8 @@ def adcopilot(
     {"error": {"kind": "ImageNotFoundError", "message": "..."}}.
 
     Exit codes: 0 done, 1 a check failed, 2 wrong usage or setting, 3 bundle, 4 export or parity,
-    5 calibration data, 6 inspection, 8 gate refused, 10 anomaly found with --fail-on-anomaly.
+    5 calibration data, 6 inspection, 7 daemon, 8 gate refused, 10 anomaly found with
+    --fail-on-anomaly.
     """
 
 

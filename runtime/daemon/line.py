@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -36,6 +35,7 @@ from adcopilot_edge.runtime.daemon.pace import InspectionPace
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part, Reason
 from adcopilot_edge.runtime.daemon.restarts import RestartBudget
 from adcopilot_edge.runtime.daemon.ticket import Counters, Ticket, final_record
+from adcopilot_edge.runtime.daemon.waker import Waker
 from adcopilot_edge.runtime.daemon.worker import WorkerHandle
 from adcopilot_edge.runtime.stream import Event
 from adcopilot_edge.types import Inspection, Task
@@ -100,8 +100,7 @@ class Line:
         self._drain_until: float | None = None
         self._is_over = False
         self.beat = time.monotonic()  # when the thread last came by; it does so every second
-        self._is_closed = False
-        self._wake_read, self._wake_write = os.pipe()
+        self._waker = Waker()
         self._thread = threading.Thread(target=self._run, name="line", daemon=True)
 
     def start(self) -> None:
@@ -154,7 +153,7 @@ class Line:
             self._journal.accept(ticket.number, part, ticket.received_at, sha256)
             self._pending.append(ticket)
             self.counters.accepted += 1
-        self._wake()
+        self._waker.wake()
         return ticket
 
     def use_products(self, products: NewProducts) -> Future[str | None]:
@@ -163,14 +162,14 @@ class Line:
         with self._lock:
             self._products.append((products, done))
             self._worker.setup = self._worker.setup.with_products(products.products)
-        self._wake()
+        self._waker.wake()
         return done
 
     def drain(self, seconds: float) -> None:
         """Take no more parts, and stop once those that wait are done or the time is over."""
         self._drain_until = time.monotonic() + seconds
         self._life.enter("draining")
-        self._wake()
+        self._waker.wake()
 
     def join(self) -> None:
         """Wait until the thread has ended."""
@@ -182,11 +181,6 @@ class Line:
         when = "" if left is None else f", ready in about {left:.0f} s"
         return NotReadyError(f"the daemon is {self._life.state}{when}", retry_after_s=left)
 
-    def _wake(self) -> None:
-        with self._lock:
-            if not self._is_closed:
-                os.write(self._wake_write, b"x")
-
     def _run(self) -> None:
         while not self._is_over:
             self._wait()
@@ -196,21 +190,18 @@ class Line:
             self._dispatch()
             self._end_drain(now)
         self._worker.stop()
-        with self._lock:
-            self._is_closed = True
-            os.close(self._wake_read)
-            os.close(self._wake_write)
+        self._waker.close()
 
     def _wait(self) -> None:
         connection = self._worker.connection
-        sources: list[int | Connection] = [self._wake_read]
+        sources: list[Waker | Connection] = [self._waker]
         if connection is not None:
             sources.append(connection)
         for source in wait(sources, self._next_s()):
             if source is connection:
                 self._receive()
             else:
-                os.read(self._wake_read, 4096)
+                self._waker.clear()
 
     def _next_s(self) -> float:
         """Until something must be looked at without a message."""

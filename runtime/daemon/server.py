@@ -12,6 +12,7 @@ import uvicorn
 
 from adcopilot_edge.runtime.daemon.station import StationDaemon
 from adcopilot_edge.runtime.daemon.station_file import StationFile
+from adcopilot_edge.runtime.daemon.systemd import Systemd, start_watching
 from adcopilot_edge.runtime.daemon.web.app import create_app
 
 _LOG = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Server:
         self._uvicorn = uvicorn.Server(config)
         self._uvicorn.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         self._signals = 0
+        self._systemd = Systemd()
 
     def run(self, on_address: Callable[[str], None] = lambda address: None) -> int:
         """Serve; the exit code. on_address: told where, once requests are answered."""
@@ -43,9 +45,13 @@ class Server:
         self.daemon.life.listen(
             lambda state: self.stop() if state in ("stopped", "failed") else None
         )
+        self._systemd.follow(self.daemon.life)
+        over = threading.Event()
+        start_watching(self._systemd, self.daemon, over)
         self.daemon.start()
         asyncio.run(self._serve(on_address))
         self.daemon.stop()
+        over.set()
         if self.daemon.life.state == "failed":
             _LOG.error("%s", self.daemon.life.reason)
         return self.daemon.line.exit_code
