@@ -10,10 +10,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
-from daemon_fakes import running_daemon
+from daemon_fakes import picture, running_daemon
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.runtime.daemon.life import Life
@@ -85,7 +86,7 @@ def test_the_watchdog_is_content_while_the_daemon_moves(listener, tmp_path):
 
 
 @pytest.mark.parametrize("part", ["journal", "line"])
-def test_a_daemon_that_hangs_does_not_move(tmp_path, part):
+def test_a_daemon_that_hangs_does_not_move(tmp_path, monkeypatch, part):
     with running_daemon(tmp_path) as running:
         daemon = running.daemon
         assert is_moving(daemon, 5.0)
@@ -96,8 +97,16 @@ def test_a_daemon_that_hangs_does_not_move(tmp_path, part):
             go_on.set()
             assert is_moving(daemon, 5.0)
         else:
-            daemon.line.beat -= 1000.0
-            assert not is_moving(daemon, 0.001)
+            go_on = threading.Event()
+            daemon.life.listen(lambda state: go_on.wait(20))  # in the line's thread
+            monkeypatch.setattr("adcopilot_edge.runtime.daemon.systemd._LINE_S", 0.05)
+            running.worker.die()
+            daemon.submit(picture(), source="test")
+            running.wait_until("loading")
+            assert daemon.line.silent_s < 20
+            time.sleep(0.06)
+            assert not is_moving(daemon, 0.05)
+            go_on.set()
 
 
 def test_a_daemon_that_hangs_is_not_told_of(listener, caplog):

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
+from adcopilot_edge.errors import NotReadyError
+
 State = Literal[
     "checking", "loading", "warming-up", "self-testing", "ready", "draining", "stopped", "failed"
 ]
@@ -86,6 +88,12 @@ class Life:
         rest = _BEFORE_READY[_BEFORE_READY.index(self._state) :]
         spent = time.monotonic() - self._since
         return max(0.5, sum(self._expected[state] for state in rest) - spent)
+
+    def refusal(self) -> NotReadyError:
+        """The error of a request that this state does not take: which it is, and for how long."""
+        left = self.ready_in_s()
+        when = "" if left is None else f", ready in about {left:.0f} s"
+        return NotReadyError(f"the daemon is {self._state}{when}", retry_after_s=left)
 
     def to_json(self) -> dict[str, Any]:
         """The state as ``/healthz`` tells it."""

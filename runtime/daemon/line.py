@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -35,7 +36,6 @@ from adcopilot_edge.runtime.daemon.pace import InspectionPace
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part, Reason
 from adcopilot_edge.runtime.daemon.restarts import RestartBudget
 from adcopilot_edge.runtime.daemon.ticket import Counters, Ticket, final_record
-from adcopilot_edge.runtime.daemon.waker import Waker
 from adcopilot_edge.runtime.daemon.worker import WorkerHandle
 from adcopilot_edge.runtime.stream import Event
 from adcopilot_edge.types import Inspection, Task
@@ -98,9 +98,9 @@ class Line:
         self._is_worker_ready = False
         self._job_started = 0.0
         self._drain_until: float | None = None
-        self._is_over = False
-        self.beat = time.monotonic()  # when the thread last came by; it does so every second
-        self._waker = Waker()
+        self._is_over = self._is_closed = False
+        self._turned = time.monotonic()
+        self._wake_read, self._wake_write = os.pipe()
         self._thread = threading.Thread(target=self._run, name="line", daemon=True)
 
     def start(self) -> None:
@@ -109,14 +109,14 @@ class Line:
         self._thread.start()
 
     @property
-    def worker_pid(self) -> int | None:
-        """The process that inspects, None without one."""
-        return self._worker.pid
-
-    @property
     def queued(self) -> int:
         """Parts that wait or are inspected."""
         return len(self._pending) + (self._current is not None)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the thread looked after its parts: about 1 at most while all is well."""
+        return time.monotonic() - self._turned
 
     def submit(self, part: Part, on_event: Callable[[Event], None] | None = None) -> Ticket:
         """Accept a part; ``Ticket.done`` has its final record once that is on the disk.
@@ -129,7 +129,7 @@ class Line:
         with self._lock:
             if not self._life.is_ready:
                 self.counters.refused_not_ready += 1
-                raise self.not_ready()
+                raise self._life.refusal()
             if (alarm := self._alarms.stopping()) is not None:
                 self.counters.refused_not_ready += 1
                 raise NotReadyError(alarm, retry_after_s=_ALARM_RETRY_S)
@@ -153,7 +153,7 @@ class Line:
             self._journal.accept(ticket.number, part, ticket.received_at, sha256)
             self._pending.append(ticket)
             self.counters.accepted += 1
-        self._waker.wake()
+        self._wake()
         return ticket
 
     def use_products(self, products: NewProducts) -> Future[str | None]:
@@ -162,46 +162,48 @@ class Line:
         with self._lock:
             self._products.append((products, done))
             self._worker.setup = self._worker.setup.with_products(products.products)
-        self._waker.wake()
+        self._wake()
         return done
 
     def drain(self, seconds: float) -> None:
         """Take no more parts, and stop once those that wait are done or the time is over."""
         self._drain_until = time.monotonic() + seconds
         self._life.enter("draining")
-        self._waker.wake()
+        self._wake()
 
     def join(self) -> None:
         """Wait until the thread has ended."""
         self._thread.join()
 
-    def not_ready(self) -> NotReadyError:
-        """The error that says which state takes no part, and for how long."""
-        left = self._life.ready_in_s()
-        when = "" if left is None else f", ready in about {left:.0f} s"
-        return NotReadyError(f"the daemon is {self._life.state}{when}", retry_after_s=left)
+    def _wake(self) -> None:
+        with self._lock:
+            if not self._is_closed:
+                os.write(self._wake_write, b"x")
 
     def _run(self) -> None:
         while not self._is_over:
             self._wait()
-            now = self.beat = time.monotonic()
+            now = self._turned = time.monotonic()
             self._expire(now)
             self._watch(now)
             self._dispatch()
             self._end_drain(now)
         self._worker.stop()
-        self._waker.close()
+        with self._lock:
+            self._is_closed = True
+            os.close(self._wake_read)
+            os.close(self._wake_write)
 
     def _wait(self) -> None:
         connection = self._worker.connection
-        sources: list[Waker | Connection] = [self._waker]
+        sources: list[int | Connection] = [self._wake_read]
         if connection is not None:
             sources.append(connection)
         for source in wait(sources, self._next_s()):
             if source is connection:
                 self._receive()
             else:
-                self._waker.clear()
+                os.read(self._wake_read, 4096)
 
     def _next_s(self) -> float:
         """Until something must be looked at without a message."""

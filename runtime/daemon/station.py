@@ -54,10 +54,11 @@ class StationDaemon:
         self._listeners: list[Callable[[FinalRecord, Part], None]] = []
         self._over = threading.Event()
         daemon = settings.daemon
+        self.worker = open_worker(self._worker_setup())
         self.line = Line(
             journal=self.journal,
             life=self.life,
-            worker=open_worker(self._worker_setup()),
+            worker=self.worker,
             images=self.images,
             queue_size=daemon.queue_size,
             stuck_after_s=daemon.stuck_after_s,

@@ -14,7 +14,7 @@ from adcopilot_edge.runtime.daemon.life import Life, State
 from adcopilot_edge.runtime.daemon.station import StationDaemon
 
 _LOG = logging.getLogger(__name__)
-_LINE_BEAT_S = 5.0  # its thread comes by every second; starting a worker anew may take some
+_LINE_S = 5.0  # its thread comes by every second; starting a worker anew may take some
 
 
 class Systemd:
@@ -84,8 +84,7 @@ def is_moving(daemon: StationDaemon, within_s: float) -> bool:
     """Whether the line's thread came by of late, and the journal's comes to what waits now."""
     if daemon.life.state in ("stopped", "failed"):
         return True  # the way out has its own limit of time
-    is_line_moving = time.monotonic() - daemon.line.beat < max(_LINE_BEAT_S, within_s)
-    return is_line_moving and daemon.journal.is_moving(within_s)
+    return daemon.line.silent_s < max(_LINE_S, within_s) and daemon.journal.is_moving(within_s)
 
 
 def start_watching(systemd: Systemd, daemon: StationDaemon, over: threading.Event) -> None:

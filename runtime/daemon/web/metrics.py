@@ -50,7 +50,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         ProcessCollector(
             namespace="adcopilot_worker",
-            pid=lambda: daemon.line.worker_pid or -1,
+            pid=lambda: daemon.worker.pid or -1,
             registry=self.registry,
         )
         daemon.on_final(self._count)

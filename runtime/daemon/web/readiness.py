@@ -29,7 +29,6 @@ class ReadinessGate:
         if not is_held:
             await self._app(scope, receive, send)
             return
-        line = self._daemon.line
         if scope["method"] == "POST":
-            line.counters.refused_not_ready += 1
-        await answer_of(Request(scope), line.not_ready())(scope, receive, send)
+            self._daemon.line.counters.refused_not_ready += 1
+        await answer_of(Request(scope), self._daemon.life.refusal())(scope, receive, send)
