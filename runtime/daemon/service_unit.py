@@ -65,6 +65,7 @@ Type=notify
 NotifyAccess=main
 User={self.user}
 {groups}ExecStart={start}
+ExecReload=/bin/kill -HUP $MAINPID
 WatchdogSec={_WATCHDOG_S}
 TimeoutStartSec=900
 TimeoutStopSec={round(self.drain_s) + _SLACK_S}
@@ -121,10 +122,12 @@ WantedBy=multi-user.target
     def commands(self, path: Path) -> list[str]:
         """What to call, as root, once the unit lies at ``path``."""
         name, folder = self.user, shlex.quote(str(self.state))
+        program, config = shlex.quote(self.program[0]), shlex.quote(str(self.config))
         return [
             f"id -u {name} >/dev/null 2>&1 || "
             f"useradd --system --home-dir / --shell /usr/sbin/nologin {name}",
             f"install -d -o {name} -g {name} -m 0750 {folder}",
+            f"runuser -u {name} -- test -x {program} -a -r {config} || echo {name} can not read it",
             "systemctl daemon-reload",
             f"systemctl enable --now {path.name}",
             f"systemctl status {path.name}",

@@ -43,10 +43,16 @@ class RequestError(Exception):
 def request_error(error: ValidationError | RequestValidationError) -> RequestError:
     """What pydantic found in a request, in one line."""
     found = "; ".join(
-        f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg'].removeprefix('Value error, ')}"
+        f"{'.'.join(map(str, item['loc'])) or 'body'}: {_words(item['type'], item['msg'])}"
         for item in error.errors()
     )
     return RequestError(found)
+
+
+def _words(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "there is no such field"
+    return message.removeprefix("Value error, ")
 
 
 def status_of(error: Exception) -> int:
