@@ -30,6 +30,7 @@ from adcopilot_edge.commands.profile import profile
 from adcopilot_edge.commands.replay import replay
 from adcopilot_edge.commands.sensitivity import sensitivity
 from adcopilot_edge.commands.serve import serve
+from adcopilot_edge.commands.service import install
 from adcopilot_edge.commands.train import train
 from adcopilot_edge.commands.verify import verify
 from adcopilot_edge.errors import EdgeError
@@ -79,6 +80,14 @@ golden = new_app("golden")
 for word, golden_command in GOLDEN_COMMANDS.items():
     golden.command(word)(golden_command)
 app.add_typer(golden, help="Golden packs: what is constant for a golden image, kept on disk.")
+service = new_app("service")
+service.command("install")(install)
+app.add_typer(service, help="The daemon as a service of systemd.")
+
+
+@service.callback()
+def _service() -> None:
+    """The daemon as a service of systemd."""
 
 
 def _show_version(wanted: bool) -> None:

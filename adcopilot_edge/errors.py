@@ -42,7 +42,8 @@ The tree::
         │   ├── ImageNotFoundError (FileNotFoundError)
         │   ├── ImageDecodeError
         │   ├── ImageTooLargeError
-        │   └── AspectMismatchError
+        │   ├── AspectMismatchError
+        │   └── QuestionError
         └── AnswerError
 
 A message says what failed, where, and what to do. Where a builtin exception fits, the class
@@ -248,6 +249,10 @@ class ImageDecodeError(InputError):
 
 class ImageTooLargeError(InputError):
     """The image has more pixels than the limit that guards memory."""
+
+
+class QuestionError(InputError):
+    """A question is too long for the bundle, or holds what the prompt reserves."""
 
 
 class AspectMismatchError(InputError):

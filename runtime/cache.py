@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike
 
-from adcopilot_edge.errors import InputError
+from adcopilot_edge.errors import QuestionError
 from adcopilot_edge.manifest import ModelSpec
 from adcopilot_edge.runtime.bound import Buffer
 from adcopilot_edge.runtime.tensors import AnyArray
@@ -67,11 +67,11 @@ class KVCache:
         ``length`` itself moves on only when the caller sets it, after the graph has run.
 
         Raises:
-            InputError: The tokens do not fit in any more.
+            QuestionError: The tokens do not fit in any more.
         """
         end = self.length + len(cos)
         if end > self.capacity:
-            raise InputError(
+            raise QuestionError(
                 f"the prompt has {end} tokens, the bundle takes {self.capacity}. Ask a shorter "
                 "question, or export the bundle with a longer sequence"
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, pre_tokenizers
 
-from adcopilot_edge.errors import InputError, ManifestError
+from adcopilot_edge.errors import ManifestError, QuestionError
 from adcopilot_edge.types import IntArray
 
 
@@ -57,10 +57,10 @@ class TextTokenizer:
         return {token: word.translate(table).encode("latin-1") for word, token in words.items()}
 
     def check_plain(self, text: str) -> None:
-        """Raise InputError if ``text`` holds a special token: a user's words are no markup."""
+        """Raise QuestionError if ``text`` holds a special token: a user's words are no markup."""
         found = [token for token in self._special if token in text]
         if found:
-            raise InputError(
+            raise QuestionError(
                 f"the question holds {', '.join(found)}, which the prompt reserves. Leave it out"
             )
 

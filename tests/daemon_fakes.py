@@ -134,10 +134,10 @@ class FakeWorker:
         return message
 
     def stop(self) -> None:
+        self.let_start.set()
         self.kill()
 
     def kill(self) -> None:
-        self.let_start.set()
         if self.connection is not None:
             self.connection.close()
             self.connection = None
@@ -246,7 +246,9 @@ class RunningDaemon:
 
     def records(self) -> list[dict[str, Any]]:
         """The final records, oldest first."""
-        rows = self.daemon.journal.read("SELECT id FROM parts WHERE verdict IS NOT NULL")
+        rows = self.daemon.journal.read(
+            "SELECT id FROM parts WHERE verdict IS NOT NULL ORDER BY id"
+        )
         found = [self.daemon.journal.record(row["id"]) for row in rows]
         return [record for record in found if record is not None]
 

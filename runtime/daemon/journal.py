@@ -91,6 +91,14 @@ class Journal:
         """
         return self._writer.write(change)
 
+    def on_commit(self, listener: Callable[[float], None]) -> None:
+        """Tell ``listener`` the seconds of each commit, in the writer's thread."""
+        self._writer.on_commit = listener
+
+    def is_moving(self, within_s: float) -> bool:
+        """Whether the writer comes to the end of what waits now, in that time; writes nothing."""
+        return self._writer.is_moving(within_s)
+
     def open_parts(self) -> list[dict[str, Any]]:
         """The accepted parts without a final record, oldest first."""
         return self.read(

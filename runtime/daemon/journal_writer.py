@@ -10,8 +10,9 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +34,7 @@ def _future() -> Future[Any]:
 
 @dataclass(slots=True)
 class _Waiting:
-    change: Change
+    change: Change | None
     then: Callable[[], None]
     done: Future[Any] = field(default_factory=_future)
 
@@ -42,7 +43,8 @@ class JournalWriter:
     """Writes until it is closed. May be shared by threads.
 
     connect: opens the journal. where: its name in messages. probe: a change that writes a little.
-    on_trouble: told in words when a write fails, and None when one works again.
+    on_trouble: told in words when a write fails, and None when one works again. on_commit: told the
+    seconds of each commit.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class JournalWriter:
         self._where = where
         self._probe_change = probe
         self._on_trouble = on_trouble
+        self.on_commit: Callable[[float], None] = lambda seconds: None
         self._in_trouble = False
         self._commits = 0
         self._lock = threading.Lock()
@@ -80,6 +83,15 @@ class JournalWriter:
         waiting.done.set_exception(JournalError(f"{self._where} is closed"))
         return waiting.done
 
+    def is_moving(self, within_s: float) -> bool:
+        """Whether it comes to the end of what waits now, in that time; nothing is written."""
+        waiting = _Waiting(None, lambda: None)
+        with self._lock:
+            if self._is_closed:
+                return False
+            self._waiting.put(waiting)
+        return not wait([waiting.done], within_s).not_done
+
     def close(self) -> None:
         """Write what waits, and stop."""
         with self._lock:
@@ -99,17 +111,21 @@ class JournalWriter:
             while len(batch) < _MAX_SHARED and not self._waiting.empty():
                 batch.append(self._waiting.get())
             is_over = None in batch
-            self._commit([item for item in batch if item is not None])
+            found = [item for item in batch if item is not None]
+            self._commit([item for item in found if item.change is not None])
+            for item in found:
+                if item.change is None:
+                    item.done.set_result(None)
             self._tidy()
         self._connection.close()
 
     def _commit(self, batch: Sequence[_Waiting]) -> None:
         if not batch:
             return
-        connection = self._connection
+        connection, began = self._connection, time.monotonic()
         try:
             connection.execute("BEGIN IMMEDIATE")
-            results = [item.change(connection) for item in batch]
+            results = [item.change(connection) for item in batch if item.change is not None]
             connection.execute("COMMIT")
         except Exception as err:  # one bad change must not take the others with it
             self._roll_back()
@@ -120,6 +136,7 @@ class JournalWriter:
             self._fail(batch[0], err)
             return
         self._commits += 1
+        self.on_commit(time.monotonic() - began)
         self._tell(None)
         for item, result in zip(batch, results, strict=True):
             item.then()

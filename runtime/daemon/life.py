@@ -8,7 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
+from adcopilot_edge.errors import NotReadyError
+
 _LOG = logging.getLogger(__name__)
+
 State = Literal[
     "checking", "loading", "warming-up", "self-testing", "ready", "draining", "stopped", "failed"
 ]
@@ -37,6 +40,7 @@ class Life:
         self._reason: str | None = None
         self._since = time.monotonic()
         self.taken_s: dict[State, float] = {}
+        self.was_ready = False
 
     @property
     def state(self) -> State:
@@ -68,6 +72,7 @@ class Life:
             now = time.monotonic()
             self.taken_s[self._state] = now - self._since
             self._state, self._reason, self._since = state, reason, now
+            self.was_ready = self.was_ready or state == "ready"
             listeners = list(self._listeners)
         for listener in listeners:
             _tell(listener, state)
@@ -89,6 +94,12 @@ class Life:
         rest = _BEFORE_READY[_BEFORE_READY.index(self._state) :]
         spent = time.monotonic() - self._since
         return max(0.5, sum(self._expected[state] for state in rest) - spent)
+
+    def refusal(self) -> NotReadyError:
+        """The error of a request that this state does not take: which it is, and for how long."""
+        left = self.ready_in_s()
+        when = "" if left is None else f", ready in about {left:.0f} s"
+        return NotReadyError(f"the daemon is {self._state}{when}", retry_after_s=left)
 
     def to_json(self) -> dict[str, Any]:
         """The state as ``/healthz`` tells it."""

@@ -67,7 +67,11 @@ class WorkerSetup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A part to inspect. takt_ms: what is left of its time. has_events: tell words as they come."""
+    """A part to inspect.
+
+    takt_ms: what is left of its time. has_events: tell words as they come. golden: the file of a
+    golden for this part, in place of the product's.
+    """
 
     number: int
     image: bytes
@@ -76,6 +80,7 @@ class Job:
     ask: str | None
     takt_ms: float | None
     has_events: bool = False
+    golden: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +137,9 @@ class Told:
 class Done:
     """A job is done: its inspection, or what is wrong.
 
-    is_image_fault: whether the picture is to blame. golden_sha256: of the golden that counted.
-    recipe: what it was inspected with, see ``ProductSetup.recipe``.
+    is_image_fault, is_question_fault: whether the picture or the question is to blame.
+    golden_sha256: of the golden that counted. recipe: what it was inspected with, see
+    ``ProductSetup.recipe``.
     """
 
     number: int
@@ -142,6 +148,7 @@ class Done:
     problem: str | None = None
     is_image_fault: bool = False
     recipe: dict[str, Any] | None = None
+    is_question_fault: bool = False
 
 
 ToWorker = Job | NewProducts | Stop

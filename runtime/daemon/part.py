@@ -12,6 +12,7 @@ from adcopilot_edge.types import Verdict
 Reason = Literal[
     "takt_overrun",  # its time ran out, in the queue or while it was inspected
     "image_unusable",  # the picture can't be read, or does not fit the golden
+    "question_unusable",  # what was asked can't be asked
     "inspection_failed",  # a graph or a state failed
     "worker_stuck",  # the inspection hung, and its process was ended
     "worker_died",  # the process of the inspection ended by itself
@@ -29,7 +30,8 @@ class Part:
     station file. source: the way in, as ``http`` or ``folder:belt``. reference: how the caller
     knows the part (a serial number, a file's name), or None. takt_ms: time for it from the moment
     it is accepted, or None. tasks: what is asked beside the verdict, or None for the product's own.
-    ask: a question in free words.
+    ask: a question in free words. golden: the file of a golden that counts for this part alone; its
+    product is ``PAIR`` then.
     """
 
     image: bytes
@@ -40,6 +42,7 @@ class Part:
     takt_ms: float | None = None
     tasks: tuple[str, ...] | None = None
     ask: str | None = None
+    golden: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,13 @@ class LoadedProduct:
             return self.references[0]
         return GoldenSet(self.references, choose=self.setup.choose)
 
+    @property
+    def has_stream(self) -> bool:
+        """Whether an inspection can be told while it runs: not of tiles, nor of votes."""
+        return not self.setup.tile and not (
+            len(self.references) > 1 and self.setup.choose == "vote"
+        )
+
     def picture(self) -> ImageArray:
         """A golden as if it were a part, whole pictures alone; for a warm-up."""
         return open_image(self.setup.goldens[0])
@@ -106,6 +113,15 @@ def load_products(
         InferenceError: A graph fails.
     """
     return {name: _load(inspector, name, setup) for name, setup in setups.items() if setup.goldens}
+
+
+def load_pair(inspector: Inspector, golden: bytes) -> LoadedProduct:
+    """A golden that came with its part, as a product without settings. Raises InputError."""
+    try:
+        picture = open_image(golden)
+    except InputError as err:
+        raise InputError(f"the golden: {err}") from err
+    return LoadedProduct(setup=ProductSetup(goldens=()), references=(inspector.golden(picture),))
 
 
 def cut(picture: ImageArray, roi: tuple[int, int, int, int]) -> ImageArray:

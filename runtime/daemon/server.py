@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from adcopilot_edge.runtime.daemon.reload import ALARM, reload
 from adcopilot_edge.runtime.daemon.signals import Signals
 from adcopilot_edge.runtime.daemon.station import StationDaemon
 from adcopilot_edge.runtime.daemon.station_file import HttpSettings, StationFile
+from adcopilot_edge.runtime.daemon.systemd import Systemd, start_watching
 from adcopilot_edge.runtime.daemon.web.app import create_app
 
 _LOG = logging.getLogger(__name__)
@@ -49,18 +51,23 @@ class Server:
             server_header=False,
         )
         self._uvicorn = uvicorn.Server(config)
+        self._systemd = Systemd()
 
     def run(self, on_address: Callable[[str], None] = lambda address: None) -> int:
         """Serve; the exit code. on_address: told where, once requests are answered."""
         Signals((signal.SIGTERM, signal.SIGINT), self._on_signal)
         Signals((signal.SIGHUP,), self._reload)
         self.daemon.life.listen(self._on_state)
+        self._systemd.follow(self.daemon.life)
+        over = threading.Event()
+        start_watching(self._systemd, self.daemon, over)
         self.daemon.start()
         try:
             asyncio.run(self._serve(on_address))
         finally:
             self.daemon.line.drain(0.0)  # nothing where it has ended
             self.daemon.stop()
+            over.set()
             self._door.close()
         if self.daemon.life.state == "failed":
             _LOG.error("%s", self.daemon.life.reason)

@@ -21,7 +21,7 @@ from adcopilot_edge.runtime.daemon.part import FinalRecord, Part
 from adcopilot_edge.runtime.daemon.product_changes import ProductChanges, Setups, place_listed
 from adcopilot_edge.runtime.daemon.shadow import Shadow, shadow_setup
 from adcopilot_edge.runtime.daemon.state_folder import StateFolder
-from adcopilot_edge.runtime.daemon.station_file import StationFile
+from adcopilot_edge.runtime.daemon.station_file import PAIR, StationFile
 from adcopilot_edge.runtime.daemon.ticket import Ticket
 from adcopilot_edge.runtime.daemon.worker import Worker, WorkerHandle
 from adcopilot_edge.runtime.stream import Event
@@ -32,7 +32,7 @@ BUNDLE_FACT = "bundle_folder"
 
 
 class StationDaemon:
-    """Everything between the ways in and the ways out.
+    """Everything between the ways in and the ways out. open_worker: makes what inspects.
 
     open_worker: makes what inspects. path: the station file, to read it again; None where the
     settings come from elsewhere.
@@ -75,10 +75,11 @@ class StationDaemon:
         self.interrupted = self._end_interrupted()
         self._listeners: list[Callable[[FinalRecord, Part], None]] = []
         daemon = settings.daemon
+        self.worker = open_worker(setup)
         self.line = Line(
             journal=self.journal,
             life=self.life,
-            worker=open_worker(setup),
+            worker=self.worker,
             images=self.images,
             queue_size=daemon.queue_size,
             stuck_after_s=daemon.stuck_after_s,
@@ -133,9 +134,12 @@ class StationDaemon:
         reference: str | None = None,
         tasks: tuple[str, ...] | None = None,
         ask: str | None = None,
+        golden: bytes | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> Ticket:
         """Accept a part of a station, of the product it has now unless one is named.
+
+        golden: a picture that the part is compared with instead; no output is told of it then.
 
         Raises:
             ConfigError: There is no such station or product.
@@ -143,7 +147,8 @@ class StationDaemon:
             QueueFullError: As many wait as may.
         """
         at = self.settings.station(station)
-        recipe = self.settings.product(product or self.product_of(at.name))
+        name = PAIR if golden is not None else product or self.product_of(at.name)
+        recipe = self.settings.product(name)
         return self.line.submit(
             Part(
                 image=image,
@@ -154,6 +159,7 @@ class StationDaemon:
                 takt_ms=recipe.takt_ms or at.takt_ms,
                 tasks=tasks,
                 ask=ask,
+                golden=golden,
             ),
             on_event,
         )

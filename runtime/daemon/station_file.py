@@ -19,8 +19,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Provider = Literal["cpu", "cuda", "tensorrt", "tensorrt-rtx"]
+PAIR = "(pair)"  # the product of a part that brings its own golden; no recipe can have this name
 AskedTask = Literal["classify", "locate", "describe"]
 
 
@@ -49,10 +50,14 @@ class DaemonSettings(Record):
 
 
 class HttpSettings(Record):
-    """The table ``http``: the address. Anything but the loopback needs a token."""
+    """The table ``http``: the address. Anything but the loopback needs a token.
+
+    roots: folders from which a client may name a picture by its path.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(default=8470, ge=0, le=65535)
+    roots: tuple[Path, ...] = ()
 
 
 class ImageSettings(Record):
@@ -91,7 +96,7 @@ class ProductRecipe(Record):
     outputs: names of those that are told; all of them where it is left out.
     """
 
-    name: str = Field(pattern=_NAME)
+    name: str = Field(pattern=NAME)
     goldens: tuple[Path, ...] = ()
     choose: Literal["nearest", "vote"] = "nearest"
     tasks: tuple[AskedTask, ...] = ()
@@ -116,7 +121,7 @@ class ProductRecipe(Record):
 class Station(Record):
     """One of ``stations``: a camera position. product: the one it starts with."""
 
-    name: str = Field(pattern=_NAME)
+    name: str = Field(pattern=NAME)
     product: str
     takt_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
@@ -154,7 +159,9 @@ class StationFile(Record):
         return self
 
     def product(self, name: str) -> ProductRecipe:
-        """The product of that name. Raises ConfigError."""
+        """The product of that name; that of ``PAIR`` is told to no output. Raises ConfigError."""
+        if name == PAIR:
+            return ProductRecipe.model_construct(name=PAIR, outputs=())
         return _named(self.products, name, "product")
 
     def station(self, name: str | None) -> Station:

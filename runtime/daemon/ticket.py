@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,8 +14,11 @@ from adcopilot_edge.runtime.daemon.part import FinalRecord, Part, Reason
 from adcopilot_edge.runtime.stream import Event
 from adcopilot_edge.types import Inspection, Task
 
+_LOG = logging.getLogger(__name__)
+
 
 def _promise() -> Future[FinalRecord]:
+    """A future that its reader can't cancel: the record comes, whoever still waits for it."""
     promise: Future[FinalRecord] = Future()
     promise.set_running_or_notify_cancel()  # who stops waiting does not stop the part
     return promise
@@ -42,6 +46,16 @@ class Ticket:
     def is_late(self, now: float) -> bool:
         """Whether its time is over."""
         return self.deadline is not None and now >= self.deadline
+
+    def tell(self, event: Event) -> None:
+        """Tell whoever listens; one that fails is told no more, and the part goes on."""
+        if self.on_event is None:
+            return
+        try:
+            self.on_event(event)
+        except Exception:
+            _LOG.exception("part %d: its listener failed", self.number)
+            self.on_event = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,6 +94,7 @@ def job_of(ticket: Ticket, now: float) -> Job:
         ask=part.ask,
         takt_ms=None if ticket.deadline is None else max(1.0, 1000 * (ticket.deadline - now)),
         has_events=ticket.on_event is not None,
+        golden=part.golden,
     )
 
 

@@ -26,6 +26,11 @@ class WorkerHandle(Protocol):
     setup: WorkerSetup
     connection: Connection | None
 
+    @property
+    def pid(self) -> int | None:
+        """The number of its process, None without one."""
+        ...
+
     def start(self) -> None:
         """Start it; after an end it is a new one."""
         ...

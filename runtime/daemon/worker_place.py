@@ -205,13 +205,8 @@ class WorkerPlace:
 
     def _pass_on(self, told: Told) -> None:
         ticket = self.ticket
-        if ticket is None or ticket.number != told.number or ticket.on_event is None:
-            return
-        try:
-            ticket.on_event(told.event)
-        except Exception:  # who listens must not stop the line
-            _LOG.exception("who is told of part %d", told.number)
-            ticket.on_event = None
+        if ticket is not None and ticket.number == told.number:
+            ticket.tell(told.event)
 
     def _take_result(self, done: Done) -> None:
         in_hand = self._in_hand
@@ -230,6 +225,8 @@ class WorkerPlace:
             )
         else:
             reason: Reason = "image_unusable" if done.is_image_fault else "inspection_failed"
+            if done.is_question_fault:
+                reason = "question_unusable"
             self._finish(in_hand.ticket, recipe=done.recipe, reason=reason, detail=done.problem)
 
     def _replace(self, reason: Reason, detail: str) -> None:

@@ -13,9 +13,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
+from typing import Any
 
 from adcopilot_edge.bundle import embedded_bundle
-from adcopilot_edge.errors import EdgeError, InputError, ProviderUnavailableError
+from adcopilot_edge.errors import EdgeError, InputError, ProviderUnavailableError, QuestionError
 from adcopilot_edge.runtime.daemon.messages import (
     Done,
     Entered,
@@ -30,7 +31,7 @@ from adcopilot_edge.runtime.daemon.messages import (
     ToWorker,
     WorkerSetup,
 )
-from adcopilot_edge.runtime.daemon.product_goldens import LoadedProduct, load_products
+from adcopilot_edge.runtime.daemon.product_goldens import LoadedProduct, load_pair, load_products
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.stream import InspectionEvent
 from adcopilot_edge.runtime.verify import run_stored_pairs
@@ -121,18 +122,19 @@ class _Worker:
         return ProductsTaken()
 
     def _do(self, job: Job) -> Done:
-        product = self._products.get(job.product)
-        if product is None:
+        if job.golden is None and job.product not in self._products:
             return Done(number=job.number, problem=f"there is no golden of {job.product}")
-        if job.tasks is not None:
-            product = replace(product, setup=replace(product.setup, tasks=job.tasks))
-        recipe = product.setup.recipe(job.ask)
+        recipe: dict[str, Any] | None = None
         try:
+            product = self._product(job)
+            recipe = product.setup.recipe(job.ask)
             inspection = (
                 self._stream(job, product)
-                if job.has_events
+                if job.has_events and product.has_stream
                 else product.inspect(self._inspector, job.image, takt_ms=job.takt_ms, ask=job.ask)
             )
+        except QuestionError as err:
+            return Done(number=job.number, problem=str(err), is_question_fault=True)
         except InputError as err:
             return Done(number=job.number, problem=str(err), is_image_fault=True, recipe=recipe)
         except EdgeError as err:
@@ -146,6 +148,16 @@ class _Worker:
             golden_sha256=product.golden_of(inspection),
             recipe=recipe,
         )
+
+    def _product(self, job: Job) -> LoadedProduct:
+        product = (
+            self._products[job.product]
+            if job.golden is None
+            else load_pair(self._inspector, job.golden)
+        )
+        if job.tasks is None:
+            return product
+        return replace(product, setup=replace(product.setup, tasks=job.tasks))
 
     def _stream(self, job: Job, product: LoadedProduct) -> Inspection:
         for event in product.stream(self._inspector, job.image, takt_ms=job.takt_ms, ask=job.ask):

@@ -1,60 +1,37 @@
-"""The application: its routes, and the one place where errors become answers."""
+"""The application: its routes, and what stands before them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 
 from adcopilot_edge import __version__
-from adcopilot_edge.errors import (
-    ConfigError,
-    EdgeError,
-    GoldenError,
-    InputError,
-    JournalError,
-    NotReadyError,
-    QueueFullError,
-    StateFolderError,
-    UnknownNameError,
+from adcopilot_edge.runtime.daemon.web import (
+    batch,
+    changes,
+    chat,
+    health,
+    inspect,
+    metrics,
+    products,
+    shadow,
+    stream,
 )
-from adcopilot_edge.runtime.daemon.web import changes, health, inspect, products, shadow
+from adcopilot_edge.runtime.daemon.web.errors import add_error_answers
+from adcopilot_edge.runtime.daemon.web.readiness import ReadinessGate
 
 if TYPE_CHECKING:
     from adcopilot_edge.runtime.daemon.station import StationDaemon
-
-_STATUS: tuple[tuple[type[EdgeError], int], ...] = (
-    (QueueFullError, 429),
-    (NotReadyError, 503),
-    (JournalError, 503),
-    (StateFolderError, 503),
-    (GoldenError, 409),
-    (UnknownNameError, 404),
-    (ConfigError, 422),
-    (InputError, 422),
-    (EdgeError, 500),
-)
 
 
 def create_app(daemon: StationDaemon) -> FastAPI:
     """The application over a daemon."""
     app = FastAPI(title="adcopilot-edge", version=__version__, docs_url=None, redoc_url=None)
     app.state.daemon = daemon
-    app.include_router(health.router)
-    app.include_router(inspect.router)
-    app.include_router(products.router)
-    app.include_router(changes.router)
-    app.include_router(shadow.router)
-    app.add_exception_handler(EdgeError, _answer)
+    app.state.metrics = metrics.Metrics(daemon)
+    for subject in (health, metrics, inspect, stream, batch, chat, products, changes, shadow):
+        app.include_router(subject.router)
+    add_error_answers(app)
+    app.add_middleware(ReadinessGate, daemon=daemon)
     return app
-
-
-def _answer(request: Request, error: Exception) -> JSONResponse:
-    status = next(status for kind, status in _STATUS if isinstance(error, kind))
-    told: dict[str, str | float] = {"kind": type(error).__name__, "message": str(error)}
-    after = getattr(error, "retry_after_s", None)
-    headers = {} if after is None else {"Retry-After": str(max(1, round(after)))}
-    if after is not None:
-        told["retry_after_s"] = round(after, 3)
-    return JSONResponse({"error": told}, status_code=status, headers=headers)

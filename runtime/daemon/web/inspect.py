@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Annotated
+from typing import Any
 
-from fastapi import APIRouter, File, Form, UploadFile
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from adcopilot_edge.runtime.daemon.part import FinalRecord
 from adcopilot_edge.runtime.daemon.web.access import Daemon
+from adcopilot_edge.runtime.daemon.web.following import final_record
+from adcopilot_edge.runtime.daemon.web.part_request import PartFields, PathPart, read_part
 
 router = APIRouter(prefix="/v1", tags=["inspect"])
 
+_FORM = {
+    **PartFields.model_json_schema(),
+    "properties": {
+        **PartFields.model_json_schema()["properties"],
+        "image": {"type": "string", "format": "binary"},
+    },
+    "required": ["image"],
+}
+PART_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": _FORM},
+            "application/json": {"schema": PathPart.model_json_schema()},
+        },
+    }
+}
 
-@router.post("/inspect")
-async def inspect(
-    daemon: Daemon,
-    image: Annotated[UploadFile, File(description="The picture of the part, as a file.")],
-    station: Annotated[str | None, Form()] = None,
-    product: Annotated[str | None, Form()] = None,
-    reference: Annotated[str | None, Form(max_length=200)] = None,
-) -> JSONResponse:
-    """Inspect a part. The answer is its final record, which is on the disk by then.
 
-    An image that can't be used is a part too: it is ``uncertain``, and the status is 422.
+@router.post("/inspect", openapi_extra=PART_BODY)
+async def inspect(request: Request, daemon: Daemon) -> JSONResponse:
+    """Inspect a part: a file in the form's field ``image``, or a path on an allowed root.
+
+    The answer is its final record, which is on the disk by then. An image or a question that can't
+    be used is a part too: it is ``uncertain``, and the status is 422.
     """
-    ticket = daemon.submit(
-        await image.read(), source="http", station=station, product=product, reference=reference
-    )
-    record = await asyncio.wrap_future(ticket.done)
-    status = 422 if record.reason == "image_unusable" else 200
-    return JSONResponse(record.to_json(), status_code=status)
+    image, fields = await read_part(request, daemon)
+    ticket = daemon.submit(image, source="http", **fields.said())
+    record = await final_record(ticket)
+    return JSONResponse(record.to_json(), status_code=status_of_record(record))
+
+
+def status_of_record(record: FinalRecord) -> int:
+    """422 for what the client should have sent otherwise, else 200."""
+    return 422 if record.reason in ("image_unusable", "question_unusable") else 200
