@@ -24,6 +24,8 @@ The tree::
     │   ├── JournalError
     │   ├── NotReadyError
     │   ├── QueueFullError
+    │   ├── OutputError
+    │   │   └── OutputRefusedError
     │   └── WorkerError
     ├── GateError                      8
     ├── TeacherError                   9
@@ -167,6 +169,14 @@ class QueueFullError(DaemonError):
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class OutputError(DaemonError):
+    """An output did not confirm a record; it is tried again."""
+
+
+class OutputRefusedError(OutputError):
+    """An output will not take this record, however often it is told."""
 
 
 class WorkerError(DaemonError):

@@ -108,6 +108,11 @@ class Line:
         self._thread.start()
 
     @property
+    def is_running(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    @property
     def queued(self) -> int:
         """Parts that wait or are inspected."""
         return len(self._pending) + (self._current is not None)

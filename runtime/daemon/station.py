@@ -16,6 +16,8 @@ from adcopilot_edge.runtime.daemon.journal import Journal, interrupted_record
 from adcopilot_edge.runtime.daemon.life import Life, State
 from adcopilot_edge.runtime.daemon.line import Line
 from adcopilot_edge.runtime.daemon.messages import ProductSetup, WorkerSetup
+from adcopilot_edge.runtime.daemon.outputs.signals import Probe
+from adcopilot_edge.runtime.daemon.outputs.ways_out import Outputs
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part
 from adcopilot_edge.runtime.daemon.state_folder import StateFolder
 from adcopilot_edge.runtime.daemon.station_file import ProductRecipe, StationFile
@@ -46,8 +48,11 @@ class StationDaemon:
         )
         self.life = Life(self.journal.fact(_DURATIONS))
         self.images = ImageStore(self.folder.images, settings.images, self.alarms)
+        self.outputs = Outputs(
+            settings, self.journal, self.alarms, images=self.folder.images, probe=self._probe
+        )
         self.interrupted = self._end_interrupted()
-        self._listeners: list[Callable[[FinalRecord, Part], None]] = []
+        self._listeners: list[Callable[[FinalRecord, Part], None]] = [self.outputs.on_final]
         self._over = threading.Event()
         daemon = settings.daemon
         self.line = Line(
@@ -68,12 +73,14 @@ class StationDaemon:
         """Look after the disk, and start the line; ``life`` tells when parts are taken."""
         self._care()
         threading.Thread(target=self._keep_care, name="care", daemon=True).start()
+        self.outputs.start()
         self.line.start()
 
     def stop(self) -> None:
         """Wait for the line's end, write what waits, and leave the state folder."""
         self._over.set()
         self.line.join()
+        self.outputs.stop()
         self.journal.close()
         self.folder.close()
 
@@ -123,8 +130,8 @@ class StationDaemon:
         self._listeners.append(listener)
 
     def outputs_of(self, part: Part) -> Iterable[str]:
-        """The names of the outputs that are told of a part."""
-        return ()
+        """The names of the outputs with a queue that are told of a part."""
+        return self.outputs.names_for(part.product)
 
     def to_json(self) -> dict[str, Any]:
         """What ``/healthz`` tells."""
@@ -135,6 +142,7 @@ class StationDaemon:
             "engine": self.line.engine,
             "queued": self.line.queued,
             "queue_size": self.settings.daemon.queue_size,
+            "outputs": self.outputs.to_json(),
             "alarms": [alarm.to_json() for alarm in self.alarms.all()],
             "counters": {
                 "accepted": counters.accepted,
@@ -153,13 +161,14 @@ class StationDaemon:
         rows = self.journal.open_parts()
         for row in rows:
             record = interrupted_record(row, time.time())
-            self.journal.finish(record, self._all_outputs()).result()
+            self.journal.finish(record, self.outputs.names_for(record.product)).result()
         if rows:
             _LOG.warning("%d parts were not done when the daemon ended; uncertain now", len(rows))
         return len(rows)
 
-    def _all_outputs(self) -> Iterable[str]:
-        return ()
+    def _probe(self) -> Probe:
+        is_ready = self.life.is_ready and self.line.is_running and not self.alarms.stopping()
+        return Probe(state=self.life.state, is_ready=is_ready, queued=self.line.queued)
 
     def _worker_setup(self) -> WorkerSetup:
         daemon = self.settings.daemon
