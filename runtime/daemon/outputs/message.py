@@ -39,7 +39,7 @@ class Channel(Protocol):
     def open(self) -> None:
         """Be reachable; called again and again, so it is quick when that is so already.
 
-        Raises OutputError, or ConfigError for a secret or a certificate that can't be read.
+        Raises OutputError when it is not.
         """
         ...
 

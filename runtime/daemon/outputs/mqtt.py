@@ -30,7 +30,10 @@ _BYE_S = 1.0
 
 
 class MqttChannel:
-    """One broker; a ``Channel``."""
+    """One broker; a ``Channel``.
+
+    Raises ConfigError for a secret or a certificate that can't be read.
+    """
 
     def __init__(self, settings: MqttOutput) -> None:
         self._settings = settings
@@ -38,6 +41,7 @@ class MqttChannel:
         self._lock = threading.Lock()
         self._connection: _Connection | None = None
         self._is_over = False
+        self._client()
 
     def open(self) -> None:
         """See ``Channel.open``."""

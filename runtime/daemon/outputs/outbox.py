@@ -48,8 +48,8 @@ class Outbox:
     def backlog(self) -> Backlog:
         """How many wait, and since when."""
         (row,) = self._journal.read(
-            "SELECT count(*) AS waiting, (SELECT finished_at FROM parts WHERE id = min(part))"
-            " AS oldest_at FROM outbox WHERE output = ?",
+            "SELECT waiting, (SELECT finished_at FROM parts WHERE id = oldest) AS oldest_at FROM"
+            " (SELECT count(*) AS waiting, min(part) AS oldest FROM outbox WHERE output = ?)",
             self.output,
         )
         return Backlog(waiting=row["waiting"], oldest_at=row["oldest_at"])

@@ -33,7 +33,10 @@ _MAX_ANSWER = 65_536
 
 
 class WebhookChannel:
-    """One server; a ``Channel``. Each record has a connection of its own."""
+    """One server; a ``Channel``. Each record has a connection of its own.
+
+    Raises ConfigError for a secret or a certificate that can't be read.
+    """
 
     def __init__(self, settings: WebhookOutput) -> None:
         parts = urlsplit(settings.url)
@@ -43,24 +46,14 @@ class WebhookChannel:
         self._is_tls = parts.scheme == "https"
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._where = f"{parts.scheme}://{parts.netloc}{parts.path}"  # a query may hold a secret
-        self._secret: bytes | None = None
-        self._tls: ssl.SSLContext | None = None
-        self._is_open = False
+        self._secret = read_secret(settings.secret_file, settings.secret_env)
+        self._tls = _tls(settings) if self._is_tls else None
         self._lock = threading.Lock()
         self._connection: http.client.HTTPConnection | None = None
         self._is_over = False
 
     def open(self) -> None:
-        """See ``Channel.open``: reads the secret and the certificates."""
-        if self._is_open:
-            return
-        self._secret = read_secret(self._settings.secret_file, self._settings.secret_env)
-        if self._is_tls:
-            try:
-                self._tls = ssl.create_default_context(cafile=self._settings.ca_file)
-            except OSError as err:
-                raise ConfigError(f"{self._settings.ca_file} can't be used for TLS: {err}") from err
-        self._is_open = True
+        """See ``Channel.open``; every record has a connection of its own."""
 
     def send(self, message: Message) -> None:
         """See ``Channel.send``."""
@@ -137,3 +130,10 @@ class WebhookChannel:
         if isinstance(error, OSError):
             return f"can't be reached: {error.strerror or error}"
         return f"gives no answer of HTTP: {type(error).__name__}"
+
+
+def _tls(settings: WebhookOutput) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as err:
+        raise ConfigError(f"{settings.ca_file} can't be used for TLS: {err}") from err
