@@ -50,6 +50,7 @@ class WebhookChannel:
         self._tls = _tls(settings) if self._is_tls else None
         self._lock = threading.Lock()
         self._connection: http.client.HTTPConnection | None = None
+        self._is_broken = False
         self._is_over = False
 
     def open(self) -> None:
@@ -65,6 +66,8 @@ class WebhookChannel:
                 answer.read(_MAX_ANSWER)
             except (OSError, http.client.HTTPException) as err:
                 raise OutputError(f"{self._where} {self._why(err)}") from err
+            if self._is_broken:  # what came may be cut
+                raise OutputError(f"{self._where} {self._why(TimeoutError())}")
         if 200 <= answer.status < 300:
             return
         words = f"{self._where} answers {answer.status} {answer.reason}".rstrip()
@@ -93,7 +96,7 @@ class WebhookChannel:
         with self._lock:
             if self._is_over:
                 raise OutputError("the daemon ends")
-            self._connection = connection
+            self._connection, self._is_broken = connection, False
         timer = threading.Timer(limit, self._break)
         timer.daemon = True
         timer.start()
@@ -107,6 +110,7 @@ class WebhookChannel:
 
     def _break(self) -> None:
         with self._lock:
+            self._is_broken = True
             sock = None if self._connection is None else self._connection.sock
             if sock is not None:
                 with suppress(OSError):
