@@ -95,4 +95,3 @@ class Listener:
     def close(self):
         self._client.disconnect()
         self._client.loop_stop()
-

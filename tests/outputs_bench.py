@@ -42,9 +42,7 @@ def final_record(number, **values):
 
 
 def part_of(record):
-    return Part(
-        image=b"", station=record.station, product=record.product, source=record.source
-    )
+    return Part(image=b"", station=record.station, product=record.product, source=record.source)
 
 
 class Bench:

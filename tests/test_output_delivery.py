@@ -114,7 +114,11 @@ def test_one_output_does_not_hold_another(tmp_path, channels):
 
 
 def test_only_the_outputs_of_the_product_are_told(tmp_path, channels):
-    products = [{"name": "lid", "outputs": ["mes"]}, {"name": "cap"}, {"name": "nut", "outputs": []}]
+    products = [
+        {"name": "lid", "outputs": ["mes"]},
+        {"name": "cap"},
+        {"name": "nut", "outputs": []},
+    ]
     days = {**HOOK, "name": "days"}
     with Bench(tmp_path, station_file(HOOK, days, products=products)) as bench:
         lid = bench.finish(product="lid")

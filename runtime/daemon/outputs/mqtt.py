@@ -159,9 +159,7 @@ class _Connection:
         """Send, and wait for the confirmation; what is wrong, or None."""
         info = self._client.publish(topic, payload, qos=_QOS, retain=True)
         with self._changed:
-            self._changed.wait_for(
-                lambda: info.mid in self._confirmed or self._is_lost, timeout_s
-            )
+            self._changed.wait_for(lambda: info.mid in self._confirmed or self._is_lost, timeout_s)
             if info.mid in self._confirmed:
                 self._confirmed.clear()
                 return None

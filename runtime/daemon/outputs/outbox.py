@@ -118,6 +118,4 @@ def waiting_by_output(journal: Journal) -> dict[str, int]:
 
 
 def _delete(connection: sqlite3.Connection, rows: list[tuple[str, int]]) -> int:
-    return connection.executemany(
-        "DELETE FROM outbox WHERE output = ? AND part = ?", rows
-    ).rowcount
+    return connection.executemany("DELETE FROM outbox WHERE output = ? AND part = ?", rows).rowcount
