@@ -150,7 +150,7 @@ def test_another_journal_has_other_keys(tmp_path, channels):
     for name in ("one", "two"):
         with Bench(tmp_path / name, station_file(HOOK)) as bench:
             assert bench.finish() == [1]
-            until(lambda: not bench.waiting("mes"))  # noqa: B023
+            until(lambda: not bench.waiting("mes"))
     first, second = channels["mes"].keys
     assert first != second
     assert first.endswith("-1")

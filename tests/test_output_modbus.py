@@ -203,7 +203,7 @@ def test_each_station_has_its_own_and_what_is_not_told_is_rejected(tmp_path, plc
 
 
 def test_a_port_in_use_is_an_alarm_until_it_is_free(tmp_path):
-    port, output = served(tmp_path)
+    _, output = served(tmp_path)
     with Bench(tmp_path / "a", station_file(output)) as first:
         listening(first)
         second = Bench(tmp_path / "b", station_file(output))

@@ -71,5 +71,5 @@ def test_a_stopped_daemon_is_not_there(served):
     bench.outputs.stop()
 
     assert not bench.outputs.to_json()["plc"]["listening"]
-    with pytest.raises(OSError):
+    with pytest.raises(ConnectionError):
         read(port, lambda values: True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -46,11 +47,9 @@ class Receiver:
             handler.wfile.write(b"\x00\xff nothing of HTTP\r\n\r\n")
         elif answer == "trickle":
             handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
-            while not self.release.wait(0.05):
-                try:
+            with contextlib.suppress(OSError):
+                while not self.release.wait(0.05):
                     handler.wfile.write(b"X-More: 1\r\n")
-                except OSError:
-                    return
         else:
             handler.send_response(answer)
             handler.send_header("Location", "http://127.0.0.1:9/elsewhere")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sqlite3
 import sys
 from datetime import datetime, timezone
@@ -139,7 +138,7 @@ def test_what_is_wrong_is_told(state, tmp_path, cli, monkeypatch, words, code, m
     got, out, _ = cli("records", "export", state, *words, "--json")
     assert got == code
     assert message in json.loads(out)["error"]["message"]
-    assert os.listdir(tmp_path) == ["state"]
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
 
 def test_what_is_no_journal_is_refused(tmp_path):

@@ -19,7 +19,8 @@ Coils (function 1) and, the same, discrete inputs (function 2)::
 
 All values of one request are of one moment, computed when it is read. ``reject`` is 0 only when the
 last verdict is ``normal``, still counts, and the daemon takes parts and its heart beats. A PLC must
-itself reject when it can't read, or when the heartbeat stands still for 1.5 s. Any unit is answered.
+itself reject when it can't read, or when the heartbeat stands still for 1.5 s. Any unit is
+answered.
 """
 
 from __future__ import annotations

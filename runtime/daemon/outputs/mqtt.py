@@ -15,6 +15,7 @@ import secrets
 import socket
 import ssl
 import threading
+from contextlib import suppress
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -85,6 +86,7 @@ class MqttChannel:
         if connection is not None and connection.is_up:
             # A broker sends no will for a client that takes its leave.
             connection.publish(f"{self._settings.prefix}/status", b"offline", _BYE_S)
+            connection.leave()
         self._drop()
 
     @property
@@ -173,10 +175,20 @@ class _Connection:
             self._is_lost = True
             self._changed.notify_all()
 
-    def close(self) -> None:
+    def leave(self) -> None:
+        """Tell the broker that this client goes, so that it sends no will."""
         self._client.disconnect()
-        self._client.loop_stop()
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_lost, _BYE_S)
+
+    def close(self) -> None:
+        """End the connection, whatever is under way on it."""
         self.end()
+        sock = self._client.socket()
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        self._client.loop_stop()
 
     def _on_connect(
         self, client: paho.Client, userdata: Any, flags: Any, code: Any, properties: Any
@@ -213,6 +225,6 @@ def _tls(settings: MqttOutput) -> ssl.SSLContext:
 
 
 def _why(error: OSError) -> str:
-    if isinstance(error, socket.timeout | TimeoutError):
+    if isinstance(error, TimeoutError):
         return "it takes too long"
     return error.strerror or str(error)

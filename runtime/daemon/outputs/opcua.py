@@ -7,8 +7,8 @@ same name::
     Verdict (String: none, normal, anomaly or uncertain), Score (Double; -1 where there is none),
     Reject (Boolean)
 
-They are written anew ten times a second and mean what they do in Modbus; they are of one moment when
-their source timestamps are equal. A client must itself reject when it can't read, or when the
+They are written anew ten times a second and mean what they do in Modbus; they are of one moment
+when their source timestamps are equal. A client must itself reject when it can't read, or when the
 heartbeat stands still for 1.5 s.
 """
 

@@ -1,4 +1,4 @@
-"""The threads of an output that a PLC reads: its server, tried again when it fails, and its heart."""
+"""The threads of an output that a PLC reads: its server, begun anew after a failure; its heart."""
 
 from __future__ import annotations
 

@@ -30,9 +30,9 @@ class Probe:
 class Signals:
     """All that a PLC reads, of one moment.
 
-    heartbeat: counts up twice a second while parts are taken, 0..65535 and around. part: of the last
-    verdict, 0 before the first one. verdict: the last one, None before it. score: 0..1, or None.
-    reject: whether the part must go; it alone says so, for it also falls back.
+    heartbeat: counts up twice a second while parts are taken, 0..65535 and around. part: of the
+    last verdict, 0 before the first one. verdict: the last one, None before it. score: 0..1, or
+    None. reject: whether the part must go; it alone says so, for it also falls back.
     """
 
     heartbeat: int
@@ -49,8 +49,8 @@ class SignalBoard:
     """The signals of one output. May be shared by threads.
 
     probe: asked anew at every reading. hold_s: how long a ``normal`` counts, None until the next
-    verdict. A part passes only by a ``normal`` that counts, from a daemon that takes parts and whose
-    heart beats.
+    verdict. A part passes only by a ``normal`` that counts, from a daemon that takes parts and
+    whose heart beats.
     """
 
     def __init__(

@@ -75,7 +75,7 @@ def export_records(state: Path, out: Path, which: RecordFilter) -> int:
     """Write the records of a state folder to ``out``, whole or not at all; how many they were.
 
     Raises:
-        ConfigError: The name of ``out`` ends with neither .csv nor .parquet, or it can't be written.
+        ConfigError: ``out`` ends with neither .csv nor .parquet, or it can't be written.
         JournalError: There is no journal, or it can't be read.
         MissingExtraError: Parquet needs a package that is not installed.
     """

@@ -2,9 +2,9 @@
 
 Headers of a request::
 
-    Content-Type      application/json
-    Idempotency-Key   the same for each attempt to tell of one part
-    X-AdCopilot-Signature   sha256=HEX, the HMAC-SHA256 of the body by the secret, where there is one
+    Content-Type            application/json
+    Idempotency-Key         the same for each attempt to tell of one part
+    X-AdCopilot-Signature   sha256=HEX, the HMAC-SHA256 of the body, where there is a secret
 
 Any answer of the class 2xx confirms. 400, 413, 415 and 422 refuse this record; every other answer,
 redirects among them, is tried again.
