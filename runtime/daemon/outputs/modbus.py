@@ -82,7 +82,7 @@ async def serve_modbus(
     try:
         await asyncio.Event().wait()
     finally:
-        await server.shutdown()
+        await server.shutdown()  # type: ignore[no-untyped-call]
 
 
 def _device(board: SignalBoard) -> SimDevice:

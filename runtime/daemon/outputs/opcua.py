@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import timezone
 
-from asyncua import Server, ua
+from asyncua import ua
 from asyncua.common.node import Node
+from asyncua.server.server import Server
 
 from adcopilot_edge.errors import OutputError
 from adcopilot_edge.runtime.daemon.outputs.settings import PlcOutput
@@ -82,14 +83,17 @@ async def _variables(server: Server, index: int, signals: Signals) -> dict[str, 
     folder = await server.nodes.objects.add_object(index, "AdCopilot")
     return {
         name: await folder.add_variable(
-            ua.NodeId(name, index), ua.QualifiedName(name, index), value, _TYPES[name]
+            ua.NodeId(ua.String(name), ua.Int16(index)),
+            ua.QualifiedName(name, index),
+            value,
+            _TYPES[name],
         )
         for name, value in values(signals).items()
     }
 
 
 async def _write(server: Server, nodes: dict[str, Node], signals: Signals) -> None:
-    now = datetime.now(timezone.utc)
+    now = ua.DateTime.now(timezone.utc)
     for name, value in values(signals).items():
         told = ua.DataValue(
             ua.Variant(value, _TYPES[name]), SourceTimestamp=now, ServerTimestamp=now

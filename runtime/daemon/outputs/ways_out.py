@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from adcopilot_edge.errors import ConfigError, MissingExtraError
 from adcopilot_edge.runtime.daemon.alarms import Alarms
@@ -30,6 +30,21 @@ from adcopilot_edge.runtime.daemon.station_file import StationFile
 _LOG = logging.getLogger(__name__)
 _LAST_S = 2.0  # for what waits when the daemon ends
 _CANCEL_S = 3.0  # for an attempt that was cancelled
+
+
+class _Running(Protocol):
+    """What a delivery and a server for a PLC have in common."""
+
+    @property
+    def name(self) -> str: ...
+
+    def start(self) -> None: ...
+
+    def end(self) -> None: ...
+
+    def join(self, seconds: float) -> bool: ...
+
+    def to_json(self) -> dict[str, Any]: ...
 
 
 class Outputs:
@@ -83,7 +98,7 @@ class Outputs:
 
     def start(self) -> None:
         """Start a thread for each output."""
-        for output in (*self._deliveries.values(), *self._servers.values()):
+        for output in self._all().values():
             output.start()
 
     def on_final(self, record: FinalRecord, part: Part) -> None:
@@ -100,22 +115,24 @@ class Outputs:
 
     def stop(self) -> None:
         """Tell what goes at once, and end within seconds; the rest stays on the disk."""
-        outputs = (*self._servers.values(), *self._deliveries.values())
-        for output in outputs:
+        for output in self._all().values():
             output.end()
         until = time.monotonic() + _LAST_S
         late = [item for item in self._deliveries.values() if not item.join(_left(until))]
         for delivery in late:
             delivery.cancel()
         until = time.monotonic() + _CANCEL_S
-        for output in outputs:
+        for output in self._all().values():
             if not output.join(_left(until)):
                 _LOG.warning("output %s does not end; it is left behind", output.name)
 
     def to_json(self) -> dict[str, Any]:
         """How each output is, by name, as ``/healthz`` tells it."""
-        outputs = {**self._deliveries, **self._servers}
+        outputs = self._all()
         return {item.name: outputs[item.name].to_json() for item in self._settings.outputs}
+
+    def _all(self) -> dict[str, _Running]:
+        return {**self._deliveries, **self._servers}
 
     def _channel(self, output: QueuedOutput) -> Channel:
         if isinstance(output, MqttOutput):
