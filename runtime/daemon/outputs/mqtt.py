@@ -185,7 +185,7 @@ class _Connection:
         """End the connection, whatever is under way on it."""
         self.end()
         sock = self._client.socket()
-        if sock is not None:
+        if isinstance(sock, socket.socket):
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         self._client.loop_stop()
