@@ -12,7 +12,7 @@ from adcopilot_edge.runtime.daemon.outputs.ways_out import Outputs
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part
 from adcopilot_edge.runtime.daemon.station_file import StationFile
 
-QUICK = {"retry_max_s": 0.05, "timeout_s": 2.0}
+QUICK = {"retry_max_s": 0.05, "timeout_s": 20.0}
 
 
 def station_file(*outputs, products=({"name": "lid"},), stations=("belt",)):
@@ -95,7 +95,7 @@ class Bench:
         return found[0] if found else None
 
 
-def until(holds, seconds=10.0):
+def until(holds, seconds=30.0):
     """Wait until ``holds()`` is true; what it gave."""
     end = time.monotonic() + seconds
     while not (found := holds()):

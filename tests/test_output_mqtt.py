@@ -102,7 +102,8 @@ def test_a_broker_that_hangs_is_left_and_found_again(tmp_path, broker, listener)
         until(lambda: not bench.waiting("bus"))
         broker.freeze()
         sent += bench.finish(3)
-        until(lambda: "did not confirm within 0.5 s" in (bench.alarm("output:bus") or ""))
+        # It does not confirm; soon after it does not even take a new connection.
+        until(lambda: bench.alarm("output:bus"))
         broker.thaw()
         until(lambda: not bench.waiting("bus"))
         # The one that hung may be there twice, with its number: it was sent, and never confirmed.

@@ -7,11 +7,12 @@ import hashlib
 import hmac
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from outputs_bench import QUICK, Bench, free_port, station_file, until
+
+from adcopilot_edge.runtime.daemon.outputs import ways_out
 
 
 class Receiver:
@@ -169,17 +170,18 @@ def test_after_an_outage_everything_is_told_in_order(tmp_path):
             receiver.close()
 
 
-def test_a_daemon_ends_within_seconds_though_the_server_hangs(tmp_path, receiver):
+def test_a_daemon_ends_before_the_time_limit_of_a_server_that_hangs(
+    tmp_path, receiver, monkeypatch
+):
+    monkeypatch.setattr(ways_out, "_CANCEL_S", 30.0)
     receiver.answers = ["hang"] * 9
     bench = Bench(tmp_path, station_file(hook(receiver.port, timeout_s=60)))
     bench.outputs.start()
     bench.finish()
     until(lambda: receiver.requests)
 
-    begun = time.monotonic()
     bench.outputs.stop()
 
-    assert time.monotonic() - begun < 15
     assert not bench.outputs._deliveries["mes"]._thread.is_alive()
     assert bench.waiting("mes") == [1]
     bench.journal.close()
