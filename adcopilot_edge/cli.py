@@ -27,6 +27,7 @@ from adcopilot_edge.commands.inspect import inspect
 from adcopilot_edge.commands.merge import merge
 from adcopilot_edge.commands.precisions import precisions
 from adcopilot_edge.commands.profile import profile
+from adcopilot_edge.commands.records import export_table
 from adcopilot_edge.commands.replay import replay
 from adcopilot_edge.commands.sensitivity import sensitivity
 from adcopilot_edge.commands.serve import serve
@@ -60,6 +61,7 @@ GOLDEN_COMMANDS: dict[str, Callable[..., None]] = {
     "remove": remove,
     "prune": prune,
 }
+RECORDS_COMMANDS: dict[str, Callable[..., None]] = {"export": export_table}
 
 
 def new_app(name: str) -> typer.Typer:
@@ -80,6 +82,10 @@ golden = new_app("golden")
 for word, golden_command in GOLDEN_COMMANDS.items():
     golden.command(word)(golden_command)
 app.add_typer(golden, help="Golden packs: what is constant for a golden image, kept on disk.")
+records = new_app("records")
+for word, records_command in RECORDS_COMMANDS.items():
+    records.command(word)(records_command)
+app.add_typer(records, help="The records of a daemon's parts.")
 service = new_app("service")
 service.command("install")(install)
 app.add_typer(service, help="The daemon as a service of systemd.")

@@ -27,6 +27,8 @@ The tree::
     │   ├── QueueFullError
     │   ├── GoldenError
     │   ├── ReplayError
+    │   ├── OutputError
+    │   │   └── OutputRefusedError
     │   └── WorkerError
     ├── GateError                      8
     ├── TeacherError                   9
@@ -183,6 +185,14 @@ class GoldenError(DaemonError):
 
 class ReplayError(DaemonError):
     """A part can't be inspected again as it was: its image, golden or bundle is not there."""
+
+
+class OutputError(DaemonError):
+    """An output did not confirm a record; it is tried again."""
+
+
+class OutputRefusedError(OutputError):
+    """An output will not take this record, however often it is told."""
 
 
 class WorkerError(DaemonError):

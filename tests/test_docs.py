@@ -17,6 +17,7 @@ import pytest
         "runtime/profile",
         "runtime/daemon",
         "runtime/daemon/door",
+        "runtime/daemon/outputs",
         "runtime/daemon/web",
         "export",
         "calibration",

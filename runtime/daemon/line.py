@@ -106,6 +106,11 @@ class Line:
         return self._place.engine
 
     @property
+    def is_running(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    @property
     def queued(self) -> int:
         """Parts that wait or are inspected."""
         return len(self._queue) + (self._place.ticket is not None)

@@ -17,6 +17,8 @@ from adcopilot_edge.runtime.daemon.journal import Journal, interrupted_record
 from adcopilot_edge.runtime.daemon.life import Life, State
 from adcopilot_edge.runtime.daemon.line import Line
 from adcopilot_edge.runtime.daemon.messages import WorkerSetup
+from adcopilot_edge.runtime.daemon.outputs.signals import Probe
+from adcopilot_edge.runtime.daemon.outputs.ways_out import Outputs
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part
 from adcopilot_edge.runtime.daemon.product_changes import ProductChanges, Setups, place_listed
 from adcopilot_edge.runtime.daemon.shadow import Shadow, shadow_setup
@@ -32,7 +34,7 @@ BUNDLE_FACT = "bundle_folder"
 
 
 class StationDaemon:
-    """Everything between the ways in and the ways out. open_worker: makes what inspects.
+    """Everything between the ways in and the ways out.
 
     open_worker: makes what inspects. path: the station file, to read it again; None where the
     settings come from elsewhere.
@@ -72,8 +74,11 @@ class StationDaemon:
         )
         shelf = GoldenShelf(self.folder.goldens, self.journal)
         setup = self._worker_setup(shelf)
+        self.outputs = Outputs(
+            settings, self.journal, self.alarms, images=self.folder.images, probe=self._probe
+        )
         self.interrupted = self._end_interrupted()
-        self._listeners: list[Callable[[FinalRecord, Part], None]] = []
+        self._listeners: list[Callable[[FinalRecord, Part], None]] = [self.outputs.on_final]
         daemon = settings.daemon
         self.worker = open_worker(setup)
         self.line = Line(
@@ -109,10 +114,12 @@ class StationDaemon:
         """Go by another station file: its stations, products and images, from the next part on."""
         self._settings = settings
         self.images.settings = settings.images
+        self.outputs.use_products(settings)
 
     def start(self) -> None:
         """Look after the disk, and start the line; ``life`` tells when parts are taken."""
         self.care.start()
+        self.outputs.start()
         self.line.start()
 
     def stop(self) -> None:
@@ -120,6 +127,7 @@ class StationDaemon:
         self.line.join()
         if self.shadow is not None:
             self.shadow.stop()
+        self.outputs.stop()
         self.care.stop()
         self.journal.close()
         self.folder.close()
@@ -175,8 +183,8 @@ class StationDaemon:
         self._listeners.append(listener)
 
     def outputs_of(self, part: Part) -> Iterable[str]:
-        """The names of the outputs that are told of a part."""
-        return ()
+        """The names of the outputs with a queue that are told of a part."""
+        return self.outputs.names_for(part.product)
 
     def to_json(self) -> dict[str, Any]:
         """What ``/healthz`` tells."""
@@ -187,6 +195,7 @@ class StationDaemon:
             "engine": self.line.engine,
             "queued": self.line.queued,
             "queue_size": self.settings.daemon.queue_size,
+            "outputs": self.outputs.to_json(),
             "alarms": [alarm.to_json() for alarm in self.alarms.all()],
             "counters": {
                 "accepted": counters.accepted,
@@ -205,7 +214,9 @@ class StationDaemon:
         """End the parts that the last daemon left open; their number."""
         rows = self.journal.open_parts()
         written = [
-            self.journal.finish(interrupted_record(row, time.time()), self._all_outputs())
+            self.journal.finish(
+                interrupted_record(row, time.time()), self.outputs.names_for(row["product"])
+            )
             for row in rows
         ]
         for future in written:
@@ -214,8 +225,9 @@ class StationDaemon:
             _LOG.warning("%d parts were not done when the daemon ended; uncertain now", len(rows))
         return len(rows)
 
-    def _all_outputs(self) -> Iterable[str]:
-        return ()
+    def _probe(self) -> Probe:
+        is_ready = self.life.is_ready and self.line.is_running and not self.alarms.stopping()
+        return Probe(state=self.life.state, is_ready=is_ready, queued=self.line.queued)
 
     def _worker_setup(self, shelf: GoldenShelf) -> WorkerSetup:
         daemon = self.settings.daemon

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.record import Record
+from adcopilot_edge.runtime.daemon.outputs.settings import OutputSettings, PlcOutput
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -138,8 +139,9 @@ class StationFile(Record):
     shadow: ShadowSettings | None = None
     stations: tuple[Station, ...] = Field(min_length=1)
     products: tuple[ProductRecipe, ...] = Field(min_length=1)
+    outputs: tuple[OutputSettings, ...] = ()
 
-    @field_validator("stations", "products")
+    @field_validator("stations", "products", "outputs")
     @classmethod
     def _names_are_unique(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
         names = [item.name for item in items]
@@ -155,6 +157,35 @@ class StationFile(Record):
                 raise ValueError(
                     f"station {station.name} has the product {station.product}, which is not "
                     f"among {', '.join(sorted(known))}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _outputs_are_known(self) -> StationFile:
+        known = {output.name for output in self.outputs}
+        for product in self.products:
+            if unknown := sorted(set(product.outputs or ()) - known):
+                raise ValueError(
+                    f"product {product.name} has the outputs {', '.join(unknown)}, which are not "
+                    f"among {', '.join(sorted(known)) or 'any: there are none'}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _outputs_have_a_station(self) -> StationFile:
+        stations = {station.name for station in self.stations}
+        for output in self.outputs:
+            if not isinstance(output, PlcOutput):
+                continue
+            if output.station is None and len(stations) > 1:
+                raise ValueError(
+                    f"output {output.name} tells of one station; say which of "
+                    f"{', '.join(sorted(stations))}"
+                )
+            if output.station is not None and output.station not in stations:
+                raise ValueError(
+                    f"output {output.name} has the station {output.station}, which is not among "
+                    f"{', '.join(sorted(stations))}"
                 )
         return self
 
