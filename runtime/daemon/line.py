@@ -36,7 +36,7 @@ from adcopilot_edge.runtime.daemon.pace import InspectionPace
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part, Reason
 from adcopilot_edge.runtime.daemon.restarts import RestartBudget
 from adcopilot_edge.runtime.daemon.ticket import Counters, Ticket, final_record
-from adcopilot_edge.runtime.daemon.worker import Worker
+from adcopilot_edge.runtime.daemon.worker import WorkerHandle
 from adcopilot_edge.runtime.stream import Event
 from adcopilot_edge.types import Inspection, Task
 
@@ -65,7 +65,7 @@ class Line:
         *,
         journal: Journal,
         life: Life,
-        worker: Worker,
+        worker: WorkerHandle,
         images: ImageKeeper,
         queue_size: int,
         stuck_after_s: float,

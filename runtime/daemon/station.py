@@ -20,7 +20,7 @@ from adcopilot_edge.runtime.daemon.part import FinalRecord, Part
 from adcopilot_edge.runtime.daemon.state_folder import StateFolder
 from adcopilot_edge.runtime.daemon.station_file import ProductRecipe, StationFile
 from adcopilot_edge.runtime.daemon.ticket import Ticket
-from adcopilot_edge.runtime.daemon.worker import Worker
+from adcopilot_edge.runtime.daemon.worker import Worker, WorkerHandle
 from adcopilot_edge.runtime.stream import Event
 
 _LOG = logging.getLogger(__name__)
@@ -29,14 +29,18 @@ _DURATIONS = "start_durations_s"
 
 
 class StationDaemon:
-    """Everything between the ways in and the ways out.
+    """Everything between the ways in and the ways out. open_worker: makes what inspects.
 
     Raises:
         StateFolderError: The state folder can't be used, or another daemon uses it.
         JournalError: The journal is damaged.
     """
 
-    def __init__(self, settings: StationFile) -> None:
+    def __init__(
+        self,
+        settings: StationFile,
+        open_worker: Callable[[WorkerSetup], WorkerHandle] = Worker,
+    ) -> None:
         self.settings = settings
         self.alarms = Alarms()
         self.folder = StateFolder(settings.daemon.state)
@@ -53,7 +57,7 @@ class StationDaemon:
         self.line = Line(
             journal=self.journal,
             life=self.life,
-            worker=Worker(self._worker_setup()),
+            worker=open_worker(self._worker_setup()),
             images=self.images,
             queue_size=daemon.queue_size,
             stuck_after_s=daemon.stuck_after_s,

@@ -5,11 +5,39 @@ from __future__ import annotations
 import multiprocessing
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from typing import Protocol
 
 from adcopilot_edge.runtime.daemon.messages import FromWorker, Stop, ToWorker, WorkerSetup
 from adcopilot_edge.runtime.daemon.worker_process import run_worker
 
 _END_S = 5.0
+
+
+class WorkerHandle(Protocol):
+    """What a line asks of its worker: see ``Worker``."""
+
+    setup: WorkerSetup
+    connection: Connection | None
+
+    def start(self) -> None:
+        """Start it; after an end it is a new one."""
+        ...
+
+    def send(self, message: ToWorker) -> None:
+        """Send a message. Raises OSError when it is gone."""
+        ...
+
+    def receive(self) -> FromWorker | None:
+        """The next message, None when it is gone."""
+        ...
+
+    def stop(self) -> None:
+        """Ask it to end, and see to it."""
+        ...
+
+    def kill(self) -> None:
+        """End it now."""
+        ...
 
 
 class Worker:
