@@ -121,12 +121,7 @@ class Line:
         """
         sha256 = hashlib.sha256(part.image).hexdigest()
         with self._lock:
-            if not self._life.is_ready:
-                self.counters.refused_not_ready += 1
-                raise self._not_ready()
-            if (alarm := self._alarms.stopping()) is not None:
-                self.counters.refused_not_ready += 1
-                raise NotReadyError(alarm, retry_after_s=_ALARM_RETRY_S)
+            self._check_open()
             if len(self._pending) + (self._current is not None) > self._queue_size:
                 self.counters.refused_full += 1
                 after = self.pace.expected_s() * len(self._pending)
@@ -134,20 +129,46 @@ class Line:
                     f"{self._queue_size} parts wait already; this one was not accepted",
                     retry_after_s=max(0.05, after),
                 )
-            now = time.monotonic()
-            ticket = Ticket(
-                number=self._journal.next_id(),
-                part=part,
-                received_at=time.time(),
-                accepted=now,
-                deadline=None if part.takt_ms is None else now + part.takt_ms / 1000,
-                sha256=sha256,
-                on_event=on_event,
-            )
-            self._journal.accept(ticket.number, part, ticket.received_at, sha256)
+            ticket = self._accept(part, sha256, on_event)
             self._pending.append(ticket)
-            self.counters.accepted += 1
         self._wake()
+        return ticket
+
+    def end_unseen(self, part: Part, reason: Reason, detail: str) -> Ticket:
+        """Accept a part of which there is no image, and end it with the reason.
+
+        It takes no place in the queue, and its ``image_sha256`` is empty.
+
+        Raises:
+            NotReadyError: No part is taken now.
+        """
+        with self._lock:
+            self._check_open()
+            ticket = self._accept(part, "", None)
+        self._finish(ticket, reason=reason, detail=detail)
+        return ticket
+
+    def _check_open(self) -> None:
+        if not self._life.is_ready:
+            self.counters.refused_not_ready += 1
+            raise self._not_ready()
+        if (alarm := self._alarms.stopping()) is not None:
+            self.counters.refused_not_ready += 1
+            raise NotReadyError(alarm, retry_after_s=_ALARM_RETRY_S)
+
+    def _accept(self, part: Part, sha256: str, on_event: Callable[[Event], None] | None) -> Ticket:
+        now = time.monotonic()
+        ticket = Ticket(
+            number=self._journal.next_id(),
+            part=part,
+            received_at=time.time(),
+            accepted=now,
+            deadline=None if part.takt_ms is None else now + part.takt_ms / 1000,
+            sha256=sha256,
+            on_event=on_event,
+        )
+        self._journal.accept(ticket.number, part, ticket.received_at, sha256)
+        self.counters.accepted += 1
         return ticket
 
     def use_products(self, products: NewProducts) -> Future[str | None]:

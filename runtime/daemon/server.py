@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import uvicorn
 
+from adcopilot_edge.runtime.daemon.inputs.inputs import Inputs
 from adcopilot_edge.runtime.daemon.station import StationDaemon
 from adcopilot_edge.runtime.daemon.station_file import StationFile
 from adcopilot_edge.runtime.daemon.web.app import create_app
@@ -23,8 +24,9 @@ class Server:
 
     def __init__(self, settings: StationFile) -> None:
         self.daemon = StationDaemon(settings)
+        self.inputs = Inputs(self.daemon)
         config = uvicorn.Config(
-            create_app(self.daemon),
+            create_app(self.daemon, self.inputs),
             host=settings.http.host,
             port=settings.http.port,
             log_config=None,
@@ -45,6 +47,9 @@ class Server:
         )
         self.daemon.start()
         asyncio.run(self._serve(on_address))
+        self.daemon.line.join()
+        if not self.inputs.join(_CLOSE_S):
+            _LOG.warning("an input did not end within %d s", _CLOSE_S)
         self.daemon.stop()
         if self.daemon.life.state == "failed":
             _LOG.error("%s", self.daemon.life.reason)

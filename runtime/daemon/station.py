@@ -16,7 +16,7 @@ from adcopilot_edge.runtime.daemon.journal import Journal, interrupted_record
 from adcopilot_edge.runtime.daemon.life import Life, State
 from adcopilot_edge.runtime.daemon.line import Line
 from adcopilot_edge.runtime.daemon.messages import ProductSetup, WorkerSetup
-from adcopilot_edge.runtime.daemon.part import FinalRecord, Part
+from adcopilot_edge.runtime.daemon.part import FinalRecord, Part, Reason
 from adcopilot_edge.runtime.daemon.state_folder import StateFolder
 from adcopilot_edge.runtime.daemon.station_file import ProductRecipe, StationFile
 from adcopilot_edge.runtime.daemon.ticket import Ticket
@@ -52,6 +52,7 @@ class StationDaemon:
         self.images = ImageStore(self.folder.images, settings.images, self.alarms)
         self.interrupted = self._end_interrupted()
         self._listeners: list[Callable[[FinalRecord, Part], None]] = []
+        self._told: dict[str, Callable[[], Any]] = {}
         self._over = threading.Event()
         daemon = settings.daemon
         self.line = Line(
@@ -116,6 +117,29 @@ class StationDaemon:
             on_event,
         )
 
+    def end_unseen(
+        self,
+        reason: Reason,
+        detail: str,
+        *,
+        source: str,
+        station: str,
+        product: str | None = None,
+        reference: str | None = None,
+    ) -> Ticket:
+        """Accept a part that no image can be had of, and end it with the reason at once.
+
+        Raises:
+            ConfigError: There is no such station or product.
+            NotReadyError: No part is taken now.
+        """
+        at = self.settings.station(station)
+        recipe = self.settings.product(product or self.product_of(at.name))
+        part = Part(
+            image=b"", station=at.name, product=recipe.name, source=source, reference=reference
+        )
+        return self.line.end_unseen(part, reason, detail)
+
     def product_of(self, station: str) -> str:
         """The product that a station has now."""
         chosen = self.journal.fact(f"product:{station}")
@@ -129,6 +153,10 @@ class StationDaemon:
     def outputs_of(self, part: Part) -> Iterable[str]:
         """The names of the outputs that are told of a part."""
         return ()
+
+    def tell(self, name: str, state: Callable[[], Any]) -> None:
+        """Have ``/healthz`` tell ``state()`` under a name."""
+        self._told[name] = state
 
     def to_json(self) -> dict[str, Any]:
         """What ``/healthz`` tells."""
@@ -150,6 +178,7 @@ class StationDaemon:
                 "by_reason": dict(counters.by_reason),
                 "interrupted_at_start": self.interrupted,
             },
+            **{name: state() for name, state in self._told.items()},
         }
 
     def _end_interrupted(self) -> int:

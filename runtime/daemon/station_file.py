@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.record import Record
+from adcopilot_edge.runtime.daemon.inputs.settings import InputSettings, check_inputs
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -115,6 +116,7 @@ class StationFile(Record):
     images: ImageSettings = ImageSettings()
     stations: tuple[Station, ...] = Field(min_length=1)
     products: tuple[ProductRecipe, ...] = Field(min_length=1)
+    inputs: tuple[InputSettings, ...] = ()
 
     @field_validator("stations", "products")
     @classmethod
@@ -133,6 +135,11 @@ class StationFile(Record):
                     f"station {station.name} has the product {station.product}, which is not "
                     f"among {', '.join(sorted(known))}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _inputs_fit(self) -> StationFile:
+        check_inputs(self.inputs, {station.name for station in self.stations})
         return self
 
     def product(self, name: str) -> ProductRecipe:

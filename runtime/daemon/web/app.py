@@ -16,7 +16,8 @@ from adcopilot_edge.errors import (
     NotReadyError,
     QueueFullError,
 )
-from adcopilot_edge.runtime.daemon.web import health, inspect
+from adcopilot_edge.runtime.daemon.inputs.inputs import Inputs
+from adcopilot_edge.runtime.daemon.web import cameras, health, inspect
 
 if TYPE_CHECKING:
     from adcopilot_edge.runtime.daemon.station import StationDaemon
@@ -31,12 +32,14 @@ _STATUS: tuple[tuple[type[EdgeError], int], ...] = (
 )
 
 
-def create_app(daemon: StationDaemon) -> FastAPI:
-    """The application over a daemon."""
+def create_app(daemon: StationDaemon, inputs: Inputs | None = None) -> FastAPI:
+    """The application over a daemon. inputs: its other ways in; made here unless given."""
     app = FastAPI(title="adcopilot-edge", version=__version__, docs_url=None, redoc_url=None)
     app.state.daemon = daemon
+    app.state.inputs = Inputs(daemon) if inputs is None else inputs
     app.include_router(health.router)
     app.include_router(inspect.router)
+    app.include_router(cameras.router)
     app.add_exception_handler(EdgeError, _answer)
     return app
 
