@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from adcopilot_edge.runtime.daemon.inputs.complete_files import FileState
 from adcopilot_edge.runtime.daemon.journal import Journal
 
 
@@ -35,7 +36,15 @@ FindRecord: TypeAlias = Callable[[Claim], Mapping[str, Any] | None]
 
 
 class Claims(Protocol):
-    """Keeps claims on the disk. Every method but ``is_known`` raises OSError or JournalError."""
+    """Keeps claims on the disk. Its methods raise OSError or JournalError."""
+
+    def is_known(self, file: FileState) -> bool:
+        """Whether a file in the folder, as it is, was taken before."""
+        ...
+
+    def forget_gone(self, present: Collection[str]) -> None:
+        """Hear which files are in the folder now."""
+        ...
 
     def recover(self, find: FindRecord) -> list[Claim]:
         """Settle what the last daemon left and ``find`` knows a record of; the others, in order."""

@@ -45,6 +45,14 @@ class FolderInput:
         self._pattern = (
             None if settings.product_pattern is None else re.compile(settings.product_pattern)
         )
+        self._files = CompleteFiles(
+            settings.path,
+            suffixes=settings.suffixes,
+            settle_s=settings.settle_s,
+            order=settings.order,
+            is_known=lambda file: self._claims.is_known(file),
+            on_names=lambda names: self._claims.forget_gone(names),
+        )
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._news = threading.Event()
@@ -57,13 +65,13 @@ class FolderInput:
         self._retry_at = self._scan_at = 0.0
         self._last_number = 0
         self._is_recovered = False
-        self._problem: str | None = None
+        self._problem: str | None = "it was not started"
         self._counts = {"accepted": 0, "finished": 0, "gone": 0}
 
     def start(self, daemon: StationDaemon) -> None:
         """Begin: first with what the last daemon left."""
         self._daemon = daemon
-        self._claims, self._files = self._open(daemon)
+        self._claims = self._open(daemon)
         self._thread = threading.Thread(target=self._run, name=self.source, daemon=True)
         self._thread.start()
 
@@ -92,23 +100,11 @@ class FolderInput:
             **self._counts,
         }
 
-    def _open(self, daemon: StationDaemon) -> tuple[Claims, CompleteFiles]:
+    def _open(self, daemon: StationDaemon) -> Claims:
         at = self._settings
-        if at.after != "leave":
-            files = CompleteFiles(
-                at.path, suffixes=at.suffixes, settle_s=at.settle_s, order=at.order
-            )
-            return WorkFolder(at.path, at.after), files
-        seen = SeenFiles(at.path, daemon.journal, self.source)
-        files = CompleteFiles(
-            at.path,
-            suffixes=at.suffixes,
-            settle_s=at.settle_s,
-            order=at.order,
-            is_known=seen.is_known,
-            on_names=seen.forget_gone,
-        )
-        return seen, files
+        if at.after == "leave":
+            return SeenFiles(at.path, daemon.journal, self.source)
+        return WorkFolder(at.path, at.after)
 
     def _run(self) -> None:
         while not (self._stopping.is_set() and not self._in_flight):

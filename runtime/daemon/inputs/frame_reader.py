@@ -74,7 +74,7 @@ class FrameReader:
     def frame_after(self, moment: float, until: float) -> Pixels | None:
         """The first frame that was asked for at ``moment`` or later, None without one by ``until``.
 
-        Both by the monotonic clock, in seconds. None also as soon as the camera is known to be gone.
+        Both by the monotonic clock, in seconds. None also as soon as the camera is gone.
         """
         with self._news:
             while not self._over.is_set():

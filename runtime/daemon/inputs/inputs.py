@@ -40,6 +40,8 @@ class Inputs:
         self.all: Sequence[Input] = [self._made(item) for item in settings]
         daemon.tell("inputs", self.to_json)
         daemon.life.listen(self._on_state)
+        if daemon.life.is_ready:
+            self._start()
 
     def camera(self, name: str) -> CameraInput:
         """The camera of that name. Raises ConfigError."""
@@ -62,7 +64,8 @@ class Inputs:
         if not self._is_started:
             return True
         end = time.monotonic() + seconds
-        return all([item.join(max(0.0, end - time.monotonic())) for item in self.all])
+        ended = [item.join(max(0.0, end - time.monotonic())) for item in self.all]
+        return all(ended)
 
     def to_json(self) -> list[dict[str, Any]]:
         """The state of each, as ``/healthz`` tells it."""

@@ -48,13 +48,14 @@ class MqttInput:
         self._camera = camera
         self._client = BrokerClient(
             settings.broker,
-            client_id=f"adcopilot-edge-{settings.station}-{settings.name}",
+            client_id=f"adcopilot-edge-{settings.prefix}-{settings.station}-{settings.name}",
             session_s=settings.session_s,
             manual_ack=True,
         )
         self._client.mqtt.on_connect = self._on_connect
         self._client.mqtt.on_connect_fail = self._on_connect_fail
         self._client.mqtt.on_disconnect = self._on_disconnect
+        self._client.mqtt.on_subscribe = self._on_subscribe
         self._client.mqtt.on_message = self._on_message
         self._queue: queue.Queue[mqtt.MQTTMessage | None] = queue.Queue(_MAX_QUEUED)
         self._problem: str | None = "it was not started"
@@ -110,9 +111,7 @@ class MqttInput:
         asked: TriggerMessage | None = None
         self._counts["messages"] += 1
         try:
-            if message.retain:
-                raise InputError("a trigger must not be retained: it would come again and again")
-            asked = read_trigger(message.payload)
+            asked = read_trigger(message.payload, is_retained=message.retain)
             if asked.id is not None and asked.id in self._ids:
                 self._counts["duplicates"] += 1
                 return
@@ -162,6 +161,14 @@ class MqttInput:
             self._set_problem(f"the broker {self._settings.broker} refuses: {code}")
             return
         client.subscribe(self.topic, qos=_QOS)
+
+    def _on_subscribe(
+        self, client: Any, userdata: Any, mid: Any, codes: Any, properties: Any
+    ) -> None:
+        if any(code.is_failure for code in codes):
+            words = f"the broker {self._settings.broker} refuses the topic {self.topic}"
+            self._set_problem(f"{words}: {codes[0]}")
+            return
         self._set_problem(None)
 
     def _on_connect_fail(self, client: Any, userdata: Any) -> None:

@@ -27,8 +27,10 @@ class TriggerMessage(BaseModel):
     path: str | None = Field(default=None, min_length=1, max_length=4096)
 
 
-def read_trigger(payload: bytes) -> TriggerMessage:
+def read_trigger(payload: bytes, *, is_retained: bool = False) -> TriggerMessage:
     """Read a message. Raises InputError that says what is wrong with it."""
+    if is_retained:
+        raise InputError("a trigger must not be retained: it would come again and again")
     if len(payload) > MAX_BYTES:
         raise InputError(f"the message has {len(payload)} bytes; {MAX_BYTES} are allowed")
     try:

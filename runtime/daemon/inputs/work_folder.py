@@ -10,13 +10,14 @@ import fcntl
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.runtime.daemon.inputs.claims import Claim, FindRecord
+from adcopilot_edge.runtime.daemon.inputs.complete_files import FileState
 
 _LOG = logging.getLogger(__name__)
 _HOME = re.compile(r"(\d{9,})(?:\.(\d+))?")
@@ -32,6 +33,13 @@ class WorkFolder:
         self._is_deleting = after == "delete"
         self._last = 0
         self._lock: int | None = None
+
+    def is_known(self, file: FileState) -> bool:
+        """False: what was taken lies elsewhere."""
+        return False
+
+    def forget_gone(self, present: Collection[str]) -> None:
+        """Nothing is remembered of files."""
 
     def recover(self, find: FindRecord) -> list[Claim]:
         """Settle what has its record, and free the others of their notes before any is used.

@@ -16,10 +16,10 @@ from adcopilot_edge.errors import (
     NotReadyError,
     QueueFullError,
 )
-from adcopilot_edge.runtime.daemon.inputs.inputs import Inputs
 from adcopilot_edge.runtime.daemon.web import cameras, health, inspect
 
 if TYPE_CHECKING:
+    from adcopilot_edge.runtime.daemon.inputs.inputs import Inputs
     from adcopilot_edge.runtime.daemon.station import StationDaemon
 
 _STATUS: tuple[tuple[type[EdgeError], int], ...] = (
@@ -33,10 +33,10 @@ _STATUS: tuple[tuple[type[EdgeError], int], ...] = (
 
 
 def create_app(daemon: StationDaemon, inputs: Inputs | None = None) -> FastAPI:
-    """The application over a daemon. inputs: its other ways in; made here unless given."""
+    """The application over a daemon. inputs: its other ways in, with the cameras."""
     app = FastAPI(title="adcopilot-edge", version=__version__, docs_url=None, redoc_url=None)
     app.state.daemon = daemon
-    app.state.inputs = Inputs(daemon) if inputs is None else inputs
+    app.state.inputs = inputs
     app.include_router(health.router)
     app.include_router(inspect.router)
     app.include_router(cameras.router)

@@ -25,7 +25,9 @@ async def trigger(
 
     A camera that gives no frame in time makes a part too, which is ``uncertain``.
     """
-    inputs: Inputs = request.app.state.inputs
+    inputs: Inputs | None = request.app.state.inputs
+    if inputs is None:
+        raise ConfigError("this daemon has no cameras")
     camera = inputs.camera(name)
     if camera.trigger_kind != "http":
         raise ConfigError(f"the camera {name} has the trigger {camera.trigger_kind!r}, not 'http'")
