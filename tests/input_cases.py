@@ -28,6 +28,11 @@ def wait_for(is_so: Callable[[], object], what: str = "") -> None:
         time.sleep(0.005)
 
 
+def records_of(running: RunningDaemon) -> list[dict[str, Any]]:
+    """The final records, in the order of acceptance."""
+    return sorted(running.records(), key=lambda record: record["id"])
+
+
 def folder_table(path: Path, **keys: Any) -> dict[str, Any]:
     """The table of a folder's input that looks often, so that tests are quick."""
     return {

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from daemon_fakes import picture
-from input_cases import daemon_with, folder_table, wait_for
+from input_cases import daemon_with, folder_table, records_of, wait_for
 
 from adcopilot_edge.runtime.daemon.inputs.inputs import Inputs
 from adcopilot_edge.runtime.daemon.inputs.work_folder import WorkFolder
@@ -25,6 +25,7 @@ def _put(folder, name, content=None):
     """Put a whole file there by a rename, as a good sender does."""
     draft = folder / f".{name}.tmp"
     draft.write_bytes(picture() if content is None else content)
+    os.utime(draft, ns=(0, 10**18))  # the rename is later, however coarse the clock is
     draft.rename(folder / name)
 
 
@@ -35,7 +36,7 @@ def _lies(folder):
 
 
 def _by_reference(running):
-    return {record["reference"]: record for record in running.records()}
+    return {record["reference"]: record for record in records_of(running)}
 
 
 def test_files_move_to_where_their_records_say(tmp_path, box):
@@ -45,7 +46,7 @@ def test_files_move_to_where_their_records_say(tmp_path, box):
         _put(box, "unsure.png", picture("uncertain"))
         _put(box, "broken.png", b"no picture")
         (box / "notes.txt").write_text("not mine")
-        wait_for(lambda: len(running.records()) == 4)
+        wait_for(lambda: len(records_of(running)) == 4)
         wait_for(lambda: not (box / "broken.png").exists() and len(_lies(box / ".work")) == 0)
         records = _by_reference(running)
         state = running.client.get("/healthz").json()["inputs"][0]
@@ -75,9 +76,9 @@ def test_a_slowly_written_file_is_taken_whole(tmp_path, box):
                 file.write(content[begin : begin + len(content) // 6 + 1])
                 time.sleep(0.1)
                 assert running.worker.jobs == []
-        wait_for(running.records)
+        wait_for(lambda: records_of(running))
         assert running.worker.jobs[0].image == content
-        assert running.records()[0]["verdict"] == "anomaly"
+        assert records_of(running)[0]["verdict"] == "anomaly"
 
 
 def test_a_burst_is_taken_in_order_and_waits_while_the_queue_is_full(tmp_path, box):
@@ -86,9 +87,11 @@ def test_a_burst_is_taken_in_order_and_waits_while_the_queue_is_full(tmp_path, b
         _put(box, name)
     tables = {"daemon": {"state": tmp_path / "state", "min_free_mb": 0, "queue_size": 1}}
     with daemon_with(tmp_path, folder_table(box, in_flight=8), **tables) as (running, _):
+        running.worker.gate.clear()
+        wait_for(lambda: running.daemon.line.counters.refused_full)
+        running.worker.gate.set()
         wait_for(lambda: len(_lies(box / "done")) == 60)
-        assert [record["reference"] for record in running.records()] == names
-        assert running.daemon.line.counters.refused_full > 0
+        assert [record["reference"] for record in records_of(running)] == names
 
 
 def test_the_same_name_again_is_another_part(tmp_path, box):
@@ -96,7 +99,7 @@ def test_the_same_name_again_is_another_part(tmp_path, box):
         for count in (1, 2, 3):
             _put(box, "part.png", picture(seed=count))
             wait_for(lambda count=count: len(_lies(box / "done")) == count)
-        ids = [record["id"] for record in running.records()]
+        ids = [record["id"] for record in records_of(running)]
     assert _lies(box) == [*(f"done/part.part-{number}.png" for number in ids[1:]), "done/part.png"]
 
 
@@ -111,7 +114,7 @@ def test_two_inspected_names_of_full_length_do_not_meet(tmp_path, box):
 def test_delete_leaves_nothing(tmp_path, box):
     with daemon_with(tmp_path, folder_table(box, after="delete")) as (running, _):
         _put(box, "a.png")
-        wait_for(running.records)
+        wait_for(lambda: records_of(running))
         wait_for(lambda: _lies(box) == [])
         wait_for(lambda: [path.name for path in (box / ".work").iterdir()] == ["lock"])
 
@@ -121,7 +124,7 @@ def test_the_name_tells_the_product(tmp_path, box):
     with daemon_with(tmp_path, table) as (running, _):
         for name in ("lid-7.png", "moon-8.png", "9.png"):
             _put(box, name)
-        wait_for(lambda: len(running.records()) == 3)
+        wait_for(lambda: len(records_of(running)) == 3)
         wait_for(lambda: len(_lies(box / "unusable")) == 2)
         records = _by_reference(running)
     assert (records["7"]["product"], records["7"]["verdict"]) == ("lid", "normal")
@@ -136,12 +139,12 @@ def test_bad_names_are_inspected_and_shown_as_text(tmp_path, box):
     with daemon_with(tmp_path, folder_table(box)) as (running, _):
         for name in names:
             (box / os.fsdecode(name)).write_bytes(picture())
-        wait_for(lambda: len(running.records()) == 5)
+        wait_for(lambda: len(records_of(running)) == 5)
         wait_for(lambda: len(_lies(box / "done")) == 5)
         assert sorted(map(os.fsencode, (box / "done").iterdir())) == sorted(
             os.fsencode(box / "done") + b"/" + name for name in names
         )
-        for record in running.records():
+        for record in records_of(running):
             record["reference"].encode()
 
 
@@ -158,7 +161,7 @@ def test_a_file_that_cannot_be_read_or_is_too_large_ends_with_a_reason(tmp_path,
         _put(box, "huge.png", bytes((1 << 20) + 1))
         _put(box, "locked.png")
         _put(box, "then.png")
-        wait_for(lambda: len(running.records()) == 3)
+        wait_for(lambda: len(records_of(running)) == 3)
         records = _by_reference(running)
         wait_for(lambda: len(_lies(box / "unusable")) == 2)
     assert records["then.png"]["verdict"] == "normal"
@@ -174,11 +177,11 @@ def test_files_wait_while_no_part_is_taken(tmp_path, box):
         running.daemon.alarms.set("disk", "it is full", stops_line=True)
         _put(box, "a.png")
         wait_for(lambda: running.daemon.line.counters.refused_not_ready)
-        assert running.records() == []
+        assert records_of(running) == []
     assert len(_lies(box)) == 1, "it stays for the next start"
     with daemon_with(tmp_path, folder_table(box)) as (running, _):
-        wait_for(running.records)
-        assert running.records()[0]["reference"] == "a.png"
+        wait_for(lambda: records_of(running))
+        assert records_of(running)[0]["reference"] == "a.png"
 
 
 def test_after_a_drain_nothing_is_taken_and_what_was_is_put_away(tmp_path, box):
@@ -199,7 +202,7 @@ def test_inputs_open_only_when_the_daemon_is_ready(tmp_path, box):
         assert not (box / ".work").exists()
         assert inputs.to_json()[0]["accepted"] == 0
         running.worker.let_start.set()
-        wait_for(running.records)
+        wait_for(lambda: records_of(running))
 
 
 def test_a_folder_that_is_away_is_an_alarm_and_comes_back(tmp_path, box):
@@ -212,7 +215,7 @@ def test_a_folder_that_is_away_is_an_alarm_and_comes_back(tmp_path, box):
         assert inputs.to_json()[0]["is_well"] is False
         (tmp_path / "away").rename(box)
         _put(box, "a.png")
-        wait_for(running.records)
+        wait_for(lambda: records_of(running))
         wait_for(lambda: not running.daemon.alarms.all())
 
 
@@ -224,7 +227,7 @@ def test_a_target_that_cannot_be_written_is_an_alarm_and_the_file_waits(tmp_path
         (box / "done").unlink()
         wait_for(lambda: _lies(box) == ["done/a.png"])
         wait_for(lambda: not running.daemon.alarms.all())
-        assert len(running.records()) == 1
+        assert len(records_of(running)) == 1
 
 
 def test_a_second_daemon_on_the_folder_is_refused_and_takes_over_later(tmp_path, box):
@@ -233,9 +236,9 @@ def test_a_second_daemon_on_the_folder_is_refused_and_takes_over_later(tmp_path,
     with daemon_with(tmp_path, folder_table(box)) as (running, _):
         _put(box, "a.png")
         wait_for(lambda: "another daemon" in str(running.daemon.alarms.all()))
-        assert running.records() == []
+        assert records_of(running) == []
         other.close()
-        wait_for(running.records)
+        wait_for(lambda: records_of(running))
 
 
 def test_news_of_the_folder_is_enough_without_a_look(tmp_path, box):
@@ -244,7 +247,7 @@ def test_news_of_the_folder_is_enough_without_a_look(tmp_path, box):
         wait_for(lambda: [t for t in threading.enumerate() if t.name == f"watch {box}"])
         time.sleep(0.3)  # until the kernel watches
         (box / "a.png").write_bytes(picture())
-        wait_for(running.records)
+        wait_for(lambda: records_of(running))
 
 
 def test_stop_before_the_start_is_fine(tmp_path, box):
