@@ -13,7 +13,7 @@ import numpy as np
 from daemon_fakes import RunningDaemon, running_daemon
 from starlette.testclient import TestClient
 
-from adcopilot_edge.runtime.daemon.inputs.capture import CameraError, Pixels
+from adcopilot_edge.runtime.daemon.inputs.capture import CameraError, Pixels, opener
 from adcopilot_edge.runtime.daemon.inputs.inputs import Inputs
 from adcopilot_edge.runtime.daemon.web.app import create_app
 
@@ -48,11 +48,15 @@ def folder_table(path: Path, **keys: Any) -> dict[str, Any]:
 
 @contextmanager
 def daemon_with(
-    folder: Path, *inputs: dict[str, Any], **tables: Any
+    folder: Path,
+    *inputs: dict[str, Any],
+    camera: FakeCamera | None = None,
+    **tables: Any,
 ) -> Iterator[tuple[RunningDaemon, Inputs]]:
-    """A daemon that is ready, with ways in that are open."""
+    """A daemon that is ready, with ways in that are open. camera: in place of OpenCV's."""
     with running_daemon(folder, inputs=inputs, **tables) as running:
-        opened = Inputs(running.daemon)
+        opener_of = opener if camera is None else lambda settings: camera
+        opened = Inputs(running.daemon, opener_of)
         running.client = TestClient(
             create_app(running.daemon, opened), raise_server_exceptions=False
         )
@@ -61,18 +65,21 @@ def daemon_with(
         finally:
             running.worker.gate.set()
             opened.stop()
+            if camera is not None:
+                camera.gone = True
             opened.join(SOON_S)
 
 
 class FakeCamera:
-    """A camera that gives a numbered grey frame each time ``expose`` is called.
+    """A camera that gives a grey frame each time ``expose`` is called, or all the time.
 
-    Its frames are plain, of the grey 1, 2, 3 and so on. gone: the next reads and openings fail.
+    Its frames are plain, of the grey 1, 2, 3 and so on. gone: what waits and openings fail.
     """
 
     def __init__(self) -> None:
         self.shown = 0
         self.gone = False
+        self.is_streaming = False
         self.openings = 0
         self.releases = 0
         self._exposures = threading.Semaphore(0)
@@ -88,19 +95,14 @@ class FakeCamera:
         """Let reads have frames."""
         self._exposures.release(times)
 
-    def unplug(self) -> None:
-        """Make it go, also for a read that waits."""
-        self.gone = True
-        self.expose()
-
     def read(self) -> tuple[bool, Pixels | None]:
-        while not self._exposures.acquire(timeout=0.02):
+        while not self._exposures.acquire(timeout=0.005) and not self.is_streaming:
             if self.gone:
                 return False, None
         if self.gone:
             return False, None
         self.shown += 1
-        return True, np.full((8, 8, 3), self.shown, np.uint8)
+        return True, np.full((8, 8, 3), self.shown % 256, np.uint8)
 
     def release(self) -> None:
         self.releases += 1

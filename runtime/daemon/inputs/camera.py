@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from adcopilot_edge.errors import DaemonError, NotReadyError, QueueFullError
-from adcopilot_edge.runtime.daemon.inputs.capture import OpenCapture, lossless, opener, shown
+from adcopilot_edge.runtime.daemon.inputs.capture import OpenCapture, lossless, shown
 from adcopilot_edge.runtime.daemon.inputs.frame_reader import FrameReader
 from adcopilot_edge.runtime.daemon.inputs.settings import CameraSettings
 from adcopilot_edge.runtime.daemon.part import Reason
@@ -18,25 +18,19 @@ _LOOK_S = 1.0
 
 
 class CameraInput:
-    """One camera. open_capture: what opens it; OpenCV unless given.
-
-    Raises:
-        MissingExtraError: OpenCV is needed and not installed.
-    """
+    """One camera. open_capture: what opens it."""
 
     def __init__(
         self,
         settings: CameraSettings,
-        open_capture: OpenCapture | None = None,
+        open_capture: OpenCapture,
         *,
         first_retry_s: float = 0.5,
     ) -> None:
         self.name, self.source = settings.name, settings.source
         self.trigger_kind = settings.trigger
         self._settings = settings
-        self._reader = FrameReader(
-            open_capture or opener(settings), self._set_problem, first_retry_s=first_retry_s
-        )
+        self._reader = FrameReader(open_capture, self._set_problem, first_retry_s=first_retry_s)
         self._stopping = threading.Event()
         self._daemon: StationDaemon | None = None
         self._problem: str | None = "it was not started"

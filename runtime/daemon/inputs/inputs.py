@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.runtime.daemon.inputs.camera import CameraInput
+from adcopilot_edge.runtime.daemon.inputs.capture import OpenCapture, opener
 from adcopilot_edge.runtime.daemon.inputs.folder import FolderInput
 from adcopilot_edge.runtime.daemon.inputs.input import Input
 from adcopilot_edge.runtime.daemon.inputs.mqtt import MqttInput
@@ -22,20 +23,26 @@ from adcopilot_edge.runtime.daemon.station import StationDaemon
 
 
 class Inputs:
-    """The ways in of a station file, over a daemon.
+    """The ways in of a station file, over a daemon. camera_opener: what opens a camera.
 
     Raises:
         ConfigError: A file for a broker can't be read.
         MissingExtraError: There is a camera, and the extra ``camera`` is not installed.
     """
 
-    def __init__(self, daemon: StationDaemon) -> None:
+    def __init__(
+        self,
+        daemon: StationDaemon,
+        camera_opener: Callable[[CameraSettings], OpenCapture] = opener,
+    ) -> None:
         self._daemon = daemon
         self._lock = threading.Lock()
         self._is_started = self._is_stopped = False
         settings = daemon.settings.inputs
         self.cameras = {
-            item.name: CameraInput(item) for item in settings if isinstance(item, CameraSettings)
+            item.name: CameraInput(item, camera_opener(item))
+            for item in settings
+            if isinstance(item, CameraSettings)
         }
         self.all: Sequence[Input] = [self._made(item) for item in settings]
         daemon.tell("inputs", self.to_json)
