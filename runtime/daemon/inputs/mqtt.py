@@ -177,7 +177,8 @@ class MqttInput:
     def _on_disconnect(
         self, client: Any, userdata: Any, flags: Any, code: Any, properties: Any
     ) -> None:
-        if not self._stopping.is_set():
+        # A broker that refuses disconnects as well, and the first of the two says why.
+        if not self._stopping.is_set() and self._problem is None:
             self._set_problem(f"the broker {self._settings.broker} is gone: {code}")
 
     def _set_problem(self, problem: str | None) -> None:
