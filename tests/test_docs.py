@@ -16,6 +16,7 @@ import pytest
         "runtime/engines",
         "runtime/profile",
         "runtime/daemon",
+        "runtime/daemon/inputs",
         "runtime/daemon/web",
         "export",
         "calibration",

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from daemon_fakes import picture
 
 from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.runtime.daemon.inputs.settings import (
+    CameraSettings,
+    FolderSettings,
+    MqttSettings,
+)
 from adcopilot_edge.runtime.daemon.station_file import read_station_file
 
 _BASE = """
@@ -100,3 +106,15 @@ def test_what_is_wrong_is_told(tmp_path, text, told):
     with pytest.raises(ConfigError, match=r"station\.toml") as caught:
         _read(tmp_path, text)
     assert told in str(caught.value)
+
+
+def test_the_examples_of_the_document_are_read(tmp_path, repository):
+    document = (repository / "docs" / "inputs.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```toml\n(.*?)```", document, re.DOTALL)
+    folder, pattern, camera, messages = blocks
+    found = _read(tmp_path, folder + pattern + camera.replace('"http" ', '"mqtt" ') + messages)
+    assert [item.kind for item in found.inputs] == ["folder", "camera", "mqtt"]
+    assert re.compile(found.inputs[0].product_pattern).fullmatch("lid-0042.png")["product"] == "lid"
+    for kind in (FolderSettings, CameraSettings, MqttSettings):
+        for name in kind.model_fields.keys() - {"kind", "name", "station", "path"}:
+            assert name in document, f"docs/inputs.md does not name {name}"
