@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
+import time
 from pathlib import Path
 
 from daemon_fakes import FakeWorker, station_file
@@ -21,7 +21,8 @@ from adcopilot_edge.runtime.daemon.station import StationDaemon
 
 
 def run(folder: Path, after: str) -> None:
-    """Run until the process is killed."""
+    """Run until the process is killed, or what started it has ended."""
+    starter = os.getppid()
 
     def open_worker(setup: WorkerSetup) -> FakeWorker:
         worker = FakeWorker(setup)
@@ -33,7 +34,9 @@ def run(folder: Path, after: str) -> None:
     Inputs(daemon)
     daemon.start()
     print(os.getpid(), flush=True)
-    threading.Event().wait()
+    while os.getppid() == starter:
+        time.sleep(0.2)
+    os._exit(1)
 
 
 if __name__ == "__main__":

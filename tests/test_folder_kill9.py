@@ -17,7 +17,7 @@ from input_cases import wait_for
 from adcopilot_edge.runtime.daemon.journal import Journal
 
 _KILLS = int(os.environ.get("FOLDER_KILLS", "4"))  # a longer trial sets more
-_FILES_A_LIFE = 30
+_FILES_A_LIFE = 12
 
 
 class _Daemons:
@@ -56,12 +56,19 @@ def _kill(number: int) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 @pytest.mark.parametrize("after", ["move", "leave"])
 def test_one_record_for_each_file(tmp_path, after):
+    daemons = _Daemons(tmp_path, after)
+    try:
+        _check(tmp_path, daemons, after)
+    finally:
+        daemons.close()
+
+
+def _check(folder: Path, daemons: _Daemons, after: str) -> None:
     rng = random.Random(7)
-    box = tmp_path / "box"
+    box = folder / "box"
     box.mkdir()
     names = []
     content = picture()
-    daemons = _Daemons(tmp_path, after)
     for life in range(_KILLS):
         process = daemons.start()
         for number in range(_FILES_A_LIFE):
@@ -72,14 +79,13 @@ def test_one_record_for_each_file(tmp_path, after):
         time.sleep(rng.uniform(0.0, 0.4))
         _kill(process)
     process = daemons.start()
-    journal = Journal(tmp_path / "state" / "journal.sqlite")
+    journal = Journal(folder / "state" / "journal.sqlite")
     query = "SELECT reference FROM parts WHERE verdict IS NOT NULL ORDER BY reference"
     wait_for(lambda: len({row["reference"] for row in journal.read(query)}) == len(names))
     if after == "move":
         wait_for(lambda: not [*box.glob("*.png")] and [*(box / ".work").glob("*")] == [_lock(box)])
     time.sleep(0.2)  # in which a file that was forgotten would be inspected again
     _kill(process)
-    daemons.close()
     assert [row["reference"] for row in journal.read(query)] == names
     assert journal.open_parts() == []
     journal.close()

@@ -50,7 +50,7 @@ class BrokerClient:
 
     def start(self) -> None:
         """Connect in the background, again and again until it works."""
-        properties = Properties(PacketTypes.CONNECT)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = self._session_s
         self.mqtt.connect_async(
             self._settings.host,
