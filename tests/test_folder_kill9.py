@@ -16,7 +16,7 @@ from input_cases import wait_for
 
 from adcopilot_edge.runtime.daemon.journal import Journal
 
-_KILLS = int(os.environ.get("FOLDER_KILLS", "4"))  # a longer trial sets more
+_KILLS = int(os.environ.get("FOLDER_KILLS", "2"))  # a longer trial sets more
 _FILES_A_LIFE = 12
 
 
