@@ -18,6 +18,7 @@ import pytest
         "runtime/daemon",
         "runtime/daemon/door",
         "runtime/daemon/outputs",
+        "runtime/daemon/inputs",
         "runtime/daemon/web",
         "export",
         "calibration",

@@ -39,7 +39,7 @@ class ImageStore:
 
         What can't be written raises the alarm ``images``, and the part goes on without it.
         """
-        if not self._is_wanted(record):
+        if not image or not self._is_wanted(record):
             return None
         name = f"{record.id // 1000:06d}/{record.id:09d}{picture_suffix(image)}"
         path = self.folder / name

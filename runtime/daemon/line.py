@@ -26,7 +26,7 @@ from adcopilot_edge.runtime.daemon.messages import NewProducts
 from adcopilot_edge.runtime.daemon.pace import InspectionPace
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part, Reason
 from adcopilot_edge.runtime.daemon.part_queue import PartQueue
-from adcopilot_edge.runtime.daemon.ticket import Counters, Ticket, final_record
+from adcopilot_edge.runtime.daemon.ticket import IN_QUEUE, Counters, Ticket, final_record
 from adcopilot_edge.runtime.daemon.wake import Wake
 from adcopilot_edge.runtime.daemon.worker import WorkerHandle
 from adcopilot_edge.runtime.daemon.worker_place import FAILED, WorkerPlace
@@ -132,22 +132,17 @@ class Line:
         sha256 = hashlib.sha256(part.image).hexdigest()
         with self._queue.lock:
             self._check(part)
-            takt_ms = part.takt_ms
-            ticket = Ticket(
-                number=self._journal.next_id(),
-                part=part,
-                received_at=time.time(),
-                accepted=began,
-                deadline=None if takt_ms is None else began + self.pace.time_for(takt_ms),
-                sha256=sha256,
-                on_event=on_event,
-            )
-            noted = self._journal.accept(ticket.number, part, ticket.received_at, sha256)
-            self._queue.put(ticket)
-            self.counters.accepted += 1
-        noted.add_done_callback(lambda future: self._see_noted(ticket.number, future))
-        self._wake.ring()
-        return ticket
+            return self._accept(part, began, sha256, on_event)
+
+    def end_unseen(self, part: Part, reason: Reason, detail: str) -> Ticket:
+        """Accept a part of which there is no image, and end it with the reason, at once.
+
+        No queue is too full for it, and its ``image_sha256`` is empty. Raises NotReadyError when no
+        part is taken now.
+        """
+        with self._queue.lock:
+            self._check_open()
+            return self._accept(part, time.monotonic(), "", None, ending=(reason, detail))
 
     def use_products(self, products: NewProducts) -> Future[str | None]:
         """Have the worker take other products between two parts; the future has what is wrong.
@@ -171,21 +166,49 @@ class Line:
         if self._thread.ident is not None:
             self._thread.join()
 
+    def _accept(
+        self,
+        part: Part,
+        began: float,
+        sha256: str,
+        on_event: Callable[[Event], None] | None,
+        ending: tuple[Reason, str] | None = None,
+    ) -> Ticket:
+        takt_ms = 0.0 if ending is not None else part.takt_ms
+        ticket = Ticket(
+            number=self._journal.next_id(),
+            part=part,
+            received_at=time.time(),
+            accepted=began,
+            deadline=None if takt_ms is None else began + self.pace.time_for(takt_ms),
+            sha256=sha256,
+            on_event=on_event,
+            ending=ending or IN_QUEUE,
+        )
+        noted = self._journal.accept(ticket.number, part, ticket.received_at, sha256)
+        self._queue.put(ticket)
+        self.counters.accepted += 1
+        noted.add_done_callback(lambda future: self._see_noted(ticket.number, future))
+        self._wake.ring()
+        return ticket
+
     def _check(self, part: Part) -> None:
         """Raise where the part can't be taken now."""
-        alarm = self._alarms.stopping()
-        if not self._life.is_ready or alarm is not None:
-            self.counters.refused_not_ready += 1
-            if self._life.is_ready:
-                raise NotReadyError(alarm or "", retry_after_s=_ALARM_RETRY_S)
-            left = self._life.ready_in_s()
-            when = "" if left is None else f", ready in about {left:.0f} s"
-            raise NotReadyError(f"the daemon is {self._life.state}{when}", retry_after_s=left)
+        self._check_open()
         try:
             self._queue.check(part, in_hand=int(self._place.is_busy))
         except QueueFullError:
             self.counters.refused_full += 1
             raise
+
+    def _check_open(self) -> None:
+        alarm = self._alarms.stopping()
+        if self._life.is_ready and alarm is None:
+            return
+        self.counters.refused_not_ready += 1
+        if self._life.is_ready:
+            raise NotReadyError(alarm or "", retry_after_s=_ALARM_RETRY_S)
+        raise self._life.refusal()
 
     def _see_noted(self, number: int, noted: Future[object]) -> None:
         if noted.exception() is not None:
@@ -247,7 +270,7 @@ class Line:
     def _expire(self, now: float) -> None:
         """End the parts whose time is over."""
         for item in self._queue.take_late(now):
-            self._finish(item, reason="takt_overrun", detail="the takt ended in the queue")
+            self._finish(item, reason=item.ending[0], detail=item.ending[1])
         ticket = self._place.ticket
         if ticket is not None and ticket.is_late(now):
             self._place.abandon(ticket.number)

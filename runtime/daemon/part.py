@@ -19,6 +19,9 @@ Reason = Literal[
     "interrupted",  # the daemon ended before the part was done
     "journal_failed",  # its record could not be written in time, so no verdict was told
     "drained",  # the daemon was told to stop, and the part was not begun
+    "camera_gone",  # it was to be taken a picture of, and no frame came in time
+    "product_unknown",  # the name of its file has no product that the station file has
+    "queue_full",  # it was to be taken a picture of, and as many waited as may
 ]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import uvicorn
 
 from adcopilot_edge.errors import DaemonError, EdgeError
+from adcopilot_edge.runtime.daemon.inputs.inputs import Inputs
 from adcopilot_edge.runtime.daemon.life import State
 from adcopilot_edge.runtime.daemon.reload import ALARM, reload
 from adcopilot_edge.runtime.daemon.signals import Signals
@@ -40,11 +41,12 @@ class Server:
         self._door = _bound(settings.http)
         try:
             self.daemon = StationDaemon(settings, path=path)
+            self.inputs = Inputs(self.daemon)
         except BaseException:
             self._door.close()
             raise
         config = uvicorn.Config(
-            create_app(self.daemon),
+            create_app(self.daemon, self.inputs),
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=_CLOSE_S,
@@ -66,6 +68,9 @@ class Server:
             asyncio.run(self._serve(on_address))
         finally:
             self.daemon.line.drain(0.0)  # nothing where it has ended
+            self.daemon.line.join()
+            if not self.inputs.join(_CLOSE_S):
+                _LOG.warning("an input did not end within %d s", _CLOSE_S)
             self.daemon.stop()
             over.set()
             self._door.close()

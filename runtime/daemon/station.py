@@ -19,7 +19,7 @@ from adcopilot_edge.runtime.daemon.line import Line
 from adcopilot_edge.runtime.daemon.messages import WorkerSetup
 from adcopilot_edge.runtime.daemon.outputs.signals import Probe
 from adcopilot_edge.runtime.daemon.outputs.ways_out import Outputs
-from adcopilot_edge.runtime.daemon.part import FinalRecord, Part
+from adcopilot_edge.runtime.daemon.part import FinalRecord, Part, Reason
 from adcopilot_edge.runtime.daemon.product_changes import ProductChanges, Setups, place_listed
 from adcopilot_edge.runtime.daemon.shadow import Shadow, shadow_setup
 from adcopilot_edge.runtime.daemon.state_folder import StateFolder
@@ -34,7 +34,7 @@ BUNDLE_FACT = "bundle_folder"
 
 
 class StationDaemon:
-    """Everything between the ways in and the ways out.
+    """Everything between the ways in and the ways out. open_worker: makes what inspects.
 
     open_worker: makes what inspects. path: the station file, to read it again; None where the
     settings come from elsewhere.
@@ -79,6 +79,7 @@ class StationDaemon:
         )
         self.interrupted = self._end_interrupted()
         self._listeners: list[Callable[[FinalRecord, Part], None]] = [self.outputs.on_final]
+        self._told: dict[str, Callable[[], Any]] = {}
         daemon = settings.daemon
         self.worker = open_worker(setup)
         self.line = Line(
@@ -172,6 +173,29 @@ class StationDaemon:
             on_event,
         )
 
+    def end_unseen(
+        self,
+        reason: Reason,
+        detail: str,
+        *,
+        source: str,
+        station: str,
+        product: str | None = None,
+        reference: str | None = None,
+    ) -> Ticket:
+        """Accept a part that no image can be had of, and end it with the reason at once.
+
+        Raises:
+            ConfigError: There is no such station or product.
+            NotReadyError: No part is taken now.
+        """
+        at = self.settings.station(station)
+        recipe = self.settings.product(product or self.product_of(at.name))
+        part = Part(
+            image=b"", station=at.name, product=recipe.name, source=source, reference=reference
+        )
+        return self.line.end_unseen(part, reason, detail)
+
     def product_of(self, station: str) -> str:
         """The product that a station has now."""
         chosen = self.journal.fact(f"product:{station}")
@@ -185,6 +209,10 @@ class StationDaemon:
     def outputs_of(self, part: Part) -> Iterable[str]:
         """The names of the outputs with a queue that are told of a part."""
         return self.outputs.names_for(part.product)
+
+    def tell(self, name: str, state: Callable[[], Any]) -> None:
+        """Have ``/healthz`` tell ``state()`` under a name."""
+        self._told[name] = state
 
     def to_json(self) -> dict[str, Any]:
         """What ``/healthz`` tells."""
@@ -208,6 +236,7 @@ class StationDaemon:
                 "by_reason": dict(counters.by_reason),
                 "interrupted_at_start": self.interrupted,
             },
+            **{name: state() for name, state in self._told.items()},
         }
 
     def _end_interrupted(self) -> int:

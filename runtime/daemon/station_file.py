@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.record import Record
+from adcopilot_edge.runtime.daemon.inputs.settings import InputSettings, check_inputs
 from adcopilot_edge.runtime.daemon.outputs.settings import OutputSettings, PlcOutput
 
 if sys.version_info >= (3, 11):
@@ -140,6 +141,7 @@ class StationFile(Record):
     stations: tuple[Station, ...] = Field(min_length=1)
     products: tuple[ProductRecipe, ...] = Field(min_length=1)
     outputs: tuple[OutputSettings, ...] = ()
+    inputs: tuple[InputSettings, ...] = ()
 
     @field_validator("stations", "products", "outputs")
     @classmethod
@@ -158,6 +160,11 @@ class StationFile(Record):
                     f"station {station.name} has the product {station.product}, which is not "
                     f"among {', '.join(sorted(known))}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _inputs_fit(self) -> StationFile:
+        check_inputs(self.inputs, {station.name for station in self.stations})
         return self
 
     @model_validator(mode="after")

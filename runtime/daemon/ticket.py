@@ -24,13 +24,16 @@ def _promise() -> Future[FinalRecord]:
     return promise
 
 
+IN_QUEUE: tuple[Reason, str] = ("takt_overrun", "the takt ended in the queue")
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Ticket:
     """An accepted part on its way. deadline: when it must end, by the monotonic clock, or None.
 
     done: has the final record once that is on the disk, or JournalError where it can't be written;
     waiting for it may be given up, the part goes on. on_event: called in the line's thread: it must
-    be quick.
+    be quick. ending: why it ends where its deadline comes before its turn.
     """
 
     number: int
@@ -42,6 +45,7 @@ class Ticket:
     done: Future[FinalRecord] = field(default_factory=_promise)
     on_event: Callable[[Event], None] | None = None
     started: float | None = None
+    ending: tuple[Reason, str] = IN_QUEUE
 
     def is_late(self, now: float) -> bool:
         """Whether its time is over."""

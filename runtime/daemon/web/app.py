@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from adcopilot_edge import __version__
 from adcopilot_edge.runtime.daemon.web import (
     batch,
+    cameras,
     changes,
     chat,
     health,
@@ -22,15 +23,20 @@ from adcopilot_edge.runtime.daemon.web.errors import add_error_answers
 from adcopilot_edge.runtime.daemon.web.readiness import ReadinessGate
 
 if TYPE_CHECKING:
+    from adcopilot_edge.runtime.daemon.inputs.inputs import Inputs
     from adcopilot_edge.runtime.daemon.station import StationDaemon
 
 
-def create_app(daemon: StationDaemon) -> FastAPI:
-    """The application over a daemon."""
+def create_app(daemon: StationDaemon, inputs: Inputs | None = None) -> FastAPI:
+    """The application over a daemon. inputs: its other ways in, with the cameras."""
     app = FastAPI(title="adcopilot-edge", version=__version__, docs_url=None, redoc_url=None)
     app.state.daemon = daemon
+    app.state.inputs = inputs
     app.state.metrics = metrics.Metrics(daemon)
-    for subject in (health, metrics, inspect, stream, batch, chat, products, changes, shadow):
+    for subject in (
+        *(health, metrics, inspect, stream, batch, chat),
+        *(cameras, products, changes, shadow),
+    ):
         app.include_router(subject.router)
     add_error_answers(app)
     app.add_middleware(ReadinessGate, daemon=daemon)

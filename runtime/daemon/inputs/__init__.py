@@ -1,0 +1,1 @@
+"""The ways in beside HTTP: watched folders, cameras, trigger messages over MQTT."""
