@@ -24,7 +24,9 @@ The tree::
     │   ├── JournalError
     │   ├── NotReadyError
     │   ├── QueueFullError
-    │   └── WorkerError
+    │   ├── WorkerError
+    │   ├── UnauthenticatedError
+    │   └── ForbiddenError (PermissionError)
     ├── GateError                      8
     ├── TeacherError                   9
     │   ├── TeacherUnavailableError
@@ -171,6 +173,14 @@ class QueueFullError(DaemonError):
 
 class WorkerError(DaemonError):
     """The process that inspects did not start, or hung or died too often."""
+
+
+class UnauthenticatedError(DaemonError):
+    """A request needs a token, and has none or a wrong one."""
+
+
+class ForbiddenError(DaemonError, PermissionError):
+    """Who asks is known, and may not do that; or a path is one that no client may read."""
 
 
 class GateError(EdgeError):

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.record import Record
+from adcopilot_edge.runtime.daemon.http_settings import HttpSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -43,13 +44,6 @@ class DaemonSettings(Record):
     drain_s: float = Field(default=20.0, ge=0, allow_inf_nan=False)
     min_free_mb: int = Field(default=200, ge=0)
     public_key: Path | None = None
-
-
-class HttpSettings(Record):
-    """The table ``http``: the address. Anything but the loopback needs a token."""
-
-    host: str = "127.0.0.1"
-    port: int = Field(default=8470, ge=0, le=65535)
 
 
 class ImageSettings(Record):

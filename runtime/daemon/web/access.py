@@ -1,4 +1,8 @@
-"""How a route gets at the daemon."""
+"""How a route gets at the daemon, and says who may use it.
+
+A route with a parameter of type ``Operator`` or ``Admin`` answers 401 to the unknown and 403 to
+those whose role does not reach; the parameter is the ``Caller``.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from adcopilot_edge.runtime.daemon.door.roles import Caller, require_role
 from adcopilot_edge.runtime.daemon.station import StationDaemon
 
 
@@ -14,4 +19,22 @@ def _daemon(request: Request) -> StationDaemon:
     return daemon
 
 
+def find_caller(request: Request) -> Caller | None:
+    """Who asks, as the gate found; None for the unknown."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    return caller
+
+
+def require_operator(request: Request) -> Caller:
+    """Who asks, an operator or an admin. Raises UnauthenticatedError."""
+    return require_role(find_caller(request), "operator")
+
+
+def require_admin(request: Request) -> Caller:
+    """Who asks, an admin. Raises UnauthenticatedError or ForbiddenError."""
+    return require_role(find_caller(request), "admin")
+
+
 Daemon = Annotated[StationDaemon, Depends(_daemon)]
+Operator = Annotated[Caller, Depends(require_operator)]
+Admin = Annotated[Caller, Depends(require_admin)]

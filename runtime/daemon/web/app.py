@@ -11,17 +11,23 @@ from adcopilot_edge import __version__
 from adcopilot_edge.errors import (
     ConfigError,
     EdgeError,
+    ForbiddenError,
     InputError,
     JournalError,
     NotReadyError,
     QueueFullError,
+    UnauthenticatedError,
 )
-from adcopilot_edge.runtime.daemon.web import health, inspect
+from adcopilot_edge.runtime.daemon.door.gate import Gate
+from adcopilot_edge.runtime.daemon.door.keys import Keys
+from adcopilot_edge.runtime.daemon.web import health, inspect, session
 
 if TYPE_CHECKING:
     from adcopilot_edge.runtime.daemon.station import StationDaemon
 
 _STATUS: tuple[tuple[type[EdgeError], int], ...] = (
+    (UnauthenticatedError, 401),
+    (ForbiddenError, 403),
     (QueueFullError, 429),
     (NotReadyError, 503),
     (JournalError, 503),
@@ -32,11 +38,14 @@ _STATUS: tuple[tuple[type[EdgeError], int], ...] = (
 
 
 def create_app(daemon: StationDaemon) -> FastAPI:
-    """The application over a daemon."""
+    """The application over a daemon, behind the gate that knows who asks."""
     app = FastAPI(title="adcopilot-edge", version=__version__, docs_url=None, redoc_url=None)
     app.state.daemon = daemon
+    app.state.keys = Keys(daemon.folder.path, daemon.settings.http)
+    app.add_middleware(Gate, keys=app.state.keys)
     app.include_router(health.router)
     app.include_router(inspect.router)
+    app.include_router(session.router)
     app.add_exception_handler(EdgeError, _answer)
     return app
 
@@ -46,6 +55,8 @@ def _answer(request: Request, error: Exception) -> JSONResponse:
     told: dict[str, str | float] = {"kind": type(error).__name__, "message": str(error)}
     after = getattr(error, "retry_after_s", None)
     headers = {} if after is None else {"Retry-After": str(max(1, round(after)))}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     if after is not None:
         told["retry_after_s"] = round(after, 3)
     return JSONResponse({"error": told}, status_code=status, headers=headers)

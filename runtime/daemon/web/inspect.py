@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, File, Form, UploadFile
 from fastapi.responses import JSONResponse
 
-from adcopilot_edge.runtime.daemon.web.access import Daemon
+from adcopilot_edge.runtime.daemon.web.access import Daemon, Operator
 
 router = APIRouter(prefix="/v1", tags=["inspect"])
 
@@ -16,6 +16,7 @@ router = APIRouter(prefix="/v1", tags=["inspect"])
 @router.post("/inspect")
 async def inspect(
     daemon: Daemon,
+    _caller: Operator,
     image: Annotated[UploadFile, File(description="The picture of the part, as a file.")],
     station: Annotated[str | None, Form()] = None,
     product: Annotated[str | None, Form()] = None,
