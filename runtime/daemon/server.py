@@ -10,29 +10,27 @@ from collections.abc import Callable
 
 import uvicorn
 
+from adcopilot_edge.runtime.daemon.door.check import check_door
+from adcopilot_edge.runtime.daemon.door.listen import door_config
 from adcopilot_edge.runtime.daemon.station import StationDaemon
 from adcopilot_edge.runtime.daemon.station_file import StationFile
 from adcopilot_edge.runtime.daemon.web.app import create_app
 
 _LOG = logging.getLogger(__name__)
-_CLOSE_S = 5
 
 
 class Server:
-    """Serves one station file until a signal, a failure, or ``stop``."""
+    """Serves one station file until a signal, a failure, or ``stop``.
+
+    Raises ConfigError when the door would stand open or can't be opened, and as ``StationDaemon``.
+    """
 
     def __init__(self, settings: StationFile) -> None:
+        check_door(settings)
+        http = settings.http
         self.daemon = StationDaemon(settings)
-        config = uvicorn.Config(
-            create_app(self.daemon),
-            host=settings.http.host,
-            port=settings.http.port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=_CLOSE_S,
-            server_header=False,
-        )
-        self._uvicorn = uvicorn.Server(config)
+        self._scheme = "https" if http.has_tls else "http"
+        self._uvicorn = uvicorn.Server(door_config(create_app(self.daemon), http))
         self._uvicorn.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         self._signals = 0
 
@@ -60,7 +58,7 @@ class Server:
             await asyncio.sleep(0.01)
         if self._uvicorn.started:
             host, port = self._uvicorn.servers[0].sockets[0].getsockname()[:2]
-            on_address(f"http://{host}:{port}")
+            on_address(f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{port}")
         await serving
 
     def _on_signal(self, number: int, frame: object) -> None:

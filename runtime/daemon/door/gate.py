@@ -23,7 +23,7 @@ from adcopilot_edge.runtime.daemon.http_settings import HttpSettings
 
 # For everyone: the page itself, which holds no data, how to sign in, and whether parts are taken.
 PUBLIC_PATHS = frozenset({"/", "/favicon.ico", "/login", "/logout", "/readyz", "/v1/session"})
-PUBLIC_FOLDERS = ("/static/",)
+PUBLIC_FOLDERS = ("/page/",)
 _BEARER = "bearer "
 _THROUGH_PROXY = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
 
