@@ -29,6 +29,8 @@ from adcopilot_edge.commands.precisions import precisions
 from adcopilot_edge.commands.profile import profile
 from adcopilot_edge.commands.sensitivity import sensitivity
 from adcopilot_edge.commands.serve import serve
+from adcopilot_edge.commands.sign import sign
+from adcopilot_edge.commands.token import add_token, list_tokens, remove_token
 from adcopilot_edge.commands.train import train
 from adcopilot_edge.commands.verify import verify
 from adcopilot_edge.errors import EdgeError
@@ -39,6 +41,7 @@ COMMANDS = (
     export,
     build,
     verify,
+    sign,
     calibrate,
     sensitivity,
     precisions,
@@ -56,6 +59,11 @@ GOLDEN_COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_packs,
     "remove": remove,
     "prune": prune,
+}
+TOKEN_COMMANDS: dict[str, Callable[..., None]] = {
+    "add": add_token,
+    "list": list_tokens,
+    "remove": remove_token,
 }
 
 
@@ -77,6 +85,10 @@ golden = new_app("golden")
 for word, golden_command in GOLDEN_COMMANDS.items():
     golden.command(word)(golden_command)
 app.add_typer(golden, help="Golden packs: what is constant for a golden image, kept on disk.")
+token = new_app("token")
+for word, token_command in TOKEN_COMMANDS.items():
+    token.command(word)(token_command)
+app.add_typer(token, help="Tokens: who may come in at the daemon's door.")
 
 
 def _show_version(wanted: bool) -> None:

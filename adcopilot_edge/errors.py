@@ -9,6 +9,7 @@ The tree::
     │   ├── BundleNotFoundError (FileNotFoundError)
     │   ├── BundleVersionError
     │   ├── ChecksumError
+    │   ├── SignatureError
     │   └── ManifestError
     ├── ExportError                    4
     │   ├── CheckpointError
@@ -95,6 +96,10 @@ class BundleVersionError(BundleError):
 
 class ChecksumError(BundleError):
     """A file of the bundle is not the one that was exported."""
+
+
+class SignatureError(BundleError):
+    """The bundle is not signed by the key that it must be signed by."""
 
 
 class ManifestError(BundleError):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adcopilot_edge.runtime.daemon.life import State
 from adcopilot_edge.runtime.golden_set import Choice
+from adcopilot_edge.runtime.images import MAX_PIXELS
 from adcopilot_edge.runtime.stream import Event
 from adcopilot_edge.types import Inspection, Task
 
@@ -31,13 +32,20 @@ class ProductSetup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSetup:
-    """What a worker starts with: see ``Inspector.open``; packs: folder of the golden packs."""
+    """What a worker starts with: see ``Inspector.open``; packs: folder of the golden packs.
+
+    public_key: that signed the bundle, or None when nobody asks. max_pixels, max_image_bytes: of a
+    part's picture.
+    """
 
     bundle: Path | None
     provider: str
     threads: int | None
     packs: Path
     products: Mapping[str, ProductSetup]
+    public_key: Path | None = None
+    max_pixels: int = MAX_PIXELS
+    max_image_bytes: int = 1 << 30
 
     def with_products(self, products: Mapping[str, ProductSetup]) -> WorkerSetup:
         """The same setup with other products."""

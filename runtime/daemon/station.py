@@ -168,6 +168,9 @@ class StationDaemon:
             provider=daemon.provider,
             threads=daemon.threads,
             packs=self.folder.packs,
+            public_key=daemon.public_key,
+            max_pixels=daemon.max_pixels,
+            max_image_bytes=daemon.max_image_bytes,
             products={
                 item.name: product_setup(item, item.goldens) for item in self.settings.products
             },

@@ -32,6 +32,7 @@ class DaemonSettings(Record):
     restarts_per_hour: how often a hung or dead worker is started anew before the daemon fails.
     drain_s: how long parts in the queue may take after SIGTERM. min_free_mb: of the disk with the
     state folder; with less no part is taken. public_key: Ed25519, in PEM, that signed the bundle.
+    max_pixels, max_image_mb: of a part's picture, whatever way it comes in.
     """
 
     state: Path
@@ -44,6 +45,13 @@ class DaemonSettings(Record):
     drain_s: float = Field(default=20.0, ge=0, allow_inf_nan=False)
     min_free_mb: int = Field(default=200, ge=0)
     public_key: Path | None = None
+    max_pixels: int = Field(default=80_000_000, gt=0)
+    max_image_mb: float = Field(default=64.0, gt=0, le=4096)
+
+    @property
+    def max_image_bytes(self) -> int:
+        """The most bytes that the file of a picture may have."""
+        return int(self.max_image_mb * (1 << 20))
 
 
 class ImageSettings(Record):

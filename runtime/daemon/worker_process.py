@@ -13,7 +13,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from adcopilot_edge.bundle import embedded_bundle
-from adcopilot_edge.errors import EdgeError, InputError, ProviderUnavailableError
+from adcopilot_edge.errors import EdgeError, InputError, ProviderUnavailableError, SignatureError
 from adcopilot_edge.runtime.daemon.messages import (
     Done,
     Entered,
@@ -29,9 +29,11 @@ from adcopilot_edge.runtime.daemon.messages import (
     WorkerSetup,
 )
 from adcopilot_edge.runtime.daemon.product_goldens import LoadedProduct, load_products
+from adcopilot_edge.runtime.image_header import check_header
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.stream import InspectionEvent
 from adcopilot_edge.runtime.verify import run_stored_pairs
+from adcopilot_edge.signature import check_signature
 from adcopilot_edge.types import Inspection
 
 _LOG = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ def run_worker(connection: Connection, setup: WorkerSetup) -> None:
     except EdgeError as err:
         connection.send(Refused(message=str(err), exit_code=err.exit_code))
         return
-    _Worker(connection, inspector, products).run()
+    _Worker(connection, inspector, products, setup).run()
 
 
 def _start(
@@ -56,6 +58,7 @@ def _start(
 ) -> tuple[Inspector, dict[str, LoadedProduct]]:
     tell(Entered(state="checking"))
     path = setup.bundle or embedded_bundle()
+    signed = None if setup.public_key is None else check_signature(path, setup.public_key)
     tell(Entered(state="loading"))
     inspector = Inspector.open(
         path,
@@ -63,6 +66,8 @@ def _start(
         num_threads=setup.threads,
         packs=setup.packs,
     )
+    if signed is not None and inspector.engine.bundle.id != signed:
+        raise SignatureError(f"{path} changed between the check of its signature and its opening")
     if inspector.engine.provider != setup.provider:
         raise ProviderUnavailableError(
             f"{setup.provider} was asked for and {inspector.engine.provider} runs"
@@ -87,8 +92,13 @@ def _start(
 
 class _Worker:
     def __init__(
-        self, connection: Connection, inspector: Inspector, products: dict[str, LoadedProduct]
+        self,
+        connection: Connection,
+        inspector: Inspector,
+        products: dict[str, LoadedProduct],
+        setup: WorkerSetup,
     ) -> None:
+        self._setup = setup
         self._connection = connection
         self._inspector = inspector
         self._products = products
@@ -121,6 +131,11 @@ class _Worker:
         if job.tasks is not None:
             product = replace(product, setup=replace(product.setup, tasks=job.tasks))
         try:
+            check_header(
+                job.image,
+                max_pixels=self._setup.max_pixels,
+                max_bytes=self._setup.max_image_bytes,
+            )
             inspection = (
                 self._stream(job, product)
                 if job.has_events
