@@ -22,10 +22,12 @@ def serve(
 
     Example: adcopilot-edge serve --config station.toml
     """
+    from adcopilot_edge.runtime.daemon.door.check import check_door
     from adcopilot_edge.runtime.daemon.station_file import read_station_file
 
     settings = read_station_file(config)
     if check:
+        check_door(settings)
         print(f"{config}: {len(settings.stations)} stations, {len(settings.products)} products")
         return
     try:
