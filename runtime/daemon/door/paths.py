@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,62 +27,61 @@ _LONGEST = 4096
 _MOST_SHOWN = 200
 
 
-class AllowedRoots:
-    """Reads files below folders that the station file allows; without folders none.
+def open_allowed(path: str, roots: Iterable[Path], *, max_bytes: int = 64 << 20) -> bytes:
+    """The content of a file below one of the roots.
 
     A link that leads to a root itself is followed, for the station file says so; none below it is.
+
+    Args:
+        path: Absolute, or from the root where there is but one.
+        roots: The folders that the station file allows.
+        max_bytes: Refuse a larger file.
+
+    Raises:
+        ForbiddenError: The path leaves the roots, goes through a link, or is no regular file.
+        ImageNotFoundError: There is no such file below its root.
+        ImageTooLargeError: It has more than ``max_bytes``.
+        InputError: It can't be read.
     """
+    root, names = _place(path, [Path(os.path.normpath(root.absolute())) for root in roots])
+    try:
+        with _open_below(root, names, path) as file:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(min(size, max_bytes) + 1)
+    except FileNotFoundError as err:
+        raise ImageNotFoundError(f"there is no file {_shown(path)}") from err
+    except ForbiddenError:
+        raise
+    except OSError as err:
+        if err.errno == errno.ELOOP:
+            raise _link(path) from err
+        raise InputError(f"{_shown(path)} can't be read: {err.strerror}") from err
+    if max(size, len(content)) > max_bytes:
+        raise ImageTooLargeError(f"{_shown(path)} has more than {max_bytes:,} bytes")
+    return content
 
-    def __init__(self, roots: tuple[Path, ...]) -> None:
-        self.roots = tuple(Path(os.path.normpath(root.absolute())) for root in roots)
 
-    def read(self, path: str, *, max_bytes: int) -> bytes:
-        """The content of the file at ``path``: absolute, or from the root where there is one.
-
-        Raises:
-            ForbiddenError: The path leaves the roots, goes through a link, or is no regular file.
-            ImageNotFoundError: There is no such file below its root.
-            ImageTooLargeError: It has more than ``max_bytes``.
-            InputError: It can't be read.
-        """
-        root, names = self._place(path)
-        try:
-            with _open_below(root, names, path) as file:
-                size = os.fstat(file.fileno()).st_size
-                content = file.read(min(size, max_bytes) + 1)
-        except FileNotFoundError as err:
-            raise ImageNotFoundError(f"there is no file {_shown(path)}") from err
-        except ForbiddenError:
-            raise
-        except OSError as err:
-            if err.errno == errno.ELOOP:
-                raise _link(path) from err
-            raise InputError(f"{_shown(path)} can't be read: {err.strerror}") from err
-        if max(size, len(content)) > max_bytes:
-            raise ImageTooLargeError(f"{_shown(path)} has more than {max_bytes:,} bytes")
-        return content
-
-    def _place(self, path: str) -> tuple[Path, tuple[str, ...]]:
-        """The root of a path, and the names from there on."""
-        if "://" in path:
-            raise ForbiddenError("nothing is fetched from a URL: send the picture itself")
-        if not self.roots:
-            raise ForbiddenError(
-                "no picture is taken by its path: no folder is allowed. Send the picture itself, "
-                "or name folders as roots in the table http of the station file"
-            )
-        names = tuple(name for name in path.split("/") if name not in ("", "."))
-        if not names or ".." in names or not _is_sound(path):
-            raise ForbiddenError(f"{_shown(path)} is no path of a file below an allowed folder")
-        if not path.startswith("/"):
-            if len(self.roots) > 1:
-                raise ForbiddenError("several folders are allowed: give the whole path of the file")
-            return self.roots[0], names
-        for root in sorted(self.roots, key=lambda root: -len(root.parts)):
-            above = root.parts[1:]
-            if names[: len(above)] == above and len(names) > len(above):
-                return root, names[len(above) :]
-        raise ForbiddenError(f"{_shown(path)} is not below an allowed folder")
+def _place(path: str, roots: list[Path]) -> tuple[Path, tuple[str, ...]]:
+    """The root of a path, and the names from there on."""
+    if "://" in path:
+        raise ForbiddenError("nothing is fetched from a URL: send the picture itself")
+    if not roots:
+        raise ForbiddenError(
+            "no picture is taken by its path: no folder is allowed. Send the picture itself, "
+            "or name folders as roots in the table http of the station file"
+        )
+    names = tuple(name for name in path.split("/") if name not in ("", "."))
+    if not names or ".." in names or not _is_sound(path):
+        raise ForbiddenError(f"{_shown(path)} is no path of a file below an allowed folder")
+    if not path.startswith("/"):
+        if len(roots) > 1:
+            raise ForbiddenError("several folders are allowed: give the whole path of the file")
+        return roots[0], names
+    for root in sorted(roots, key=lambda root: -len(root.parts)):
+        above = root.parts[1:]
+        if names[: len(above)] == above and len(names) > len(above):
+            return root, names[len(above) :]
+    raise ForbiddenError(f"{_shown(path)} is not below an allowed folder")
 
 
 def _open_below(root: Path, names: tuple[str, ...], path: str) -> BinaryIO:
