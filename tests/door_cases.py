@@ -19,13 +19,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from fastapi import FastAPI, Request, UploadFile
+from fastapi.testclient import TestClient
 from starlette.responses import JSONResponse, Response
 
 from adcopilot_edge.runtime.daemon.door.asgi import App
 from adcopilot_edge.runtime.daemon.door.listen import door_config
 from adcopilot_edge.runtime.daemon.http_settings import HttpSettings
+from adcopilot_edge.runtime.daemon.station import StationDaemon
+from adcopilot_edge.runtime.daemon.station_file import StationFile
+from adcopilot_edge.runtime.daemon.web.access import Admin, Operator
+from adcopilot_edge.runtime.daemon.web.app import create_app
 
 SOON_S = 10.0
+HERE = "http://127.0.0.1:8470"
 
 
 def small_app() -> FastAPI:
@@ -51,6 +57,44 @@ def small_app() -> FastAPI:
         return Response("done")
 
     return app
+
+
+@contextmanager
+def door(folder: Path, **http: Any) -> Iterator[TestClient]:
+    """A client of an application with a route for each role; its daemon was not started."""
+    settings = StationFile.model_validate(
+        {
+            "daemon": {"state": folder},
+            "http": http,
+            "stations": [{"name": "belt", "product": "cap"}],
+            "products": [{"name": "cap"}],
+        }
+    )
+    daemon = StationDaemon(settings)
+    app = create_app(daemon)
+
+    @app.post("/v1/operate")
+    def operate(caller: Operator) -> dict[str, str]:
+        return {"name": caller.name, "role": caller.role, "way": caller.way}
+
+    @app.post("/v1/change")
+    def change(caller: Admin) -> dict[str, str]:
+        return {"name": caller.name}
+
+    try:
+        yield TestClient(app, base_url=HERE, raise_server_exceptions=False)
+    finally:
+        daemon.journal.close()
+        daemon.folder.close()
+
+
+def token_of(client: TestClient, role: Any, name: str = "anna") -> str:
+    text: str = client.app.state.keys.tokens.add(name, role)  # type: ignore[attr-defined]
+    return text
+
+
+def bearer(text: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {text}"}
 
 
 @contextmanager

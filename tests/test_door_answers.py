@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import httpx
 import pytest
-from door_cases import connected, head, read_to_end, served, settings_of, small_app
+from door_cases import (
+    SOON_S,
+    bearer,
+    connected,
+    door,
+    head,
+    read_to_end,
+    served,
+    settings_of,
+    small_app,
+    token_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,16 +84,24 @@ def test_a_request_may_bring_its_number(port):
     assert numbers == {"line-3.part_17": True, "x" * 65: False, "a b": False, 'a"b': False}
 
 
+def wait_for_lines(caplog, number):
+    """The log's lines about a request; they may come after its answer."""
+    end = time.monotonic() + SOON_S
+    while not (found := [line for line in caplog.messages if number in line and "from" in line]):
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    return found
+
+
 def test_the_log_has_a_line_for_each_request_and_no_secret(port, caplog):
     caplog.set_level(logging.DEBUG)
     answer = httpx.get(
         f"http://127.0.0.1:{port}/qu%0aick?token=adce_query",
         headers={"Authorization": "Bearer adce_header", "Cookie": "adcopilot-session=cookie_value"},
     )
-    lines = [item.getMessage() for item in caplog.records if "answers" in item.name]
+    lines = wait_for_lines(caplog, answer.headers["x-request-id"])
     assert len(lines) == 1
-    assert "GET /qu%0aick 404" in lines[0]
-    assert answer.headers["x-request-id"] in lines[0]
+    assert lines[0].startswith("GET /qu%0aick 404 ")
     ours = "\n".join(
         item.getMessage()
         for item in caplog.records
@@ -89,3 +109,36 @@ def test_the_log_has_a_line_for_each_request_and_no_secret(port, caplog):
     )
     for secret in ("adce_query", "adce_header", "cookie_value"):
         assert secret not in ours
+
+
+def test_the_log_says_who_asked_and_how_often_in_vain(tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    settings = settings_of(require_token=True)
+    with door(tmp_path, require_token=True) as client, served(client.app, settings) as port:
+        url = f"http://127.0.0.1:{port}/v1/operate"
+        text = token_of(client, "operator")
+        assert httpx.post(url, headers=bearer(text)).status_code == 200
+        assert httpx.post(url, headers=bearer("adce_wrong_one")).status_code == 401
+        assert httpx.post(url, headers={"Host": "evil.example"}).status_code == 421
+        assert httpx.post(url, content=b"x" * 20_000, headers=bearer(text)).status_code == 413
+    lines = [item.getMessage() for item in caplog.records if "answers" in item.name]
+    assert [line.split()[2] for line in lines] == ["200", "401", "421", "413"]
+    assert "by anna (token)" in lines[0]
+    assert all("by nobody known" in line for line in lines[1:])
+    assert text not in caplog.text
+    assert "adce_wrong_one" not in caplog.text
+
+
+def test_the_schema_has_no_road_around_the_gate(tmp_path):
+    """Without a token every route of the application is closed but those that are meant for all."""
+    with door(tmp_path, require_token=True) as client:
+        routes = client.app.openapi()["paths"]
+        open_ones = {
+            path
+            for path, ways in routes.items()
+            for way in ways
+            if client.request(way, path).status_code != 401
+        }
+        login = client.post("/login")
+    assert open_ones == {"/readyz", "/logout", "/v1/session"}
+    assert login.status_code == 401

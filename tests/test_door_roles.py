@@ -5,49 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from door_cases import HERE, bearer, door, token_of
 from fastapi.testclient import TestClient
 from httpx import Response
-
-from adcopilot_edge.runtime.daemon.station import StationDaemon
-from adcopilot_edge.runtime.daemon.station_file import StationFile
-from adcopilot_edge.runtime.daemon.web.access import Admin, Operator
-from adcopilot_edge.runtime.daemon.web.app import create_app
-
-HERE = "http://127.0.0.1:8470"
-
-
-@contextmanager
-def door(folder: Path, **http: Any) -> Iterator[TestClient]:
-    """A client of an application with a route for each role; its daemon was not started."""
-    settings = StationFile.model_validate(
-        {
-            "daemon": {"state": folder},
-            "http": http,
-            "stations": [{"name": "belt", "product": "cap"}],
-            "products": [{"name": "cap"}],
-        }
-    )
-    daemon = StationDaemon(settings)
-    app = create_app(daemon)
-
-    @app.post("/v1/operate")
-    def operate(caller: Operator) -> dict[str, str]:
-        return {"name": caller.name, "role": caller.role, "way": caller.way}
-
-    @app.post("/v1/change")
-    def change(caller: Admin) -> dict[str, str]:
-        return {"name": caller.name}
-
-    try:
-        yield TestClient(app, base_url=HERE, raise_server_exceptions=False)
-    finally:
-        daemon.journal.close()
-        daemon.folder.close()
 
 
 @pytest.fixture
@@ -60,15 +24,6 @@ def local(tmp_path: Path) -> Iterator[TestClient]:
 def guarded(tmp_path: Path) -> Iterator[TestClient]:
     with door(tmp_path / "state", require_token=True) as client:
         yield client
-
-
-def token_of(client: TestClient, role: Any, name: str = "anna") -> str:
-    text: str = client.app.state.keys.tokens.add(name, role)  # type: ignore[attr-defined]
-    return text
-
-
-def bearer(text: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {text}"}
 
 
 def sign_in(client: TestClient, role: Any = "operator") -> Response:
@@ -275,3 +230,12 @@ def test_secrets_are_in_no_log_and_in_no_file(guarded, tmp_path, caplog):
         assert hidden not in caplog.text
         assert hidden.encode() not in kept
     assert json.loads((tmp_path / "state" / "tokens.json").read_text())["tokens"][0]["name"]
+
+
+def test_a_token_has_its_rate_wherever_it_comes_from(tmp_path):
+    with door(tmp_path, require_token=True, requests_per_s=0.5) as client:
+        first, second = (bearer(token_of(client, "operator", name)) for name in "ab")
+        asked = [client.post("/v1/operate", headers=headers) for headers in (first, first, second)]
+    assert [answer.status_code for answer in asked] == [200, 429, 200]
+    assert asked[1].headers["retry-after"] == "2"
+    assert "a sends more than 0.5" in asked[1].json()["error"]["message"]
