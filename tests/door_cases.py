@@ -51,6 +51,10 @@ def small_app() -> FastAPI:
     async def quick() -> Response:
         return Response("here")
 
+    @app.get("/large")
+    async def large() -> Response:
+        return Response(bytes(64 << 20))
+
     @app.get("/slow")
     async def slow() -> Response:
         await asyncio.to_thread(app.state.go_on.wait, SOON_S)

@@ -23,7 +23,7 @@ from door_cases import (
 
 @pytest.fixture(scope="module")
 def port():
-    with served(small_app(), settings_of()) as port:
+    with served(small_app(), settings_of(allowed_hosts=("line-3.factory",))) as port:
         yield port
 
 
@@ -46,9 +46,8 @@ def port():
         ("", 421),
     ],
 )
-def test_a_request_names_this_host(host, expected):
-    settings = settings_of(allowed_hosts=("line-3.factory",))
-    with served(small_app(), settings) as port, connected(port) as connection:
+def test_a_request_names_this_host(port, host, expected):
+    with connected(port) as connection:
         connection.sendall(head("/quick", "Connection: close", method="GET", host=host))
         status = int(read_to_end(connection).split()[1])
     assert status == expected

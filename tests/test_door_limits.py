@@ -192,6 +192,18 @@ def test_more_requests_at_a_time_than_allowed_are_refused():
         assert httpx.get(f"http://127.0.0.1:{port}/quick").status_code == 200
 
 
+def test_who_does_not_read_the_answer_holds_nothing_for_long():
+    settings = settings_of(max_requests=1, body_timeout_s=0.3)
+    with served(small_app(), settings) as port, connected(port) as connection:
+        connection.sendall(head("/large", method="GET"))
+        assert connection.recv(1)
+        end = time.monotonic() + SOON_S
+        while httpx.get(f"http://127.0.0.1:{port}/quick").status_code != 200:
+            assert time.monotonic() < end
+        got = read_to_end(connection)
+    assert len(got) < 64 << 20
+
+
 def test_more_connections_than_allowed_are_closed():
     with served(small_app(), settings_of(max_connections=2, header_timeout_s=SOON_S)) as port:
         with connected(port) as first, connected(port) as second:

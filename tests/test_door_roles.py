@@ -90,12 +90,12 @@ def test_a_removed_token_is_refused_at_once(guarded):
     assert guarded.post("/v1/operate", headers=headers).status_code == 401
 
 
-def test_many_wrong_tokens_must_wait(guarded):
+def test_many_wrong_tokens_must_wait_and_right_ones_need_not(guarded):
     good = bearer(token_of(guarded, "admin"))
     answers = [guarded.post("/v1/operate", headers=bearer("adce_no")) for _ in range(21)]
     assert [answer.status_code for answer in answers] == [401] * 20 + [429]
     assert int(answers[-1].headers["retry-after"]) >= 1
-    assert guarded.post("/v1/operate", headers=good).status_code == 429
+    assert guarded.post("/v1/operate", headers=good).status_code == 200
 
 
 def test_wrong_tokens_at_the_login_count_too(guarded):

@@ -19,9 +19,10 @@ class HttpSettings(Record):
     files in PEM for TLS. roots: folders from which a client may name a picture by its path.
     session_hours: how long a browser stays signed in.
 
-    max_body_mb: of a request. body_timeout_s: for a request's body to arrive in whole.
-    header_timeout_s: the same for its head. max_connections, max_requests: at a time.
-    requests_per_s: of one client, and of one token, on average; twice that at once. 0 is no limit.
+    max_body_mb: of a request. body_timeout_s: for a request's body to arrive in whole, and for a
+    client to read on in its answer. header_timeout_s: for a request's head to arrive.
+    max_connections, max_requests: at a time. requests_per_s: of one address, and of one token, on
+    average; twice that at once. 0 is no limit.
     """
 
     host: str = "127.0.0.1"

@@ -10,7 +10,6 @@ from adcopilot_edge.runtime.daemon.door.asgi import (
     Receive,
     Scope,
     Send,
-    client_of,
     count_header,
     find_header,
     refuse,
@@ -24,6 +23,7 @@ from adcopilot_edge.runtime.daemon.http_settings import HttpSettings
 # For everyone: the page itself, which holds no data, how to sign in, and whether parts are taken.
 PUBLIC_PATHS = frozenset({"/", "/favicon.ico", "/login", "/logout", "/readyz", "/v1/session"})
 PUBLIC_FOLDERS = ("/page/",)
+TOO_MANY_FAILURES = "too many wrong tokens came from this address"
 _BEARER = "bearer "
 _THROUGH_PROXY = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
 
@@ -32,7 +32,8 @@ class Gate:
     """Puts the ``Caller`` into ``scope["state"]["caller"]``, or None on a public path.
 
     A token in the header counts before a cookie, and a wrong one is refused even where none is
-    needed. Who sends many wrong ones must wait.
+    needed. Who sends many wrong ones is told to wait; a right one counts at any time, so that a
+    client with an old token does not stop the line of others behind the same address.
     """
 
     def __init__(self, app: App, keys: Keys) -> None:
@@ -49,21 +50,14 @@ class Gate:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        if (wait_s := self._keys.failures.must_wait_s(client_of(scope))) > 0:
-            await refuse(
-                send,
-                429,
-                "TooManyFailures",
-                "too many wrong tokens came from this address",
-                told_in(wait_s),
-            )
-            return
         has_token = find_header(scope, b"authorization") is not None
         cookie = None if has_token else session_cookie(scope, self._settings)
         caller = self._by_token(scope) if has_token else self._without_token(scope, cookie)
         if has_token and caller is None:
-            self._keys.note_failure(scope)
-            await _refuse_unknown(send, "the token is not known here, or was removed")
+            if (wait_s := self._keys.note_failure(scope)) > 0:
+                await refuse(send, 429, "TooManyFailures", TOO_MANY_FAILURES, told_in(wait_s))
+            else:
+                await _refuse_unknown(send, "the token is not known here, or was removed")
             return
         if not has_token and (why := find_forgery(scope, has_cookie=cookie is not None)):
             await refuse(send, 403, "ForbiddenError", f"the request is refused: {why}")

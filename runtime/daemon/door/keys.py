@@ -29,9 +29,9 @@ class Keys:
         )
         self.failures = RateLimit(_FAILURES_PER_S, at_once=_FAILURES_AT_ONCE)
 
-    def note_failure(self, scope: Scope) -> None:
-        """Remember that a wrong token came from the address of that request."""
-        self.failures.take(client_of(scope))
+    def note_failure(self, scope: Scope) -> float:
+        """Remember a wrong token: 0, or for how many seconds its sender should send no more."""
+        return self.failures.take(client_of(scope))
 
 
 def tokens_file(state: Path) -> Path:

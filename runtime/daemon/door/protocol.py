@@ -1,13 +1,13 @@
-"""uvicorn's protocol with what it lacks: a time for a request's head, and a limit on connections.
+"""uvicorn's protocol with what it lacks: limits on time and on the number of connections.
 
-Without them a client that sends half a head holds its connection for ever.
+Without them a client that sends half a head, or reads half an answer, holds its connection for
+ever.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -22,6 +22,7 @@ def door_protocol(settings: HttpSettings) -> type[H11Protocol]:
 
     class DoorProtocol(_LimitedProtocol):
         head_time_s = settings.header_timeout_s
+        read_time_s = settings.body_timeout_s
         most_connections = settings.max_connections
 
     return DoorProtocol
@@ -29,8 +30,10 @@ def door_protocol(settings: HttpSettings) -> type[H11Protocol]:
 
 class _LimitedProtocol(H11Protocol):
     head_time_s: float
+    read_time_s: float
     most_connections: int
     _head_timer: asyncio.TimerHandle | None = None
+    _read_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -49,7 +52,19 @@ class _LimitedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_watching()
+        self._stop_waiting()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than is written: give it its time."""
+        super().pause_writing()
+        self._stop_waiting()
+        self._read_timer = self.loop.call_later(self.read_time_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self._stop_waiting()
+        super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
         """Say that the request is none, or close when an answer was begun already."""
@@ -57,6 +72,11 @@ class _LimitedProtocol(H11Protocol):
             super().send_400_response(msg)
         except h11.LocalProtocolError:
             self.transport.close()
+
+    def _stop_waiting(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
 
     def _watch_head(self) -> None:
         if self._head_timer is None:
@@ -67,7 +87,7 @@ class _LimitedProtocol(H11Protocol):
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _give_up(self, *_: Any) -> None:
+    def _give_up(self) -> None:
         self._head_timer = None
         if self.transport.is_closing():
             return

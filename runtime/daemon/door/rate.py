@@ -43,12 +43,6 @@ class RateLimit:
             self._buckets.popitem(last=False)
         return 0.0
 
-    def must_wait_s(self, client: str) -> float:
-        """In how many seconds there is one to take; 0 is now. Takes none."""
-        if self.per_s == 0:
-            return 0.0
-        return max(0.0, (1.0 - self._level(client)) / self.per_s)
-
     def _level(self, client: str) -> float:
         level, since = self._buckets.get(client, (self.at_once, 0.0))
         return min(self.at_once, level + (self._clock() - since) * self.per_s)

@@ -8,8 +8,13 @@ from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse
 
 from adcopilot_edge.errors import UnauthenticatedError
-from adcopilot_edge.runtime.daemon.door.gate import cookie_name, session_cookie
+from adcopilot_edge.runtime.daemon.door.gate import (
+    TOO_MANY_FAILURES,
+    cookie_name,
+    session_cookie,
+)
 from adcopilot_edge.runtime.daemon.door.keys import Keys
+from adcopilot_edge.runtime.daemon.door.rate import told_in
 from adcopilot_edge.runtime.daemon.web.access import find_caller
 
 router = APIRouter(tags=["session"])
@@ -22,7 +27,9 @@ def login(request: Request, content: Annotated[Any, Body()] = None) -> JSONRespo
     text = content.get("token") if isinstance(content, dict) else None
     token = keys.tokens.find(text.strip()) if isinstance(text, str) else None
     if token is None:
-        keys.note_failure(request.scope)
+        if (wait_s := keys.note_failure(request.scope)) > 0:
+            error = {"kind": "TooManyFailures", "message": TOO_MANY_FAILURES}
+            return JSONResponse({"error": error}, status_code=429, headers=told_in(wait_s))
         raise UnauthenticatedError("the token is not known here, or was removed")
     answer = JSONResponse({"signed_in": True, "name": token.name, "role": token.role})
     answer.set_cookie(
