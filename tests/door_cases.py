@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def small_app() -> FastAPI:
 
     @app.get("/large")
     async def large() -> Response:
-        return Response(bytes(64 << 20))
+        return Response(bytes(32 << 20))
 
     @app.get("/slow")
     async def slow() -> Response:
@@ -140,13 +140,17 @@ def head(path: str, *lines: str, method: str = "POST", host: str = "127.0.0.1") 
 
 def read_to_end(connection: socket.socket) -> bytes:
     """Everything up to the end of the connection."""
-    got = b""
-    try:
-        while piece := connection.recv(65536):
+    got = bytearray()
+    with suppress(ConnectionError):
+        while piece := connection.recv(1 << 20):
             got += piece
-    except ConnectionResetError:
-        pass
-    return got
+    return bytes(got)
+
+
+def send_all(connection: socket.socket, content: bytes) -> None:
+    """Send, to one who may have heard enough and closed."""
+    with suppress(ConnectionError):
+        connection.sendall(content)
 
 
 def read_until(connection: socket.socket, mark: bytes) -> bytes:
