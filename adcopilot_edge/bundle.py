@@ -30,6 +30,7 @@ from adcopilot_edge.errors import (
 from adcopilot_edge.manifest import FORMAT_VERSION, FileEntry, Manifest
 
 MANIFEST_NAME = "manifest.json"
+SIGNATURE_NAME = "manifest.sig"
 _CHUNK_BYTES = 1 << 20
 _KEY_NAME = ".key"
 
@@ -206,13 +207,18 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def list_files(folder: Path) -> dict[str, FileEntry]:
-    """Size and hash of every file under ``folder`` but the manifest and hidden ones, by name."""
+    """Size and hash of every file under ``folder``, by name.
+
+    Left out are the manifest, its signature, and hidden files.
+    """
     return {
         path.relative_to(folder).as_posix(): FileEntry(
             sha256=hash_file(path), size_bytes=path.stat().st_size
         )
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST_NAME and not _is_hidden(path, folder)
+        if path.is_file()
+        and path.name not in (MANIFEST_NAME, SIGNATURE_NAME)
+        and not _is_hidden(path, folder)
     }
 
 

@@ -32,6 +32,8 @@ from adcopilot_edge.commands.replay import replay
 from adcopilot_edge.commands.sensitivity import sensitivity
 from adcopilot_edge.commands.serve import serve
 from adcopilot_edge.commands.service import install
+from adcopilot_edge.commands.sign import sign
+from adcopilot_edge.commands.token import add_token, list_tokens, remove_token
 from adcopilot_edge.commands.train import train
 from adcopilot_edge.commands.verify import verify
 from adcopilot_edge.errors import EdgeError
@@ -42,6 +44,7 @@ COMMANDS = (
     export,
     build,
     verify,
+    sign,
     calibrate,
     sensitivity,
     precisions,
@@ -62,6 +65,11 @@ GOLDEN_COMMANDS: dict[str, Callable[..., None]] = {
     "prune": prune,
 }
 RECORDS_COMMANDS: dict[str, Callable[..., None]] = {"export": export_table}
+TOKEN_COMMANDS: dict[str, Callable[..., None]] = {
+    "add": add_token,
+    "list": list_tokens,
+    "remove": remove_token,
+}
 
 
 def new_app(name: str) -> typer.Typer:
@@ -86,6 +94,10 @@ records = new_app("records")
 for word, records_command in RECORDS_COMMANDS.items():
     records.command(word)(records_command)
 app.add_typer(records, help="The records of a daemon's parts.")
+token = new_app("token")
+for word, token_command in TOKEN_COMMANDS.items():
+    token.command(word)(token_command)
+app.add_typer(token, help="Tokens: who may come in at the daemon's door.")
 service = new_app("service")
 service.command("install")(install)
 app.add_typer(service, help="The daemon as a service of systemd.")

@@ -10,6 +10,7 @@ The tree::
     │   ├── BundleNotFoundError (FileNotFoundError)
     │   ├── BundleVersionError
     │   ├── ChecksumError
+    │   ├── SignatureError
     │   └── ManifestError
     ├── ExportError                    4
     │   ├── CheckpointError
@@ -29,7 +30,9 @@ The tree::
     │   ├── ReplayError
     │   ├── OutputError
     │   │   └── OutputRefusedError
-    │   └── WorkerError
+    │   ├── WorkerError
+    │   ├── UnauthenticatedError
+    │   └── ForbiddenError (PermissionError)
     ├── GateError                      8
     ├── TeacherError                   9
     │   ├── TeacherUnavailableError
@@ -103,6 +106,10 @@ class BundleVersionError(BundleError):
 
 class ChecksumError(BundleError):
     """A file of the bundle is not the one that was exported."""
+
+
+class SignatureError(BundleError):
+    """The bundle is not signed by the key that it must be signed by."""
 
 
 class ManifestError(BundleError):
@@ -197,6 +204,14 @@ class OutputRefusedError(OutputError):
 
 class WorkerError(DaemonError):
     """The process that inspects did not start, or hung or died too often."""
+
+
+class UnauthenticatedError(DaemonError):
+    """A request needs a token, and has none or a wrong one."""
+
+
+class ForbiddenError(DaemonError, PermissionError):
+    """Who asks is known, and may not do that; or a path is one that no client may read."""
 
 
 class GateError(EdgeError):

@@ -127,7 +127,7 @@ def _open(source: ImageSource, max_pixels: int) -> ImageArray | Image.Image:
     if isinstance(source, np.ndarray):
         return _from_array(source, max_pixels)
     if isinstance(source, Image.Image):
-        with _decoder_errors("the Pillow image"):
+        with decoder_errors("the Pillow image"):
             return _from_pillow(source, "the Pillow image", max_pixels)
     if isinstance(source, bytes):
         return _from_stream(io.BytesIO(source), f"the image of {len(source)} bytes", max_pixels)
@@ -187,11 +187,11 @@ def _from_stream(stream: BinaryIO, name: str, max_pixels: int) -> ImageArray | I
     if not stream.read(1):
         raise ImageDecodeError(f"{name} is empty (0 bytes). Capture or copy it again")
     stream.seek(0)
-    with _decoder_errors(name), _open_header(stream) as image:
+    with decoder_errors(name), open_header(stream) as image:
         return _from_pillow(image, name, max_pixels)
 
 
-def _open_header(stream: BinaryIO) -> Image.Image:
+def open_header(stream: BinaryIO) -> Image.Image:
     """Parse the header only, without Pillow's warning: the limit of this module decides."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -199,7 +199,7 @@ def _open_header(stream: BinaryIO) -> Image.Image:
 
 
 @contextmanager
-def _decoder_errors(name: str) -> Iterator[None]:
+def decoder_errors(name: str) -> Iterator[None]:
     """Turn what Pillow raises into this project's errors."""
     try:
         yield
@@ -221,7 +221,7 @@ def _decoder_errors(name: str) -> Iterator[None]:
 
 def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> ImageArray | Image.Image:
     """Check the size of a lazily opened or loaded image, then turn it upright and to RGB."""
-    _check_pixels(image.height, image.width, name, max_pixels)
+    check_pixels(image.height, image.width, name, max_pixels)
     upright = _upright(image)
     if upright.mode.startswith("I"):
         return _grey_to_rgb(_sixteen_to_eight(np.asarray(upright), name))
@@ -251,7 +251,7 @@ def _from_array(array: NDArray[np.uint8], max_pixels: int) -> ImageArray | Image
             f"{name} is no picture: expected uint8 of shape (H, W), (H, W, 3) RGB or "
             "(H, W, 4) RGBA. Scale deeper data to 0..255 and convert it"
         )
-    _check_pixels(array.shape[0], array.shape[1], name, max_pixels)
+    check_pixels(array.shape[0], array.shape[1], name, max_pixels)
     if is_grey:
         return _grey_to_rgb(array)
     if array.shape[2] == 3:
@@ -259,7 +259,7 @@ def _from_array(array: NDArray[np.uint8], max_pixels: int) -> ImageArray | Image
     return _from_pillow(Image.fromarray(array), name, max_pixels)
 
 
-def _check_pixels(height: int, width: int, name: str, max_pixels: int) -> None:
+def check_pixels(height: int, width: int, name: str, max_pixels: int) -> None:
     """Raise ImageTooLargeError above the limit."""
     if height * width > max_pixels:
         raise ImageTooLargeError(

@@ -20,6 +20,7 @@ import pytest
         "runtime/daemon/outputs",
         "runtime/daemon/inputs",
         "runtime/daemon/web",
+        "runtime/daemon/door",
         "export",
         "calibration",
         "training",

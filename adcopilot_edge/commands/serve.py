@@ -28,11 +28,13 @@ def serve(
     Example: adcopilot-edge serve --config station.toml
     """
     from adcopilot_edge.commands.printing import print_json
+    from adcopilot_edge.runtime.daemon.door.check import check_door
     from adcopilot_edge.runtime.daemon.log_lines import start_log
     from adcopilot_edge.runtime.daemon.station_file import read_station_file
 
     settings = read_station_file(config)
     if check:
+        check_door(settings)
         counts = {"stations": len(settings.stations), "products": len(settings.products)}
         if as_json:
             print_json({"config": str(config), **counts})

@@ -47,6 +47,10 @@ def verify(
     max_ram: Annotated[
         str | None, typer.Option(help="With --reference: memory it may take, as 4G.")
     ] = None,
+    public_key: Annotated[
+        Path | None,
+        typer.Option(help="Check the signature with this key of Ed25519 (PEM) before all else."),
+    ] = None,
     as_json: Json = False,
     provider: Provider = "cpu",
     threads: Threads = None,
@@ -57,12 +61,17 @@ def verify(
     golden image from a pack on disk (cached_...) with one without. With --data your own pairs are
     inspected, all tasks, with the golden image not kept, kept in memory (memory_...) and from a
     pack (pack_...): verdict, boxes and words must be equal. With --reference the checkpoint itself
-    is asked, about new pairs. Nothing of the bundle changes. Exits with 3 when a file is damaged
-    and with 4 when a stage is out of its tolerance; the first one is named.
+    is asked, about new pairs. Nothing of the bundle changes. Exits with 3 when a file is damaged or
+    the signature is not that of --public-key, and with 4 when a stage is out of its tolerance; the
+    first one is named.
 
     Examples: adcopilot-edge verify bundle; adcopilot-edge verify bundle --data line-images;
     adcopilot-edge verify bundle --reference checkpoint --pairs 5 --max-ram 4G
     """
+    if public_key is not None:
+        from adcopilot_edge.signature import check_signature
+
+        check_signature(bundle, public_key)
     if reference is None:
         if (adapter, max_ram) != (None, None) or (pairs is not None and data is None):
             raise ConfigError(

@@ -9,6 +9,7 @@ from typing import Any
 
 from adcopilot_edge.runtime.daemon.life import State
 from adcopilot_edge.runtime.golden_set import Choice
+from adcopilot_edge.runtime.images import MAX_PIXELS
 from adcopilot_edge.runtime.stream import Event
 from adcopilot_edge.types import Inspection, Task
 
@@ -50,7 +51,8 @@ class WorkerSetup:
     """What a worker starts with.
 
     packs: folder of the golden packs. nice: how much its process stands back behind others, 0 to
-    19. For the others see ``Inspector.open``.
+    19. public_key: that signed the bundle, or None when nobody asks. max_pixels, max_image_bytes:
+    of a part's picture. For the others see ``Inspector.open``.
     """
 
     bundle: Path | None
@@ -59,6 +61,9 @@ class WorkerSetup:
     packs: Path
     products: Mapping[str, ProductSetup]
     nice: int = 0
+    public_key: Path | None = None
+    max_pixels: int = MAX_PIXELS
+    max_image_bytes: int = 1 << 30
 
     def with_products(self, products: Mapping[str, ProductSetup]) -> WorkerSetup:
         """The same setup with other products."""

@@ -13,6 +13,8 @@ from pathlib import Path
 import uvicorn
 
 from adcopilot_edge.errors import DaemonError, EdgeError
+from adcopilot_edge.runtime.daemon.door.check import check_door
+from adcopilot_edge.runtime.daemon.door.listen import door_config
 from adcopilot_edge.runtime.daemon.inputs.inputs import Inputs
 from adcopilot_edge.runtime.daemon.life import State
 from adcopilot_edge.runtime.daemon.reload import ALARM, reload
@@ -34,25 +36,21 @@ class Server:
 
     Raises:
         DaemonError: The address can't be had, the state folder not used, or the journal not opened.
-        ConfigError: A golden of the station file can't be used.
+        ConfigError: The door would stand open, or a golden of the station file can't be used.
     """
 
     def __init__(self, settings: StationFile, path: Path | None = None) -> None:
-        self._door = _bound(settings.http)
+        check_door(settings)
+        http = settings.http
+        self._door = _bound(http)
         try:
             self.daemon = StationDaemon(settings, path=path)
             self.inputs = Inputs(self.daemon)
         except BaseException:
             self._door.close()
             raise
-        config = uvicorn.Config(
-            create_app(self.daemon, self.inputs),
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=_CLOSE_S,
-            server_header=False,
-        )
-        self._uvicorn = uvicorn.Server(config)
+        self._scheme = "https" if http.has_tls else "http"
+        self._uvicorn = uvicorn.Server(door_config(create_app(self.daemon, self.inputs), http))
         self._systemd = Systemd()
 
     def run(self, on_address: Callable[[str], None] = lambda address: None) -> int:
@@ -88,7 +86,7 @@ class Server:
             await asyncio.sleep(0.01)
         if self._uvicorn.started:
             host, port = self._door.getsockname()[:2]
-            on_address(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            on_address(f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{port}")
         await serving
 
     def _reload(self, count: int) -> None:

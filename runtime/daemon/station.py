@@ -272,6 +272,9 @@ class StationDaemon:
             threads=daemon.threads,
             packs=self.folder.packs,
             products=products,
+            public_key=daemon.public_key,
+            max_pixels=daemon.max_pixels,
+            max_image_bytes=daemon.max_image_bytes,
         )
 
     def _open_shadow(

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.record import Record
+from adcopilot_edge.runtime.daemon.http_settings import HttpSettings
 from adcopilot_edge.runtime.daemon.inputs.settings import InputSettings, check_inputs
 from adcopilot_edge.runtime.daemon.outputs.settings import OutputSettings, PlcOutput
 
@@ -36,6 +37,7 @@ class DaemonSettings(Record):
     drain_s: how long parts in the queue may take after SIGTERM. min_free_mb: of the disk with the
     state folder; with less no part is taken. keep_records_days: older records go, unless an output
     has yet to be told of them; 0 keeps all. public_key: Ed25519, in PEM, that signed the bundle.
+    max_pixels, max_image_mb: of a part's picture, whatever way it comes in.
     """
 
     state: Path
@@ -49,17 +51,13 @@ class DaemonSettings(Record):
     min_free_mb: int = Field(default=200, ge=0)
     keep_records_days: float = Field(default=365.0, ge=0, allow_inf_nan=False)
     public_key: Path | None = None
+    max_pixels: int = Field(default=80_000_000, gt=0)
+    max_image_mb: float = Field(default=64.0, gt=0, le=4096)
 
-
-class HttpSettings(Record):
-    """The table ``http``: the address. Anything but the loopback needs a token.
-
-    roots: folders from which a client may name a picture by its path.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = Field(default=8470, ge=0, le=65535)
-    roots: tuple[Path, ...] = ()
+    @property
+    def max_image_bytes(self) -> int:
+        """The most bytes that the file of a picture may have."""
+        return int(self.max_image_mb * (1 << 20))
 
 
 class ImageSettings(Record):

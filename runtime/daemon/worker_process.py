@@ -16,7 +16,13 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from adcopilot_edge.bundle import embedded_bundle
-from adcopilot_edge.errors import EdgeError, InputError, ProviderUnavailableError, QuestionError
+from adcopilot_edge.errors import (
+    EdgeError,
+    InputError,
+    ProviderUnavailableError,
+    QuestionError,
+    SignatureError,
+)
 from adcopilot_edge.runtime.daemon.messages import (
     Done,
     Entered,
@@ -32,9 +38,11 @@ from adcopilot_edge.runtime.daemon.messages import (
     WorkerSetup,
 )
 from adcopilot_edge.runtime.daemon.product_goldens import LoadedProduct, load_pair, load_products
+from adcopilot_edge.runtime.image_header import check_header
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.stream import InspectionEvent
 from adcopilot_edge.runtime.verify import run_stored_pairs
+from adcopilot_edge.signature import check_signature
 from adcopilot_edge.types import Inspection
 
 _LOG = logging.getLogger(__name__)
@@ -55,7 +63,7 @@ def run_worker(connection: Connection, setup: WorkerSetup) -> None:
         return
     except BrokenPipeError:  # the daemon is gone
         return
-    _Worker(connection, inspector, products).run()
+    _Worker(connection, inspector, products, setup).run()
 
 
 def _start(
@@ -63,6 +71,7 @@ def _start(
 ) -> tuple[Inspector, dict[str, LoadedProduct]]:
     tell(Entered(state="checking"))
     path = setup.bundle or embedded_bundle()
+    signed = None if setup.public_key is None else check_signature(path, setup.public_key)
     tell(Entered(state="loading"))
     inspector = Inspector.open(
         path,
@@ -70,6 +79,8 @@ def _start(
         num_threads=setup.threads,
         packs=setup.packs,
     )
+    if signed is not None and inspector.engine.bundle.id != signed:
+        raise SignatureError(f"{path} changed between the check of its signature and its opening")
     if inspector.engine.provider != setup.provider:
         raise ProviderUnavailableError(
             f"{setup.provider} was asked for and {inspector.engine.provider} runs"
@@ -94,8 +105,13 @@ def _start(
 
 class _Worker:
     def __init__(
-        self, connection: Connection, inspector: Inspector, products: dict[str, LoadedProduct]
+        self,
+        connection: Connection,
+        inspector: Inspector,
+        products: dict[str, LoadedProduct],
+        setup: WorkerSetup,
     ) -> None:
+        self._setup = setup
         self._connection = connection
         self._inspector = inspector
         self._products = products
@@ -126,6 +142,13 @@ class _Worker:
             return Done(number=job.number, problem=f"there is no golden of {job.product}")
         recipe: dict[str, Any] | None = None
         try:
+            for picture in (job.image, job.golden):
+                if picture is not None:
+                    check_header(
+                        picture,
+                        max_pixels=self._setup.max_pixels,
+                        max_bytes=self._setup.max_image_bytes,
+                    )
             product = self._product(job)
             recipe = product.setup.recipe(job.ask)
             inspection = (

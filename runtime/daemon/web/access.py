@@ -1,4 +1,9 @@
-"""How a route gets at the daemon, and at who asks."""
+"""How a route gets at the daemon, and says who may use it.
+
+A route with a parameter of type ``Operator`` or ``Admin`` answers 401 to the unknown and 403 to
+those whose role does not reach; the parameter is the ``Caller``. With ``AdminName`` and
+``OperatorName`` it is the caller's name alone, for the audit trail.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from adcopilot_edge.runtime.daemon.door.roles import Caller, require_role
 from adcopilot_edge.runtime.daemon.station import StationDaemon
 
 
@@ -14,12 +20,32 @@ def _daemon(request: Request) -> StationDaemon:
     return daemon
 
 
+def find_caller(request: Request) -> Caller | None:
+    """Who asks, as the gate found; None for the unknown."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    return caller
+
+
+def require_operator(request: Request) -> Caller:
+    """Who asks, an operator or an admin. Raises UnauthenticatedError."""
+    return require_role(find_caller(request), "operator")
+
+
+def require_admin(request: Request) -> Caller:
+    """Who asks, an admin. Raises UnauthenticatedError or ForbiddenError."""
+    return require_role(find_caller(request), "admin")
+
+
+def _admin_name(request: Request) -> str:
+    return require_admin(request).name
+
+
+def _operator_name(request: Request) -> str:
+    return require_operator(request).name
+
+
 Daemon = Annotated[StationDaemon, Depends(_daemon)]
-
-
-def who(request: Request) -> str:
-    """Who asks, for the audit trail."""
-    return "local"
-
-
-Who = Annotated[str, Depends(who)]
+Operator = Annotated[Caller, Depends(require_operator)]
+Admin = Annotated[Caller, Depends(require_admin)]
+AdminName = Annotated[str, Depends(_admin_name)]
+OperatorName = Annotated[str, Depends(_operator_name)]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from adcopilot_edge import __version__
+from adcopilot_edge.runtime.daemon.door.gate import Gate
+from adcopilot_edge.runtime.daemon.door.keys import Keys
 from adcopilot_edge.runtime.daemon.web import (
     batch,
     cameras,
@@ -16,9 +18,11 @@ from adcopilot_edge.runtime.daemon.web import (
     inspect,
     metrics,
     products,
+    session,
     shadow,
     stream,
 )
+from adcopilot_edge.runtime.daemon.web.access import require_operator
 from adcopilot_edge.runtime.daemon.web.errors import add_error_answers
 from adcopilot_edge.runtime.daemon.web.readiness import ReadinessGate
 
@@ -28,16 +32,24 @@ if TYPE_CHECKING:
 
 
 def create_app(daemon: StationDaemon, inputs: Inputs | None = None) -> FastAPI:
-    """The application over a daemon. inputs: its other ways in, with the cameras."""
+    """The application over a daemon, behind the gate that knows who asks.
+
+    inputs: its other ways in, with the cameras.
+    """
     app = FastAPI(title="adcopilot-edge", version=__version__, docs_url=None, redoc_url=None)
     app.state.daemon = daemon
     app.state.inputs = inputs
     app.state.metrics = metrics.Metrics(daemon)
+    app.state.keys = Keys(daemon.folder.path, daemon.settings.http)
+    for subject in (health, session):
+        app.include_router(subject.router)
+    known = [Depends(require_operator)]
     for subject in (
-        *(health, metrics, inspect, stream, batch, chat),
+        *(metrics, inspect, stream, batch, chat),
         *(cameras, products, changes, shadow),
     ):
-        app.include_router(subject.router)
+        app.include_router(subject.router, dependencies=known)
     add_error_answers(app)
     app.add_middleware(ReadinessGate, daemon=daemon)
+    app.add_middleware(Gate, keys=app.state.keys)
     return app

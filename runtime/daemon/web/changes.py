@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 
 from adcopilot_edge.runtime.daemon.part import iso_time
 from adcopilot_edge.runtime.daemon.reload import reload
-from adcopilot_edge.runtime.daemon.web.access import Daemon, Who
+from adcopilot_edge.runtime.daemon.web.access import AdminName, Daemon
 
 router = APIRouter(prefix="/v1", tags=["changes"])
 
@@ -37,6 +37,6 @@ def audit(
 
 
 @router.post("/reload")
-def reload_station_file(daemon: Daemon, who: Who) -> dict[str, Any]:
+def reload_station_file(daemon: Daemon, who: AdminName) -> dict[str, Any]:
     """Read the station file again and go by it from the next part on; what has changed."""
     return {"changes": [item.model_dump() for item in reload(daemon, who=who)]}

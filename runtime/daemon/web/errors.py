@@ -14,16 +14,20 @@ from starlette.exceptions import HTTPException
 from adcopilot_edge.errors import (
     ConfigError,
     EdgeError,
+    ForbiddenError,
     GoldenError,
     InputError,
     JournalError,
     NotReadyError,
     QueueFullError,
     StateFolderError,
+    UnauthenticatedError,
     UnknownNameError,
 )
 
 _STATUS: tuple[tuple[type[EdgeError], int], ...] = (
+    (UnauthenticatedError, 401),
+    (ForbiddenError, 403),
     (QueueFullError, 429),
     (NotReadyError, 503),
     (JournalError, 503),
@@ -85,6 +89,8 @@ def answer_of(request: Request, error: Exception) -> JSONResponse:
         content |= {"type": content["kind"], "code": str(status), "param": None}
     after = getattr(error, "retry_after_s", None)
     headers = {} if after is None else {"Retry-After": str(max(1, round(after)))}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse({"error": content}, status_code=status, headers=headers)
 
 

@@ -7,13 +7,13 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from adcopilot_edge.runtime.daemon.web.access import Daemon
+from adcopilot_edge.runtime.daemon.web.access import Daemon, Operator
 
 router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz")
-def healthz(daemon: Daemon) -> dict[str, Any]:
+def healthz(daemon: Daemon, _caller: Operator) -> dict[str, Any]:
     """State, alarms and counters; 200 as long as the process answers."""
     return daemon.to_json()
 

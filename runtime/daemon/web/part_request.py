@@ -64,7 +64,13 @@ class PathPart(PartFields):
 
     async def read(self, daemon: StationDaemon) -> bytes:
         """The picture's file. Raises what ``open_allowed`` raises."""
-        return await asyncio.to_thread(open_allowed, self.path, daemon.settings.http.roots)
+        settings = daemon.settings
+        return await asyncio.to_thread(
+            open_allowed,
+            self.path,
+            settings.http.roots,
+            max_bytes=settings.daemon.max_image_bytes,
+        )
 
 
 async def read_part(request: Request, daemon: StationDaemon) -> tuple[bytes, PartFields]:

@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from adcopilot_edge.errors import ConfigError, InputError, UnknownNameError
 from adcopilot_edge.record import Record
 from adcopilot_edge.runtime.daemon.station import StationDaemon
-from adcopilot_edge.runtime.daemon.web.access import Daemon, Who
+from adcopilot_edge.runtime.daemon.web.access import AdminName, Daemon, OperatorName
 
 router = APIRouter(prefix="/v1", tags=["products"])
 
@@ -71,7 +71,7 @@ def goldens(daemon: Daemon, name: ProductName) -> dict[str, Any]:
 
 @router.post("/products/{name}/goldens", status_code=201, openapi_extra=_BODY)
 async def add_golden(
-    daemon: Daemon, name: ProductName, who: Who, request: Request
+    daemon: Daemon, name: ProductName, who: AdminName, request: Request
 ) -> dict[str, Any]:
     """Add a golden: a picture as a file, or the kept image of a part. It waits for approval."""
     _known(daemon, name)
@@ -95,25 +95,27 @@ def golden_image(daemon: Daemon, name: ProductName, golden: GoldenId) -> FileRes
 
 
 @router.post("/products/{name}/goldens/{golden}/approve")
-def approve(daemon: Daemon, name: ProductName, golden: GoldenId, who: Who) -> dict[str, Any]:
+def approve(daemon: Daemon, name: ProductName, golden: GoldenId, who: AdminName) -> dict[str, Any]:
     """Put a golden in use from the next part on, as a new revision."""
     return daemon.products.approve(_known(daemon, name), golden, who=who).to_json()
 
 
 @router.post("/products/{name}/goldens/rollback")
-def roll_back(daemon: Daemon, name: ProductName, who: Who) -> dict[str, Any]:
+def roll_back(daemon: Daemon, name: ProductName, who: AdminName) -> dict[str, Any]:
     """Go back to the revision of the goldens that the present one was made of."""
     return daemon.products.roll_back(_known(daemon, name), who=who).to_json()
 
 
 @router.delete("/products/{name}/goldens/{golden}")
-def discard(daemon: Daemon, name: ProductName, golden: GoldenId, who: Who) -> dict[str, Any]:
+def discard(daemon: Daemon, name: ProductName, golden: GoldenId, who: AdminName) -> dict[str, Any]:
     """Remove a golden that is pending."""
     return daemon.products.discard(_known(daemon, name), golden, who=who).to_json()
 
 
 @router.post("/stations/{name}/product")
-def choose(daemon: Daemon, name: ProductName, chosen: ChosenProduct, who: Who) -> dict[str, Any]:
+def choose(
+    daemon: Daemon, name: ProductName, chosen: ChosenProduct, who: OperatorName
+) -> dict[str, Any]:
     """Have a station inspect another product from the next part on."""
     try:
         daemon.settings.station(name)
