@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
@@ -27,6 +27,7 @@ from adcopilot_edge.runtime.daemon.messages import (
     Entered,
     Job,
     NewProducts,
+    ProductSetup,
     ProductsTaken,
     Ready,
     Refused,
@@ -38,7 +39,7 @@ from adcopilot_edge.runtime.daemon.restarts import RestartBudget
 from adcopilot_edge.runtime.daemon.ticket import Counters, Ticket, final_record
 from adcopilot_edge.runtime.daemon.worker import Worker
 from adcopilot_edge.runtime.stream import Event
-from adcopilot_edge.types import Inspection, Task
+from adcopilot_edge.types import FloatArray, Inspection, Task
 
 _LOG = logging.getLogger(__name__)
 _IDLE_S = 1.0
@@ -48,8 +49,8 @@ _ALARM_RETRY_S = 5.0
 class ImageKeeper(Protocol):
     """Keeps images by policy."""
 
-    def keep(self, record: FinalRecord, image: bytes) -> str | None:
-        """Where the image was kept, or None."""
+    def keep(self, record: FinalRecord, image: bytes, anomaly_map: FloatArray | None) -> str | None:
+        """Where the image was kept, or None; its map is kept beside it."""
         ...
 
 
@@ -111,6 +112,11 @@ class Line:
     def queued(self) -> int:
         """Parts that wait or are inspected."""
         return len(self._pending) + (self._current is not None)
+
+    @property
+    def products(self) -> Mapping[str, ProductSetup]:
+        """The products as the worker has them, with the goldens in use."""
+        return self._worker.setup.products
 
     def submit(self, part: Part, on_event: Callable[[Event], None] | None = None) -> Ticket:
         """Accept a part; ``Ticket.done`` has its final record once that is on the disk.
@@ -370,7 +376,9 @@ class Line:
             reason=reason,
             detail=detail,
         )
-        record = replace(record, image_file=self._images.keep(record, ticket.part.image))
+        heat = None if inspection is None else inspection.anomaly_map
+        kept = self._images.keep(record, ticket.part.image, heat)
+        record = replace(record, image_file=kept)
         written = self._journal.finish(record, self._outputs_of(ticket.part))
         written.add_done_callback(lambda future: self._tell(ticket, record, future))
 

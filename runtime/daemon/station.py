@@ -45,7 +45,12 @@ class StationDaemon:
             on_trouble=lambda words: self.alarms.set("journal", words, stops_line=True),
         )
         self.life = Life(self.journal.fact(_DURATIONS))
-        self.images = ImageStore(self.folder.images, settings.images, self.alarms)
+        self.images = ImageStore(
+            self.folder.images,
+            settings.images,
+            self.alarms,
+            region_of=self._region_of,
+        )
         self.interrupted = self._end_interrupted()
         self._listeners: list[Callable[[FinalRecord, Part], None]] = []
         self._over = threading.Event()
@@ -157,6 +162,9 @@ class StationDaemon:
         if rows:
             _LOG.warning("%d parts were not done when the daemon ended; uncertain now", len(rows))
         return len(rows)
+
+    def _region_of(self, product: str) -> tuple[int, int, int, int] | None:
+        return next((item.roi for item in self.settings.products if item.name == product), None)
 
     def _all_outputs(self) -> Iterable[str]:
         return ()

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from adcopilot_edge.runtime.daemon.live_feed import LiveFeed
+from adcopilot_edge.runtime.daemon.record_pictures import RecordPictures
 from adcopilot_edge.runtime.daemon.station import StationDaemon
 
 
@@ -14,4 +16,16 @@ def _daemon(request: Request) -> StationDaemon:
     return daemon
 
 
+def _feed(request: Request) -> LiveFeed:
+    feed: LiveFeed = request.app.state.feed
+    return feed
+
+
+def _pictures(request: Request) -> RecordPictures:
+    pictures: RecordPictures = request.app.state.pictures
+    return pictures
+
+
 Daemon = Annotated[StationDaemon, Depends(_daemon)]
+Feed = Annotated[LiveFeed, Depends(_feed)]
+Pictures = Annotated[RecordPictures, Depends(_pictures)]

@@ -16,7 +16,17 @@ from adcopilot_edge.errors import (
     NotReadyError,
     QueueFullError,
 )
-from adcopilot_edge.runtime.daemon.web import health, inspect
+from adcopilot_edge.runtime.daemon.live_feed import LiveFeed
+from adcopilot_edge.runtime.daemon.record_pictures import RecordPictures
+from adcopilot_edge.runtime.daemon.web import (
+    health,
+    inspect,
+    live,
+    page,
+    records,
+    reviews,
+    statistics,
+)
 
 if TYPE_CHECKING:
     from adcopilot_edge.runtime.daemon.station import StationDaemon
@@ -35,8 +45,10 @@ def create_app(daemon: StationDaemon) -> FastAPI:
     """The application over a daemon."""
     app = FastAPI(title="adcopilot-edge", version=__version__, docs_url=None, redoc_url=None)
     app.state.daemon = daemon
-    app.include_router(health.router)
-    app.include_router(inspect.router)
+    app.state.pictures = RecordPictures(daemon)
+    app.state.feed = LiveFeed(daemon, app.state.pictures)
+    for subject in (health, inspect, live, page, records, reviews, statistics):
+        app.include_router(subject.router)
     app.add_exception_handler(EdgeError, _answer)
     return app
 
