@@ -44,7 +44,8 @@ def review(
     kept = None
     if record["image_file"] is None and (image := pictures.recent.get(record["id"])) is not None:
         kept = daemon.images.store(record["id"], image)
-    who = getattr(request.state, "role", "operator")
+    caller = getattr(request.state, "caller", None)
+    who = "local" if caller is None else caller.name
     told = add_review(daemon.journal, record["id"], review.truth, who, kept).result()
     feed.tell_review(told, image_file=kept)
     return told
