@@ -65,7 +65,7 @@ def heat_picture(path: Path, width: int, height: int) -> bytes:
     region = (0, 0, width, height) if told is None else tuple(map(int, told.split()))
     x1, y1, x2, y2 = (round(scale * corner) for corner in region)
     smooth = Image.fromarray(values).resize(
-        (max(1, x2 - x1), max(1, y2 - y1)), Image.Resampling.BICUBIC
+        (max(1, x2 - x1), max(1, y2 - y1)), Image.Resampling.BILINEAR
     )
     heat = np.clip(np.asarray(smooth), 0, 1)
     alpha = np.round(255 * _OPACITY * np.sqrt(heat)).astype(np.uint8)

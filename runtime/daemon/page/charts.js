@@ -3,7 +3,7 @@
 import { s } from "./dom.js";
 
 const WIDTH = 300;
-const HEIGHT = 74;
+const HEIGHT = 64;
 
 /** The scores of parts, oldest first, over the threshold as a dashed line. */
 export function scoreChart(records, words) {

@@ -7,7 +7,7 @@ import { Pair, toggle } from "./pair.js";
 import { alarmList, allParts, lights } from "./parts_state.js";
 import { ReviewButtons } from "./review.js";
 import { Strip } from "./strip.js";
-import { clock, named, number, percent, t } from "./texts.js";
+import { named, number, percent, t, timeOfDay } from "./texts.js";
 import { reason, scoreWords, shape } from "./verdict.js";
 
 const STATISTICS_MS = 60_000;
@@ -33,18 +33,19 @@ export class LiveView {
     this.word = h("div", { class: "word" });
     this.why = h("p", { class: "why" });
     this.facts = h("p", { class: "facts" });
+    this.old = h("p", { class: "tag-old" }, t("pinned"));
     this.back = button(t("back"), () => this.pin(null), { class: "back", "aria-keyshortcuts": "Escape" });
     this.band = h(
       "section",
       { class: "band", "aria-label": t("verdict") },
       this.mark,
       this.word,
-      h("div", { class: "about" }, this.why, this.facts, h("div", { class: "acts" }, this.review.element, this.back)),
+      h("div", { class: "about" }, this.old, this.why, this.facts, h("div", { class: "acts" }, this.review.element, this.back)),
     );
     this.spoken = h("p", { class: "only-read", role: "status", "aria-live": "assertive" });
     this.counts = h("dl", { class: "counts" });
     this.scores = h("div");
-    this.yields = h("div");
+    this.yields = h("div", { class: "yields" });
     this.latency = h("div");
     this.states = h("div");
     this.alarms = h("div", { class: "alarm-place" });
@@ -59,10 +60,9 @@ export class LiveView {
       h(
         "aside",
         { class: "side" },
-        card(t("counts"), this.counts),
-        card(t("latency"), this.latency),
-        card(t("trend"), this.scores, this.yields),
+        card(t("counts"), this.counts, this.latency),
         card(t("states"), this.states),
+        h("section", { class: "card" }, this.scores, this.yields),
       ),
       this.strip.element,
     );
@@ -156,7 +156,7 @@ export class LiveView {
     const isPinned = this.pinned !== null && !problem;
     const kind = problem ? problem[0] : record.verdict;
     this.band.className = `band ${kind}${isPinned ? " pinned" : ""}`;
-    this.back.hidden = !isPinned;
+    this.back.hidden = this.old.hidden = !isPinned;
     const id = problem ? null : record.id;
     if (this.markOf !== `${kind} ${id}`) {
       this.markOf = `${kind} ${id}`;
@@ -165,19 +165,18 @@ export class LiveView {
     }
     setText(this.word, problem ? problem[1] : t(`verdict.${kind}`));
     setText(this.why, problem ? problem[2] : reason(record));
-    setText(this.facts, problem ? "" : this.factsOf(record, isPinned));
+    setText(this.facts, problem ? "" : this.factsOf(record));
     setText(this.spoken, problem ? `${problem[1]}. ${problem[2].replace(/\d+ s/, "")}` : `${t("part")} ${id}: ${t(`verdict.${kind}`)}. ${reason(record)}`);
   }
 
-  factsOf(record, isPinned) {
+  factsOf(record) {
     return [
-      isPinned ? t("pinned") : "",
       `#${record.id}`,
       record.reference,
-      this.station ? "" : record.station,
+      this.station || this.feed.state.stations.length === 1 ? "" : record.station,
       record.product,
       scoreWords(record),
-      clock(record.received_at),
+      timeOfDay(record.received_at),
     ]
       .filter(Boolean)
       .join("  ·  ");
@@ -194,7 +193,7 @@ export class LiveView {
     const takt = this.takt(state);
     const { p50, p99 } = state.latency_ms;
     const words = t("latency.words", { p50: number(p50), p99: number(p99), takt: takt === null ? "–" : number(takt) });
-    this.latency.replaceChildren(latencyChart(state.latency_ms, takt, words), h("p", { class: "legend" }, words));
+    this.latency.replaceChildren(latencyChart(state.latency_ms, takt, `${t("latency")}: ${words}`), h("p", { class: "legend" }, words));
     this.states.replaceChildren(lights(allParts(state)));
   }
 

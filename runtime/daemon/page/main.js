@@ -98,7 +98,7 @@ class Page {
     this.name = VIEWS.includes(name) || name === "record" ? name : "live";
     this.view = this.make(this.name, decodeURIComponent(rest));
     this.main.replaceChildren(this.view.element);
-    this.main.className = this.name;
+    this.main.dataset.view = this.name;
     for (const [key, link] of Object.entries(this.links)) {
       if (key === this.name || (key === "history" && this.name === "record")) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");

@@ -45,12 +45,13 @@ export class ProductsView {
   }
 
   golden(product, golden) {
+    const state = golden.state.replace(" ", "_");
     const url = `${path(product.name)}/goldens/${encodeURIComponent(golden.id)}`;
     return h(
       "figure",
-      { class: `golden ${golden.state}` },
+      { class: `golden ${state}` },
       h("img", { src: `${url}/image`, alt: `${t("golden")} ${golden.id}`, loading: "lazy" }),
-      h("figcaption", {}, h("b", {}, named("golden.state", golden.state)), golden.added_at && h("small", {}, clock(golden.added_at)), golden.added_by && h("small", {}, golden.added_by)),
+      h("figcaption", {}, h("b", {}, named("golden.state", state)), golden.added_at && h("small", {}, clock(golden.added_at)), golden.added_by && h("small", {}, golden.added_by)),
       golden.state === "pending" && button(t("approve"), () => this.act(`${url}/approve`, t("approved")), { class: "main" }),
     );
   }

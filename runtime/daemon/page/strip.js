@@ -29,6 +29,9 @@ export class Strip {
       cell.element.tabIndex = isCurrent ? 0 : -1;
       cell.element.dataset.truth = record.review?.truth ?? "";
     }
+    const newest = records.at(-1)?.id;
+    if (newest !== this.newest) this.element.scrollLeft = this.element.scrollWidth;
+    this.newest = newest;
   }
 
   add(record) {
@@ -43,9 +46,5 @@ export class Strip {
     this.cells.set(record.id, cell);
     this.element.append(element);
     return cell;
-  }
-
-  focus(id) {
-    this.cells.get(id)?.element.focus();
   }
 }

@@ -45,7 +45,12 @@ export function percent(value) {
   return value === null || value === undefined ? "–" : `${number(100 * value, 1)} %`;
 }
 
-/** A moment of the daemon, by the clock here. */
+/** The time of a moment of the daemon, by the clock here. */
+export function timeOfDay(iso) {
+  return new Date(iso).toLocaleTimeString(language);
+}
+
+/** Date and time of a moment of the daemon, by the clock here. */
 export function clock(iso) {
   return new Date(iso).toLocaleString(language, { dateStyle: "short", timeStyle: "medium" });
 }
