@@ -17,6 +17,7 @@ import pytest
         "runtime/profile",
         "runtime/daemon",
         "runtime/daemon/web",
+        "runtime/daemon/page",
         "export",
         "calibration",
         "training",

@@ -65,7 +65,7 @@ def page(browser, served):
     yield page
     context.close()
     assert [url for url in page.asked if not url.startswith((served.url, "blob:"))] == []
-    assert [words for words in page.complaints if "ERR_CONNECTION" not in words] == []
+    assert [words for words in page.complaints if "net::ERR_" not in words] == []
 
 
 def word(page):

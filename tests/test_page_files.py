@@ -1,4 +1,4 @@
-"""The files of the page: its texts, its size, its headers; nothing inline, nothing from elsewhere."""
+"""The files of the page: texts, size, headers; nothing inline, nothing from elsewhere."""
 
 from __future__ import annotations
 

@@ -42,9 +42,11 @@ export class ReviewButtons {
   async say(truth) {
     const record = this.record;
     if (!record) return;
-    if (this.onMisaimed && this.before && performance.now() - this.changedAt < JUST_MS) {
-      this.onMisaimed(this.before);
-      tell(t("review.moved", { id: this.before.id }));
+    const { before } = this;
+    if (this.onMisaimed && before && performance.now() - this.changedAt < JUST_MS) {
+      this.onMisaimed(before);
+      this.before = null; // the next touch is meant for what it shows then
+      tell(t("review.moved", { id: before.id }));
       return;
     }
     try {
