@@ -7,6 +7,7 @@ import io
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from unittest import mock
 
 import numpy as np
@@ -23,6 +24,7 @@ SIZE = (320, 240)  # width and height
 BOX = [160.0, 60.0, 240.0, 120.0]
 
 
+@cache
 def picture(seed=0, *, is_bad=False):
     """A part as PNG: a disc, and where it is bad a dark patch in BOX."""
     width, height = SIZE

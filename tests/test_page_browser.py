@@ -7,7 +7,8 @@ import threading
 import time
 
 import pytest
-from line_records import BOX, SIZE, add_part, defect_map, line_daemon
+from fastapi import Request, Response
+from line_records import BOX, SIZE, add_part, defect_map, line_daemon, picture
 from page_server import CHROMIUM, door
 
 from adcopilot_edge.runtime.daemon.web.app import create_app
@@ -292,3 +293,63 @@ def test_a_hundred_parts_a_second_do_not_stop_the_page(daemon, served, page):
     time.sleep(0.1)
     expect(page.locator(".band .facts")).to_contain_text(f"#{records[-1].id}")
     expect(page.locator(".pair .of")).to_contain_text(f"#{records[-1].id}")
+
+
+def test_goldens_are_added_approved_and_taken_back(daemon, browser):
+    app, asked = create_app(daemon), []
+    pending = {"id": "b" * 16, "state": "pending", "added_at": "2026-01-31T12:00:00.000Z"}
+    in_use = {"id": "a" * 16, "state": "in use", "added_at": "2026-01-31T11:00:00.000Z"}
+
+    @app.get("/v1/session")
+    def session():
+        return {"signed_in": True, "role": "admin", "way": "local"}
+
+    @app.get("/v1/products")
+    def products():
+        return {"products": [{"name": "lid", "stations": ["belt"]}, {"name": "cap"}]}
+
+    @app.get("/v1/products/{name}/goldens")
+    def goldens(name: str):
+        revisions = [{"number": 1, "parent": None}, {"number": 2, "parent": 1}]
+        goldens = [in_use, pending] if name == "lid" else []
+        return {"revision": 2, "goldens": goldens, "revisions": revisions}
+
+    @app.get("/v1/products/{name}/goldens/{golden}/image")
+    def image(name: str, golden: str):
+        return Response(picture(), media_type="image/png")
+
+    @app.post("/v1/{rest:path}")
+    async def change(request: Request, rest: str):
+        kind = request.headers["content-type"].partition(";")[0]
+        asked.append((rest, kind, request.headers["x-requested-with"]))
+        return {}
+
+    with door(app) as served:
+        page = browser.new_page(locale="en-US")
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.goto(f"{served.url}/#/products")
+        lid = page.locator(".product").first
+        expect(lid).to_contain_text("runs at belt")
+        expect(lid.locator(".golden.pending")).to_contain_text("waits for approval")
+        lid.get_by_role("button", name="Approve").click()
+        expect(page.locator(".toast")).to_contain_text("in use")
+        lid.get_by_role("button", name="Undo the last approval").click()
+        expect(page.locator(".toast")).to_contain_text("goldens before")
+        files = [{"name": "new.png", "mimeType": "image/png", "buffer": picture()}]
+        lid.locator("input[type=file]").set_input_files(files)
+        expect(page.locator(".toast")).to_contain_text("approve it")
+        page.get_by_role("button", name="belt: run cap").click()
+        expect(page.locator(".toast")).to_contain_text("changed")
+        page.close()
+    assert asked == [
+        (f"products/lid/goldens/{'b' * 16}/approve", "application/json", "adcopilot-edge"),
+        ("products/lid/goldens/rollback", "application/json", "adcopilot-edge"),
+        ("products/lid/goldens", "multipart/form-data", "adcopilot-edge"),
+        ("stations/belt/product", "application/json", "adcopilot-edge"),
+    ]
+
+
+def test_daemon_without_products_says_so(served, page):
+    page.goto(f"{served.url}/#/products")
+    expect(page.locator(".problem")).to_have_text("This daemon has no products to change here.")
+    page.complaints.clear()  # of the answer 404

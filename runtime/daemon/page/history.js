@@ -34,7 +34,7 @@ export class HistoryView {
 
   filter() {
     const field = (name, key, control) => h("label", {}, t(key), control);
-    const text = (name, type = "text") => h("input", { name, type, value: this.query.get(name), step: type === "datetime-local" ? 1 : null, list: type === "text" ? `known-${name}` : null });
+    const text = (name, type = "text") => h("input", { name, type, value: this.query.get(name), list: type === "text" ? `known-${name}` : null });
     const choice = (name, options) =>
       h("select", { name }, h("option", { value: "" }, t("any")), options.map(([value, words]) => h("option", { value, selected: this.query.get(name) === value }, words)));
     const verdicts = ["normal", "anomaly", "uncertain"].map((name) => [name, t(`verdict.${name}`)]);
