@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from fastapi import FastAPI
@@ -54,7 +55,7 @@ def test_every_text_is_used_and_every_use_has_a_text():
 
 
 def test_every_reason_has_words_and_is_in_the_filter():
-    reasons = set(Reason.__args__)
+    reasons = set(get_args(Reason))
     assert {key.removeprefix("reason.") for key in texts("en") if key.startswith("reason.")} == (
         reasons
     )
