@@ -20,7 +20,7 @@ import pytest
         "runtime/daemon/outputs",
         "runtime/daemon/inputs",
         "runtime/daemon/web",
-        "runtime/daemon/door",
+        "runtime/daemon/page",
         "export",
         "calibration",
         "training",

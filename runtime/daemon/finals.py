@@ -20,6 +20,7 @@ from adcopilot_edge.runtime.daemon.journal import Journal
 from adcopilot_edge.runtime.daemon.pace import InspectionPace
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part
 from adcopilot_edge.runtime.daemon.ticket import Counters, Ticket
+from adcopilot_edge.types import FloatArray
 
 _LOG = logging.getLogger(__name__)
 _RETRY_S = 1.0
@@ -28,8 +29,8 @@ _RETRY_S = 1.0
 class ImageKeeper(Protocol):
     """Keeps images by policy."""
 
-    def keep(self, record: FinalRecord, image: bytes) -> str | None:
-        """Where the image was kept, or None."""
+    def keep(self, record: FinalRecord, image: bytes, anomaly_map: FloatArray | None) -> str | None:
+        """Where the image was kept, or None; its map is kept beside it."""
         ...
 
 
@@ -60,11 +61,11 @@ class Finals:
         self._unwritten: list[tuple[FinalRecord, Part]] = []
         self._retry_at = 0.0
 
-    def end(self, ticket: Ticket, record: FinalRecord) -> None:
-        """Keep the image, write the record, then tell who waits."""
+    def end(self, ticket: Ticket, record: FinalRecord, anomaly_map: FloatArray | None) -> None:
+        """Keep the image with its map, write the record, then tell who waits."""
         began = time.monotonic()
         part = ticket.part
-        kept = replace(record, image_file=self._images.keep(record, part.image))
+        kept = replace(record, image_file=self._images.keep(record, part.image, anomaly_map))
         written = self._journal.finish(kept, self._outputs_of(part))
 
         def tell(future: Future[bool]) -> None:

@@ -6,12 +6,14 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from adcopilot_edge.runtime.daemon.alarms import Alarms
+from adcopilot_edge.runtime.daemon.heat_file import SUFFIX, Region, map_path, write_map
 from adcopilot_edge.runtime.daemon.part import FinalRecord
 from adcopilot_edge.runtime.daemon.station_file import ImageSettings
+from adcopilot_edge.types import FloatArray
 
 _LOG = logging.getLogger(__name__)
 _SUFFIXES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp", b"BM": ".bmp"}
@@ -24,24 +26,48 @@ class ImageStore:
 
     They are not flushed one by one: after a power cut the last seconds' may be missing, and the
     hash in the record tells. May be shared by threads, ``prune`` being for one.
+
+    region_of: what a map of a product covers, in pixels of the image; None is all of it.
     """
 
-    def __init__(self, folder: Path, settings: ImageSettings, alarms: Alarms) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: ImageSettings,
+        alarms: Alarms,
+        *,
+        region_of: Callable[[str], Region | None] = lambda product: None,
+    ) -> None:
         self.folder = folder
         self.settings = settings
         self._alarms = alarms
+        self._region_of = region_of
         self._rng = random.Random()
         self._lock = threading.Lock()
         self._kept_bytes: int | None = None  # unknown until the first look
 
-    def keep(self, record: FinalRecord, image: bytes) -> str | None:
+    def keep(
+        self, record: FinalRecord, image: bytes, anomaly_map: FloatArray | None = None
+    ) -> str | None:
         """Keep the image if the policy says so; where, relative to the folder, or None.
 
-        What can't be written raises the alarm ``images``, and the part goes on without it.
+        The map, (rows, columns) float32 in 0..1, is kept beside it. What can't be written raises
+        the alarm ``images``, and the part goes on without it.
         """
         if not image or not self._is_wanted(record):
             return None
-        name = f"{record.id // 1000:06d}/{record.id:09d}{picture_suffix(image)}"
+        name = self.store(record.id, image)
+        if name is not None and anomaly_map is not None:
+            path = map_path(self.folder / name)
+            try:
+                write_map(path, anomaly_map, self._region_of(record.product))
+            except OSError as err:
+                self._alarms.set("images", f"{path} can't be written: {err.strerror}")
+        return name
+
+    def store(self, number: int, image: bytes) -> str | None:
+        """Keep the image of a part whatever the policy says, as ``keep`` does."""
+        name = f"{number // 1000:06d}/{number:09d}{picture_suffix(image)}"
         path = self.folder / name
         try:
             path.parent.mkdir(exist_ok=True)
@@ -75,6 +101,7 @@ class ImageStore:
             if len(removed) >= _REMOVED_AT_ONCE or not (is_too_much or found.st_mtime < oldest):
                 break
             path.unlink(missing_ok=True)
+            map_path(path).unlink(missing_ok=True)
             with self._lock:
                 self._kept_bytes = max(0, (self._kept_bytes or 0) - found.st_size)
             removed.append(path.relative_to(self.folder).as_posix())
@@ -91,7 +118,7 @@ class ImageStore:
         folders = sorted(path for path in self.folder.iterdir() if path.is_dir())
         for folder in folders:
             images = sorted(folder.iterdir(), key=lambda path: path.name.lstrip("."))
-            yield from images
+            yield from (path for path in images if not path.name.endswith(SUFFIX))
             if removing and folder != folders[-1] and not any(folder.iterdir()):
                 folder.rmdir()
 

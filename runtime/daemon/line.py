@@ -322,8 +322,9 @@ class Line:
             reason=reason,
             detail=detail,
         )
+        heat = None if inspection is None else inspection.anomaly_map
         try:
-            self._finals.end(ticket, record)
+            self._finals.end(ticket, record, heat)
         except Exception as err:
             _LOG.exception("part %d", ticket.number)
             ticket.done.set_exception(DaemonError(f"part {ticket.number}: {err}"))

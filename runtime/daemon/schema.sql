@@ -18,6 +18,7 @@ CREATE INDEX parts_open ON parts (id) WHERE verdict IS NULL;
 CREATE INDEX parts_by_verdict ON parts (verdict, id);
 CREATE INDEX parts_by_station ON parts (station, id);
 CREATE INDEX parts_by_product ON parts (product, id);
+CREATE INDEX parts_by_time ON parts (received_at);
 CREATE INDEX parts_by_reference ON parts (reference) WHERE reference IS NOT NULL;
 CREATE INDEX parts_with_image ON parts (id) WHERE image_file IS NOT NULL;
 

@@ -64,7 +64,9 @@ class StationDaemon:
             self.folder.close()
             raise
         self.life = Life(self.journal.fact(_DURATIONS))
-        self.images = ImageStore(self.folder.images, settings.images, self.alarms)
+        self.images = ImageStore(
+            self.folder.images, settings.images, self.alarms, region_of=self._region_of
+        )
         self.care = Care(
             folder=self.folder,
             settings=settings.daemon,
@@ -253,6 +255,9 @@ class StationDaemon:
         if rows:
             _LOG.warning("%d parts were not done when the daemon ended; uncertain now", len(rows))
         return len(rows)
+
+    def _region_of(self, product: str) -> tuple[int, int, int, int] | None:
+        return next((item.roi for item in self.settings.products if item.name == product), None)
 
     def _probe(self) -> Probe:
         is_ready = self.life.is_ready and self.line.is_running and not self.alarms.stopping()

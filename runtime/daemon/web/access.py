@@ -12,12 +12,24 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from adcopilot_edge.runtime.daemon.door.roles import Caller, require_role
+from adcopilot_edge.runtime.daemon.live_feed import LiveFeed
+from adcopilot_edge.runtime.daemon.record_pictures import RecordPictures
 from adcopilot_edge.runtime.daemon.station import StationDaemon
 
 
 def _daemon(request: Request) -> StationDaemon:
     daemon: StationDaemon = request.app.state.daemon
     return daemon
+
+
+def _feed(request: Request) -> LiveFeed:
+    feed: LiveFeed = request.app.state.feed
+    return feed
+
+
+def _pictures(request: Request) -> RecordPictures:
+    pictures: RecordPictures = request.app.state.pictures
+    return pictures
 
 
 def find_caller(request: Request) -> Caller | None:
@@ -45,6 +57,8 @@ def _operator_name(request: Request) -> str:
 
 
 Daemon = Annotated[StationDaemon, Depends(_daemon)]
+Feed = Annotated[LiveFeed, Depends(_feed)]
+Pictures = Annotated[RecordPictures, Depends(_pictures)]
 Operator = Annotated[Caller, Depends(require_operator)]
 Admin = Annotated[Caller, Depends(require_admin)]
 AdminName = Annotated[str, Depends(_admin_name)]

@@ -9,6 +9,8 @@ from fastapi import Depends, FastAPI
 from adcopilot_edge import __version__
 from adcopilot_edge.runtime.daemon.door.gate import Gate
 from adcopilot_edge.runtime.daemon.door.keys import Keys
+from adcopilot_edge.runtime.daemon.live_feed import LiveFeed
+from adcopilot_edge.runtime.daemon.record_pictures import RecordPictures
 from adcopilot_edge.runtime.daemon.web import (
     batch,
     cameras,
@@ -16,10 +18,15 @@ from adcopilot_edge.runtime.daemon.web import (
     chat,
     health,
     inspect,
+    live,
     metrics,
+    page,
     products,
+    records,
+    reviews,
     session,
     shadow,
+    statistics,
     stream,
 )
 from adcopilot_edge.runtime.daemon.web.access import require_operator
@@ -41,12 +48,14 @@ def create_app(daemon: StationDaemon, inputs: Inputs | None = None) -> FastAPI:
     app.state.inputs = inputs
     app.state.metrics = metrics.Metrics(daemon)
     app.state.keys = Keys(daemon.folder.path, daemon.settings.http)
-    for subject in (health, session):
+    app.state.pictures = RecordPictures(daemon)
+    app.state.feed = LiveFeed(daemon, app.state.pictures)
+    for subject in (health, session, page):
         app.include_router(subject.router)
     known = [Depends(require_operator)]
     for subject in (
-        *(metrics, inspect, stream, batch, chat),
-        *(cameras, products, changes, shadow),
+        *(metrics, inspect, stream, batch, chat, cameras, products, changes, shadow),
+        *(live, records, reviews, statistics),
     ):
         app.include_router(subject.router, dependencies=known)
     add_error_answers(app)

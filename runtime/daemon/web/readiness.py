@@ -1,4 +1,4 @@
-"""Before the daemon was ready once, nothing under ``/v1`` is answered, nor is its body read."""
+"""Before the daemon was ready once, nothing that inspects or changes is answered, nor read."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from adcopilot_edge.runtime.daemon.station import StationDaemon
 from adcopilot_edge.runtime.daemon.web.errors import answer_of
 
+# What the page needs to show how far the start is, and the parts of before.
+_ALWAYS = ("/v1/session", "/v1/live", "/v1/records", "/v1/statistics")
+
 
 class ReadinessGate:
-    """Answers 503 with the state and the time left, in place of ``app``.
+    """Answers 503 with the state and the time left, in place of ``app``, but for what only reads.
 
     Once the daemon was ready, the line itself refuses parts that it can't take.
     """
@@ -24,6 +27,7 @@ class ReadinessGate:
         is_held = (
             scope["type"] == "http"
             and scope["path"].startswith("/v1/")
+            and not (scope["method"] == "GET" and scope["path"].startswith(_ALWAYS))
             and not self._daemon.life.was_ready
         )
         if not is_held:
