@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV   := .venv
 DEVICE := .venv-demo
+LINE   := .venv-line
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow trials soak lint type bench bench-3b bench-device clean
+.PHONY: help demo demo-line test test-slow trials soak lint type bench bench-3b bench-device clean
 
 # What `make bench` measures; results go to $(OUT)/$(SHAPE)/*.txt.
 OUT        ?= build/bench
@@ -32,6 +33,9 @@ help: ## this list
 
 demo: $(DEVICE)/ready ## a first inspection, with the device side alone
 	$(DEVICE)/bin/adcopilot-edge demo
+
+demo-line: $(LINE)/ready ## the daemon on a made-up conveyor, with its page; Ctrl-C ends it
+	$(LINE)/bin/adcopilot-edge demo-line
 
 test: $(VENV)/ready ## the tests, without the slow ones
 	$(VENV)/bin/pytest
@@ -77,7 +81,7 @@ bench-device: $(DEVICE)/ready ## time an inspection, stage by stage, with the de
 	$(DEVICE)/bin/python tests/bench_inspect.py
 
 clean: ## remove the environments and everything that was built or cached
-	rm -rf $(VENV) $(DEVICE) build dist *.egg-info .coverage .*_cache
+	rm -rf $(VENV) $(DEVICE) $(LINE) build dist *.egg-info .coverage .*_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # measure,NAME,WORDS: run tests/bench_NAME.py and keep what it prints.
@@ -96,8 +100,9 @@ $(RESULTS)/bundle-%/manifest.json: | $(CHECKPOINT)/config.json $(VENV)/ready
 	$(export_to) --image-size $*
 
 $(DEVICE)/ready: EXTRAS := cpu
+$(LINE)/ready:   EXTRAS := cpu,serve
 $(VENV)/ready:   EXTRAS := cpu,tensorrt-rtx,serve,camera,plc,export,optimum,train,curate,ray,dev
-$(DEVICE)/ready $(VENV)/ready: pyproject.toml constraints.txt
+$(DEVICE)/ready $(LINE)/ready $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "$(PYTHON) is missing or older than 3.10; name another: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' || \

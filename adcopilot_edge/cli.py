@@ -18,6 +18,7 @@ from adcopilot_edge.commands.build import build
 from adcopilot_edge.commands.calibrate import calibrate
 from adcopilot_edge.commands.curate import curate
 from adcopilot_edge.commands.demo import demo
+from adcopilot_edge.commands.demo_line import demo_line
 from adcopilot_edge.commands.doctor import doctor
 from adcopilot_edge.commands.evaluate import evaluate
 from adcopilot_edge.commands.export import export
@@ -40,6 +41,7 @@ from adcopilot_edge.errors import EdgeError
 
 COMMANDS = (
     demo,
+    demo_line,
     inspect,
     export,
     build,

@@ -9,7 +9,8 @@ from importlib.resources import files
 import pytest
 
 from adcopilot_edge.errors import JournalError
-from adcopilot_edge.runtime.daemon.journal import VERSION, Journal, open_journal
+from adcopilot_edge.runtime.daemon.journal import Journal
+from adcopilot_edge.runtime.daemon.journal_file import VERSION, open_journal
 
 
 @pytest.fixture
