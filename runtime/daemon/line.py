@@ -6,18 +6,17 @@ One thread decides everything, so that no part can end twice. A part whose time 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from adcopilot_edge.errors import DaemonError, NotReadyError, QueueFullError
+from adcopilot_edge.errors import DaemonError
+from adcopilot_edge.runtime.daemon.admission import Admission
 from adcopilot_edge.runtime.daemon.alarms import Alarms
 from adcopilot_edge.runtime.daemon.finals import Finals, ImageKeeper
 from adcopilot_edge.runtime.daemon.journal import Journal
@@ -26,7 +25,7 @@ from adcopilot_edge.runtime.daemon.messages import NewProducts
 from adcopilot_edge.runtime.daemon.pace import InspectionPace
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part, Reason
 from adcopilot_edge.runtime.daemon.part_queue import PartQueue
-from adcopilot_edge.runtime.daemon.ticket import IN_QUEUE, Counters, Ticket, final_record
+from adcopilot_edge.runtime.daemon.ticket import Counters, Ticket, final_record
 from adcopilot_edge.runtime.daemon.wake import Wake
 from adcopilot_edge.runtime.daemon.worker import WorkerHandle
 from adcopilot_edge.runtime.daemon.worker_place import FAILED, WorkerPlace
@@ -35,7 +34,6 @@ from adcopilot_edge.types import Inspection
 
 _LOG = logging.getLogger(__name__)
 _IDLE_S = 1.0
-_ALARM_RETRY_S = 5.0
 
 
 class Line:
@@ -61,9 +59,7 @@ class Line:
         self.counters = Counters()
         self.pace = InspectionPace()
         self.exit_code = 0
-        self._journal = journal
         self._life = life
-        self._alarms = alarms
         self._finals = Finals(
             journal=journal,
             images=images,
@@ -84,11 +80,20 @@ class Line:
             finish=self._finish,
             fail=self._fail,
         )
-        self._unnoted: deque[int] = deque()  # parts whose acceptance could not be written
         self._drain_until: float | None = None
         self._is_over = False
         self._turned = time.monotonic()
         self._wake = Wake()
+        self._admission = Admission(
+            journal=journal,
+            life=life,
+            alarms=alarms,
+            queue=self._queue,
+            counters=self.counters,
+            pace=self.pace,
+            in_hand=lambda: int(self._place.is_busy),
+            ring=self._wake.ring,
+        )
         self._thread = threading.Thread(target=self._run, name="line", daemon=True)
 
     def start(self) -> None:
@@ -127,12 +132,7 @@ class Line:
             NotReadyError: No part is taken now.
             QueueFullError: As many wait as may, or the part's takt would end in the queue.
         """
-        began = time.monotonic()
-        self._check(part)
-        sha256 = hashlib.sha256(part.image).hexdigest()
-        with self._queue.lock:
-            self._check(part)
-            return self._accept(part, began, sha256, on_event)
+        return self._admission.submit(part, on_event)
 
     def end_unseen(self, part: Part, reason: Reason, detail: str) -> Ticket:
         """Accept a part of which there is no image, and end it with the reason, at once.
@@ -140,9 +140,7 @@ class Line:
         No queue is too full for it, and its ``image_sha256`` is empty. Raises NotReadyError when no
         part is taken now.
         """
-        with self._queue.lock:
-            self._check_open()
-            return self._accept(part, time.monotonic(), "", None, ending=(reason, detail))
+        return self._admission.end_unseen(part, reason, detail)
 
     def use_products(self, products: NewProducts) -> Future[str | None]:
         """Have the worker take other products between two parts; the future has what is wrong.
@@ -165,55 +163,6 @@ class Line:
         """Wait until the thread has ended."""
         if self._thread.ident is not None:
             self._thread.join()
-
-    def _accept(
-        self,
-        part: Part,
-        began: float,
-        sha256: str,
-        on_event: Callable[[Event], None] | None,
-        ending: tuple[Reason, str] | None = None,
-    ) -> Ticket:
-        takt_ms = 0.0 if ending is not None else part.takt_ms
-        ticket = Ticket(
-            number=self._journal.next_id(),
-            part=part,
-            received_at=time.time(),
-            accepted=began,
-            deadline=None if takt_ms is None else began + self.pace.time_for(takt_ms),
-            sha256=sha256,
-            on_event=on_event,
-            ending=ending or IN_QUEUE,
-        )
-        noted = self._journal.accept(ticket.number, part, ticket.received_at, sha256)
-        self._queue.put(ticket)
-        self.counters.accepted += 1
-        noted.add_done_callback(lambda future: self._see_noted(ticket.number, future))
-        self._wake.ring()
-        return ticket
-
-    def _check(self, part: Part) -> None:
-        """Raise where the part can't be taken now."""
-        self._check_open()
-        try:
-            self._queue.check(part, in_hand=int(self._place.is_busy))
-        except QueueFullError:
-            self.counters.refused_full += 1
-            raise
-
-    def _check_open(self) -> None:
-        alarm = self._alarms.stopping()
-        if self._life.is_ready and alarm is None:
-            return
-        self.counters.refused_not_ready += 1
-        if self._life.is_ready:
-            raise NotReadyError(alarm or "", retry_after_s=_ALARM_RETRY_S)
-        raise self._life.refusal()
-
-    def _see_noted(self, number: int, noted: Future[object]) -> None:
-        if noted.exception() is not None:
-            self._unnoted.append(number)
-            self._wake.ring()
 
     def _run(self) -> None:
         try:
@@ -261,8 +210,9 @@ class Line:
 
     def _withdraw(self) -> None:
         """Take out the parts whose acceptance is not on the disk: nobody could find a verdict."""
-        while self._unnoted:
-            number = self._unnoted.popleft()
+        unnoted = self._admission.unnoted
+        while unnoted:
+            number = unnoted.popleft()
             ticket = self._queue.take(number) or self._place.abandon(number)
             if ticket is not None:
                 self._finals.withdraw(ticket)

@@ -8,7 +8,7 @@ from collections import deque
 from adcopilot_edge.errors import QueueFullError
 from adcopilot_edge.runtime.daemon.pace import InspectionPace
 from adcopilot_edge.runtime.daemon.part import Part
-from adcopilot_edge.runtime.daemon.ticket import Ticket
+from adcopilot_edge.runtime.daemon.ticket import IN_QUEUE, Ticket
 
 _LEAST_RETRY_S = 0.05
 
@@ -56,9 +56,13 @@ class PartQueue:
             self._tickets.append(ticket)
 
     def pop(self) -> Ticket | None:
-        """The next part, or None."""
+        """The next part that is to be inspected, or None."""
         with self.lock:
-            return self._tickets.popleft() if self._tickets else None
+            wanted = (item for item in self._tickets if item.ending is IN_QUEUE)
+            ticket = next(wanted, None)
+            if ticket is not None:
+                self._tickets.remove(ticket)
+            return ticket
 
     def take_late(self, now: float) -> list[Ticket]:
         """Take out those whose time is over by the monotonic clock."""

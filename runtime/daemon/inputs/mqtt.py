@@ -16,8 +16,8 @@ import paho.mqtt.client as mqtt
 
 from adcopilot_edge.errors import EdgeError, InputError, QueueFullError
 from adcopilot_edge.runtime.daemon.broker_client import BrokerClient
+from adcopilot_edge.runtime.daemon.door.paths import open_allowed
 from adcopilot_edge.runtime.daemon.inputs.camera import CameraInput
-from adcopilot_edge.runtime.daemon.inputs.picture_file import read_under
 from adcopilot_edge.runtime.daemon.inputs.recent_ids import RecentIds
 from adcopilot_edge.runtime.daemon.inputs.settings import MqttSettings
 from adcopilot_edge.runtime.daemon.inputs.trigger_message import (
@@ -134,7 +134,7 @@ class MqttInput:
                 raise InputError(f"give a path: the input {self.name} has no camera")
             return self._camera.trigger(reference=asked.reference, product=asked.product)
         return self._daemon.submit(
-            read_under(at.roots, asked.path, at.max_mb << 20),
+            open_allowed(asked.path, at.roots, max_bytes=at.max_mb << 20),
             source=self.source,
             station=at.station,
             product=asked.product,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
 from pathlib import Path
 
-from adcopilot_edge.errors import ImageNotFoundError, ImageTooLargeError, InputError
+from adcopilot_edge.errors import ImageTooLargeError, InputError
 from adcopilot_edge.runtime.daemon.inputs.claims import Claim
 
 
@@ -31,31 +30,6 @@ def read_picture(claim: Claim, max_bytes: int) -> bytes:
         raise FileChangesError
     _check_size(claim.name, len(image), max_bytes)
     return image
-
-
-def read_under(roots: Sequence[Path], path: str, max_bytes: int) -> bytes:
-    """The content of a file in one of some folders.
-
-    path: absolute, or relative to the first folder that has it. Links count as what they lead to.
-
-    Raises:
-        InputError: It lies elsewhere, is missing or too large, or can't be read.
-    """
-    for root in roots:
-        try:
-            real = Path(os.path.realpath(root / path, strict=True))
-        except (OSError, ValueError):
-            continue
-        if not real.is_relative_to(os.path.realpath(root)):
-            continue
-        try:
-            with os.fdopen(_open(real), "rb") as file:
-                image = file.read(max_bytes + 1)
-        except OSError as err:
-            raise InputError(f"{path} can't be read: {err.strerror}") from err
-        _check_size(path, len(image), max_bytes)
-        return image
-    raise ImageNotFoundError(f"there is no file {path!r} in the folders that may be read")
 
 
 def _open(path: Path) -> int:
