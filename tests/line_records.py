@@ -8,12 +8,10 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
-from unittest import mock
 
 import numpy as np
 from PIL import Image
 
-from adcopilot_edge.runtime.daemon import journal
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part
 from adcopilot_edge.runtime.daemon.station import StationDaemon
 from adcopilot_edge.runtime.daemon.station_file import StationFile
@@ -40,20 +38,10 @@ def picture(seed=0, *, is_bad=False):
     return encoded.getvalue()
 
 
-def quick_connection(path):
-    """A connection that does not wait for the disk: these tests cut no power."""
-    connection = _connect(path)
-    connection.execute("PRAGMA synchronous = OFF")
-    return connection
-
-
-_connect = journal._connect
-
-
 @contextmanager
 def line_daemon(folder, **changes):
     """A daemon that is ready, with the station ``belt`` and the products lid and cap."""
-    with mock.patch.object(journal, "_connect", quick_connection), _daemon(folder, changes) as made:
+    with _daemon(folder, changes) as made:
         yield made
 
 

@@ -113,6 +113,8 @@ def test_the_worker_does_not_inherit_the_lock_of_the_state_folder(tmp_path):
 
 def test_a_bell_is_rung_without_waiting_and_heard_once():
     wake = Wake()
+    wake.ring()
+    wake.open()
     for _ in range(100_000):
         wake.ring()
     assert wait([wake.fileno()], 0)

@@ -98,6 +98,7 @@ class Line:
 
     def start(self) -> None:
         """Start the thread with the worker; ``Life`` tells when parts are taken."""
+        self._wake.open()
         self._thread.start()
 
     @property

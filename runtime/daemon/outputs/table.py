@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from adcopilot_edge.atomic import atomic_write
 from adcopilot_edge.errors import ConfigError, JournalError, MissingExtraError
-from adcopilot_edge.runtime.daemon.journal import VERSION
+from adcopilot_edge.runtime.daemon.journal_file import VERSION
 from adcopilot_edge.types import Verdict
 
 if TYPE_CHECKING:
