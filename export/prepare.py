@@ -56,7 +56,10 @@ class Prepared:
             graphs={**vision, **self.language},
             embedding=self.embedding,
             tokenizer=TOKENIZER_FILE,
-            decision=Decision(map_margin=self.checkpoint.vision.compare_map_margin),
+            decision=Decision(
+                threshold=self.recipe.threshold,
+                map_margin=self.checkpoint.vision.compare_map_margin,
+            ),
             files=files,
             **more,
         )

@@ -76,7 +76,13 @@ def prove(
         budget_bytes=memory.torch_budget,
     )
     for golden, test in images:
-        references.append(reference.stages(golden, test, max_new_tokens=num_ids))
+        expected = reference.stages(
+            golden,
+            test,
+            max_new_tokens=num_ids,
+            threshold=bundle.manifest.decision.threshold,
+        )
+        references.append(expected)
         on_step("torch", len(references), len(images))
     del reference  # its weights, before those of the graphs come
     return_freed()

@@ -64,7 +64,8 @@ class ExportRecipe:
     INT8 layers get are found in every run or fixed by pairs; None is ``dynamic`` on a CPU and
     ``static`` for TensorRT, which knows no other. calib_method: how far those fixed levels reach.
     smooth: whether the spread of the layers' channels moves into the weights. kept:
-    modules of an ``int8`` vision side that stay in float, as ``visual.blocks.3.mlp``.
+    modules of an ``int8`` vision side that stay in float, as ``visual.blocks.3.mlp``. threshold:
+    the score, 0..1, from which on a part is an anomaly.
 
     Raises:
         ConfigError: A setting is out of range, or not in this release.
@@ -78,6 +79,7 @@ class ExportRecipe:
     quantizer: Quantizer = "rtn"
     block_size: BlockSize = 32
     head: HeadPrecision | None = None
+    threshold: float = 0.5
     max_sequence_length: int | None = None
     is_proven: bool = True
     num_parity_pairs: int | None = None
@@ -92,6 +94,8 @@ class ExportRecipe:
             side = getattr(self, name)
             if side < _CELL or side % _CELL:
                 raise ConfigError(f"{name} must be a positive multiple of {_CELL}, got {side}")
+        if not 0.0 < self.threshold < 1.0:
+            raise ConfigError(f"threshold must lie between 0 and 1, got {self.threshold}")
         if self.target not in VISION_PRECISIONS:
             raise ConfigError(
                 f"target must be one of {', '.join(VISION_PRECISIONS)}, got {self.target!r}"

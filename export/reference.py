@@ -10,6 +10,7 @@ features reach 138, torch's own float32 rounding is 1.8e-4, five times that of t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,14 +127,20 @@ class TorchReference:
         return self._tokenizer.decode(ids.tolist(), skip_special_tokens=True).strip()
 
     @torch.inference_mode()
-    def stages(self, golden: ImageArray, test: ImageArray, *, max_new_tokens: int) -> Stages:
-        """The expected output of every stage for one pair, images (H, W, 3) uint8 of any size."""
+    def stages(
+        self, golden: ImageArray, test: ImageArray, *, max_new_tokens: int, threshold: float = 0.5
+    ) -> Stages:
+        """The expected output of every stage for one pair, images (H, W, 3) uint8 of any size.
+
+        threshold: the score, 0..1, from which on the test image is an anomaly.
+        """
         resized, patches, grid = self._patches(golden, test)
         with self._probed(grid) as probes:
             features = self.model.model.get_image_features(patches, grid, images_per_sample=[2])
         logits, _ = self._read(self._ids(*self._task("verdict")), features, grid)
         tokens = self._description.tokens
-        is_anomaly = bool(logits[tokens.yes] >= logits[tokens.no])
+        margin = float(logits[tokens.yes] - logits[tokens.no])
+        is_anomaly = margin >= math.log(threshold / (1.0 - threshold))
         return {
             "resize": resized,
             "patches": patches[len(patches) // 2 :].numpy(),

@@ -41,6 +41,10 @@ def export(
     image_size: Annotated[
         str, typer.Option(help="Pixels of the fixed input: 448, or height x width as 448x560.")
     ] = "224",
+    threshold: Annotated[
+        float,
+        typer.Option(help="Score from which on a part is an anomaly; calibrate has it by golden."),
+    ] = 0.5,
     target: Annotated[
         Literal["cpu", "cuda", "tensorrt"],
         typer.Option(help="What will run the bundle; tensorrt: cuda, with engines for the vision."),
@@ -198,6 +202,7 @@ def export(
         quantizer=llm_quantizer,
         block_size=parse_block_size(llm_block),
         head=llm_head,
+        threshold=threshold,
         is_proven=not no_proof,
         num_parity_pairs=parity_pairs,
         int8_form=int8_form,

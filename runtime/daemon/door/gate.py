@@ -25,6 +25,7 @@ PUBLIC_PATHS = frozenset({"/", "/favicon.ico", "/login", "/logout", "/readyz", "
 PUBLIC_FOLDERS = ("/page/",)
 TOO_MANY_FAILURES = "too many wrong tokens came from this address"
 _BEARER = "bearer "
+_NO_TOKEN = "bearer none"  # of clients that must send a key and have none
 _THROUGH_PROXY = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
 
 
@@ -32,8 +33,9 @@ class Gate:
     """Puts the ``Caller`` into ``scope["state"]["caller"]``, or None on a public path.
 
     A token in the header counts before a cookie, and a wrong one is refused even where none is
-    needed. Who sends many wrong ones is told to wait; a right one counts at any time, so that a
-    client with an old token does not stop the line of others behind the same address.
+    needed; ``none`` is no token. Who sends many wrong ones is told to wait; a right one counts at
+    any time, so that a client with an old token does not stop the line of others behind the same
+    address.
     """
 
     def __init__(self, app: App, keys: Keys) -> None:
@@ -50,7 +52,8 @@ class Gate:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        has_token = find_header(scope, b"authorization") is not None
+        given = find_header(scope, b"authorization")
+        has_token = given is not None and given.strip().lower() != _NO_TOKEN
         cookie = None if has_token else session_cookie(scope, self._settings)
         caller = self._by_token(scope) if has_token else self._without_token(scope, cookie)
         if has_token and caller is None:
