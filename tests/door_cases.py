@@ -75,6 +75,7 @@ def door(folder: Path, **http: Any) -> Iterator[TestClient]:
         }
     )
     daemon = StationDaemon(settings)
+    daemon.life.was_ready = True  # the line itself refuses, not the gate before it
     app = create_app(daemon)
 
     @app.post("/v1/operate")

@@ -57,7 +57,7 @@ class EventStream(Response):
             await _send_body(send, b"", more_body=False)
 
 
-@router.get("/live", response_class=EventStream)
+@router.get("/live", response_class=EventStream, status_code=200)
 async def live(daemon: Daemon, feed: Feed) -> Response:
     """``state`` each second, ``record`` for each part, ``review`` for what people say.
 
