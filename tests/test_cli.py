@@ -17,7 +17,11 @@ from adcopilot_edge.cli import app
 from adcopilot_edge.runtime.doctor import examine_machine
 
 HEAVY = ("PIL", "numpy", "onnxruntime", "pydantic", "rich", "tokenizers", "torch", "transformers")
-COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback]
+COMMANDS = [
+    command.callback.__name__.replace("_", "-")
+    for command in app.registered_commands
+    if command.callback
+]
 
 
 @pytest.fixture
