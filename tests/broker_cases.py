@@ -84,7 +84,7 @@ class Speaker:
         self.heard: list[tuple[str, bytes]] = []
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
         self._client.on_message = lambda client, data, message: self.heard.append(
-            (message.topic, message.payload)
+            (message.topic, bytes(message.payload))
         )
         is_listening = threading.Event()
         self._client.on_subscribe = lambda *args: is_listening.set()

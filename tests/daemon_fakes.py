@@ -198,7 +198,7 @@ class FakeWorker:
 
 
 def _words(job: Job) -> dict[str, str]:
-    text = {task: f"the {task} of part {job.number}" for task in job.tasks or ()}
+    text: dict[str, str] = {task: f"the {task} of part {job.number}" for task in job.tasks or ()}
     return text if job.ask is None else {**text, "ask": f"You asked: {job.ask}"}
 
 

@@ -20,5 +20,5 @@ class InspectingWorker(FakeWorker):  # type: ignore[misc]  # mypy sees no fakes
         except EdgeError as err:
             there.send(Refused(message=str(err), exit_code=err.exit_code))
             return
-        _Worker(there, inspector, products).run()
+        _Worker(there, inspector, products, self.setup).run()
         there.close()

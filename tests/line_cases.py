@@ -64,6 +64,7 @@ class PlayedWorker:
             bundle=None, provider="cpu", threads=None, packs=Path("packs"), products={}
         )
         self.connection: Connection | None = None
+        self.pid: int | None = None
         self.starts = 0
         self.stops: list[str] = []
         self.start_error: OSError | None = None

@@ -20,11 +20,11 @@ from line_cases import wait_until
 
 from adcopilot_edge.errors import DaemonError
 from adcopilot_edge.runtime.daemon import worker as worker_module
+from adcopilot_edge.runtime.daemon.http_settings import HttpSettings
 from adcopilot_edge.runtime.daemon.life import Life
 from adcopilot_edge.runtime.daemon.messages import Refused, WorkerSetup
 from adcopilot_edge.runtime.daemon.server import _bound
 from adcopilot_edge.runtime.daemon.signals import Signals
-from adcopilot_edge.runtime.daemon.station_file import HttpSettings
 from adcopilot_edge.runtime.daemon.wake import Wake
 from adcopilot_edge.runtime.daemon.worker import Worker
 

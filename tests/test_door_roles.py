@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from door_cases import HERE, bearer, door, token_of
 from fastapi.testclient import TestClient
-from httpx import Response
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def guarded(tmp_path: Path) -> Iterator[TestClient]:
         yield client
 
 
-def sign_in(client: TestClient, role: Any = "operator") -> Response:
+def sign_in(client: TestClient, role: Any = "operator") -> Any:
     return client.post("/login", json={"token": token_of(client, role)}, headers={"Origin": HERE})
 
 

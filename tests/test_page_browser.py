@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from typing import Any
 
 import pytest
 from fastapi import Request, Response
@@ -268,7 +269,7 @@ def test_unknown_is_asked_for_a_token(daemon, browser):
         return {"signed_in": bool(tokens), "role": None, "way": None, "needs_token": True}
 
     @app.post("/login")
-    def login(content: dict[str, str]):
+    def login(content: dict[str, str]) -> Any:
         tokens.append(content["token"])
         return {"signed_in": True}
 
@@ -309,17 +310,17 @@ def test_goldens_are_added_approved_and_taken_back(daemon, browser):
         return {"products": [{"name": "lid", "stations": ["belt"]}, {"name": "cap"}]}
 
     @app.get("/v1/products/{name}/goldens")
-    def goldens(name: str):
+    def goldens(name: str) -> Any:
         revisions = [{"number": 1, "parent": None}, {"number": 2, "parent": 1}]
         goldens = [in_use, pending] if name == "lid" else []
         return {"revision": 2, "goldens": goldens, "revisions": revisions}
 
     @app.get("/v1/products/{name}/goldens/{golden}/image")
-    def image(name: str, golden: str):
+    def image(name: str, golden: str) -> Any:
         return Response(picture(), media_type="image/png")
 
     @app.post("/v1/{rest:path}")
-    async def change(request: Request, rest: str):
+    async def change(request: Request, rest: str) -> Any:
         kind = request.headers["content-type"].partition(";")[0]
         asked.append((rest, kind, request.headers["x-requested-with"]))
         return {}

@@ -15,12 +15,13 @@ import uvicorn
 from adcopilot_edge.errors import DaemonError, EdgeError
 from adcopilot_edge.runtime.daemon.door.check import check_door
 from adcopilot_edge.runtime.daemon.door.listen import door_config
+from adcopilot_edge.runtime.daemon.http_settings import HttpSettings
 from adcopilot_edge.runtime.daemon.inputs.inputs import Inputs
 from adcopilot_edge.runtime.daemon.life import State
 from adcopilot_edge.runtime.daemon.reload import ALARM, reload
 from adcopilot_edge.runtime.daemon.signals import Signals
 from adcopilot_edge.runtime.daemon.station import StationDaemon
-from adcopilot_edge.runtime.daemon.station_file import HttpSettings, StationFile
+from adcopilot_edge.runtime.daemon.station_file import StationFile
 from adcopilot_edge.runtime.daemon.systemd import Systemd, start_watching
 from adcopilot_edge.runtime.daemon.web.app import create_app
 

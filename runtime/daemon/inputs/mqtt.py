@@ -111,7 +111,7 @@ class MqttInput:
         asked: TriggerMessage | None = None
         self._counts["messages"] += 1
         try:
-            asked = read_trigger(message.payload, is_retained=message.retain)
+            asked = read_trigger(bytes(message.payload), is_retained=message.retain)
             if asked.id is not None and asked.id in self._ids:
                 self._counts["duplicates"] += 1
                 return
