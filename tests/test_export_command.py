@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from tiny import tiny_checkpoint
 
+from adcopilot_edge.bundle import open_bundle
 from adcopilot_edge.training.synthetic import generate_pair
 
 pytestmark = pytest.mark.torch
@@ -312,3 +313,15 @@ def test_blocks_that_can_t_be(
     code, _, err = call(checkpoint, "--out", tmp_path / "bundle", *words)
     assert code == 2
     assert re.search(message, " ".join(err.split()))
+
+
+def test_the_threshold_goes_into_the_bundle_and_into_its_proof(
+    call, checkpoint: Path, tmp_path: Path
+) -> None:
+    size = ("--image-size", "56x84", "--parity-pairs", 1)
+    code, _, _ = call(checkpoint, "--out", tmp_path / "bundle", "--threshold", 0.3, *size)
+    assert code == 0
+    assert open_bundle(tmp_path / "bundle").manifest.decision.threshold == 0.3
+    code, _, err = call(checkpoint, "--out", tmp_path / "other", "--threshold", 1.0)
+    assert code == 2
+    assert "threshold must lie between 0 and 1" in err
