@@ -6,7 +6,7 @@ import { clock, named, number, t } from "./texts.js";
 import { badge, reason } from "./verdict.js";
 
 const LIMIT = 50;
-const REASONS = ["takt_overrun", "image_unusable", "inspection_failed", "worker_stuck", "worker_died", "interrupted", "drained"];
+const REASONS = ["takt_overrun", "image_unusable", "inspection_failed", "worker_stuck", "worker_died", "interrupted", "drained", "journal_failed", "question_unusable", "camera_gone", "product_unknown", "queue_full"];
 
 export class HistoryView {
   /** query: the filter as the address has it. */
