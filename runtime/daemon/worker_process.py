@@ -142,15 +142,11 @@ class _Worker:
             return Done(number=job.number, problem=f"there is no golden of {job.product}")
         recipe: dict[str, Any] | None = None
         try:
-            for picture in (job.image, job.golden):
-                if picture is not None:
-                    check_header(
-                        picture,
-                        max_pixels=self._setup.max_pixels,
-                        max_bytes=self._setup.max_image_bytes,
-                    )
+            if job.golden is not None:
+                self._check(job.golden)
             product = self._product(job)
             recipe = product.setup.recipe(job.ask)
+            self._check(job.image)
             inspection = (
                 self._stream(job, product)
                 if job.has_events and product.has_stream
@@ -170,6 +166,12 @@ class _Worker:
             inspection=inspection,
             golden_sha256=product.golden_of(inspection),
             recipe=recipe,
+        )
+
+    def _check(self, picture: bytes) -> None:
+        """Raise InputError for a picture that is larger than may be, before it is decoded."""
+        check_header(
+            picture, max_pixels=self._setup.max_pixels, max_bytes=self._setup.max_image_bytes
         )
 
     def _product(self, job: Job) -> LoadedProduct:
