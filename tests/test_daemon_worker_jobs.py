@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adcopilot_edge.runtime.daemon.messages import Done, Job, ProductSetup, Stop, Told
+from adcopilot_edge.runtime.daemon.messages import (
+    Done,
+    Job,
+    ProductSetup,
+    Stop,
+    Told,
+    WorkerSetup,
+)
 from adcopilot_edge.runtime.daemon.product_goldens import load_products
 from adcopilot_edge.runtime.daemon.worker_process import _Worker
 from adcopilot_edge.runtime.inspector import Inspector
@@ -40,7 +47,8 @@ def send(toy_bundle, tmp_path_factory):
     }
     inspector = Inspector.open(toy_bundle.path, num_threads=1, packs=folder)
     here, there = Pipe()
-    worker = _Worker(there, inspector, load_products(inspector, setups))
+    setup = WorkerSetup(bundle=None, provider="cpu", threads=1, packs=folder, products=setups)
+    worker = _Worker(there, inspector, load_products(inspector, setups), setup)
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
 
