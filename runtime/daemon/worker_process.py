@@ -143,7 +143,10 @@ class _Worker:
         recipe: dict[str, Any] | None = None
         try:
             if job.golden is not None:
-                self._check(job.golden)
+                try:
+                    self._check(job.golden)
+                except InputError as err:
+                    raise InputError(f"the golden: {err}") from err
             product = self._product(job)
             recipe = product.setup.recipe(job.ask)
             self._check(job.image)
