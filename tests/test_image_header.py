@@ -17,7 +17,7 @@ from PIL import Image
 
 from adcopilot_edge.errors import ImageDecodeError, ImageTooLargeError
 from adcopilot_edge.runtime.daemon import worker_process
-from adcopilot_edge.runtime.daemon.messages import Job, WorkerSetup
+from adcopilot_edge.runtime.daemon.messages import Job, ProductSetup, WorkerSetup
 from adcopilot_edge.runtime.image_header import check_header
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM", "GIF")
@@ -111,6 +111,8 @@ def test_what_is_no_picture_is_refused(content):
 @pytest.mark.parametrize("content", [png_bomb(30_000, 30_000), b"PK\x03\x04" + bytes(100)])
 def test_the_worker_ends_such_a_part_as_unusable_and_decodes_nothing(content, tmp_path):
     class Product:
+        setup = ProductSetup(goldens=())
+
         def inspect(self, *_, **__):
             raise AssertionError("it was decoded")
 
