@@ -63,7 +63,6 @@ def test_verdicts_are_told_in_order_and_the_last_one_stays(tmp_path, broker, lis
     until(lambda: listener.payloads(STATUS) == [b"online", b"offline"])
 
 
-@pytest.mark.slow
 def test_after_an_outage_nothing_is_missing_and_nothing_is_there_twice(tmp_path, broker, listener):
     with Bench(tmp_path, settings(broker.port)) as bench:
         sent = bench.finish(10)
