@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import threading
 import time
-from typing import Any
 
 import pytest
-from fastapi import Request, Response
-from line_records import BOX, SIZE, add_part, defect_map, line_daemon, picture
+from daemon_fakes import picture as fake_picture
+from daemon_fakes import running_daemon
+from line_records import BOX, SIZE, add_part, defect_map, line_daemon
 from page_server import CHROMIUM, door
 
 from adcopilot_edge.runtime.daemon.web.app import create_app
@@ -42,13 +42,7 @@ def daemon(tmp_path):
 
 @pytest.fixture
 def served(daemon):
-    app = create_app(daemon)
-
-    @app.get("/v1/session")
-    def session():
-        return {"signed_in": True, "role": "operator", "way": "local"}
-
-    with door(app) as opened:
+    with door(create_app(daemon)) as opened:
         yield opened
 
 
@@ -160,6 +154,7 @@ def test_keyboard_does_everything(daemon, served, page):
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_contain_text("Heat map on or off")
     page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
     page.keyboard.press("2")
     expect(page.get_by_role("heading", level=1)).to_have_text("History")
     page.keyboard.press("Tab")
@@ -261,28 +256,22 @@ def test_nothing_is_cut_off(daemon, served, page, size):
             assert place["y"] + place["height"] <= size[1], selector
 
 
-def test_unknown_is_asked_for_a_token(daemon, browser):
-    app = create_app(daemon)
-    tokens = []
-
-    @app.get("/v1/session")
-    def session():
-        return {"signed_in": bool(tokens), "role": None, "way": None, "needs_token": True}
-
-    @app.post("/login")
-    def login(content: dict[str, str]) -> Any:
-        tokens.append(content["token"])
-        return {"signed_in": True}
-
-    with door(app) as served:
+def test_unknown_is_asked_for_a_token(tmp_path, browser):
+    http = {"port": 0, "require_token": True}
+    with running_daemon(tmp_path, http=http) as running, door(running.client.app) as served:
+        token = running.client.app.state.keys.tokens.add("anna", "operator")
         page = browser.new_page(locale="en-US")
         page.goto(served.url)
-        page.get_by_label("Token").fill("secret")
+        page.get_by_label("Token").fill("wrong")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("dialog")).to_contain_text("not known here")
+        page.get_by_label("Token").fill(token)
         page.keyboard.press("Enter")
         expect(page.get_by_role("dialog")).to_have_count(0)
         expect(word(page)).to_have_text("READY")
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("Token")).to_be_visible()
         page.close()
-    assert tokens == ["secret"]
 
 
 def test_a_hundred_parts_a_second_do_not_stop_the_page(daemon, served, page):
@@ -297,61 +286,33 @@ def test_a_hundred_parts_a_second_do_not_stop_the_page(daemon, served, page):
     expect(page.locator(".pair .of")).to_contain_text(f"#{records[-1].id}")
 
 
-def test_goldens_are_added_approved_and_taken_back(daemon, browser):
-    app, asked = create_app(daemon), []
-    pending = {"id": "b" * 16, "state": "pending", "added_at": "2026-01-31T12:00:00.000Z"}
-    in_use = {"id": "a" * 16, "state": "in use", "added_at": "2026-01-31T11:00:00.000Z"}
+def test_goldens_are_added_approved_and_taken_back(tmp_path, browser):
+    with running_daemon(tmp_path) as running, door(running.client.app) as served:
 
-    @app.get("/v1/session")
-    def session():
-        return {"signed_in": True, "role": "admin", "way": "local"}
+        def in_use():
+            return len(running.worker.setup.products["cap"].goldens)
 
-    @app.get("/v1/products")
-    def products():
-        return {"products": [{"name": "lid", "stations": ["belt"]}, {"name": "cap"}]}
-
-    @app.get("/v1/products/{name}/goldens")
-    def goldens(name: str) -> Any:
-        revisions = [{"number": 1, "parent": None}, {"number": 2, "parent": 1}]
-        goldens = [in_use, pending] if name == "lid" else []
-        return {"revision": 2, "goldens": goldens, "revisions": revisions}
-
-    @app.get("/v1/products/{name}/goldens/{golden}/image")
-    def image(name: str, golden: str) -> Any:
-        return Response(picture(), media_type="image/png")
-
-    @app.post("/v1/{rest:path}")
-    async def change(request: Request, rest: str) -> Any:
-        kind = request.headers["content-type"].partition(";")[0]
-        asked.append((rest, kind, request.headers["x-requested-with"]))
-        return {}
-
-    with door(app) as served:
         page = browser.new_page(locale="en-US")
         page.on("dialog", lambda dialog: dialog.accept())
         page.goto(f"{served.url}/#/products")
-        lid = page.locator(".product").first
-        expect(lid).to_contain_text("runs at belt")
-        expect(lid.locator(".golden.pending")).to_contain_text("waits for approval")
-        lid.get_by_role("button", name="Approve").click()
-        expect(page.locator(".toast")).to_contain_text("in use")
-        lid.get_by_role("button", name="Undo the last approval").click()
-        expect(page.locator(".toast")).to_contain_text("goldens before")
-        files = [{"name": "new.png", "mimeType": "image/png", "buffer": picture()}]
-        lid.locator("input[type=file]").set_input_files(files)
+        cap = page.locator(".product").first
+        expect(cap).to_contain_text("runs at belt")
+        expect(cap.locator(".golden")).to_have_count(1)
+        image = fake_picture("normal", seed=98)
+        files = [{"name": "new.png", "mimeType": "image/png", "buffer": image}]
+        cap.locator("input[type=file]").set_input_files(files)
         expect(page.locator(".toast")).to_contain_text("approve it")
-        page.get_by_role("button", name="belt: run cap").click()
+        expect(cap.locator(".golden.pending")).to_contain_text("waits for approval")
+        assert in_use() == 1
+        cap.get_by_role("button", name="Approve").click()
+        expect(page.locator(".toast")).to_contain_text("in use")
+        expect(cap.locator(".golden.in_use")).to_have_count(2)
+        assert in_use() == 2
+        cap.get_by_role("button", name="Undo the last approval").click()
+        expect(page.locator(".toast")).to_contain_text("goldens before")
+        expect(cap.locator(".golden.in_use")).to_have_count(1)
+        assert in_use() == 1
+        page.get_by_role("button", name="belt: run lid").click()
         expect(page.locator(".toast")).to_contain_text("changed")
+        assert running.daemon.product_of("belt") == "lid"
         page.close()
-    assert asked == [
-        (f"products/lid/goldens/{'b' * 16}/approve", "application/json", "adcopilot-edge"),
-        ("products/lid/goldens/rollback", "application/json", "adcopilot-edge"),
-        ("products/lid/goldens", "multipart/form-data", "adcopilot-edge"),
-        ("stations/belt/product", "application/json", "adcopilot-edge"),
-    ]
-
-
-def test_daemon_without_products_says_so(served, page):
-    page.goto(f"{served.url}/#/products")
-    expect(page.locator(".problem")).to_have_text("This daemon has no products to change here.")
-    page.complaints.clear()  # of the answer 404

@@ -21,7 +21,7 @@ export class ProductsView {
       const shelves = await Promise.all(products.map((product) => get(`${path(product.name)}/goldens`)));
       this.list.replaceChildren(...products.map((product, index) => this.card(product, shelves[index])));
     } catch (error) {
-      this.list.replaceChildren(h("p", { class: "problem" }, error.status === 404 ? t("products.none") : error.message));
+      this.list.replaceChildren(h("p", { class: "problem" }, error.message));
     }
   }
 
