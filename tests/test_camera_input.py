@@ -133,7 +133,10 @@ def test_a_driver_that_raises_is_opened_again(camera):
 
 def test_silence_is_an_alarm(tmp_path, camera):
     with daemon_with(tmp_path, _table(silent_s=0.1), camera=camera) as (running, _):
-        wait_for(lambda: "no frame for 0.1 s" in str(running.daemon.alarms.all()))
+        wait_for(lambda: running.daemon.alarms.all())
+        (alarm,) = running.daemon.alarms.all()
+        assert alarm.name == "camera:top"
+        assert "no frame for 0.1 s" in alarm.message
 
 
 def test_the_clock_triggers_and_a_full_queue_ends_the_part_with_a_reason(tmp_path, camera):

@@ -97,7 +97,8 @@ def test_the_worker_ends_with_its_daemon_also_when_it_hangs(tmp_path):
     daemon.kill()
     daemon.wait()
     daemon.stdout.close()
-    wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "its end")
+    gone, alive = psutil.wait_procs([child], timeout=20)
+    assert (gone, alive) == ([child], [])
 
 
 def test_the_worker_does_not_inherit_the_lock_of_the_state_folder(tmp_path):
@@ -108,6 +109,7 @@ def test_the_worker_does_not_inherit_the_lock_of_the_state_folder(tmp_path):
     worker.start()
     folder.close()
     StateFolder(tmp_path).close()  # free, though the process runs
+    assert worker.is_alive
     worker.kill()
 
 

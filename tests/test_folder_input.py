@@ -109,6 +109,8 @@ def test_two_inspected_names_of_full_length_do_not_meet(tmp_path, box):
         for count in (1, 2):
             (box / name).write_bytes(picture(seed=count))
             wait_for(lambda count=count: len(_lies(box / "done")) == count)
+    contents = {path.read_bytes() for path in (box / "done").iterdir()}
+    assert contents == {picture(seed=1), picture(seed=2)}
 
 
 def test_delete_leaves_nothing(tmp_path, box):
@@ -117,6 +119,7 @@ def test_delete_leaves_nothing(tmp_path, box):
         wait_for(lambda: records_of(running))
         wait_for(lambda: _lies(box) == [])
         wait_for(lambda: [path.name for path in (box / ".work").iterdir()] == ["lock"])
+        assert [record["reference"] for record in records_of(running)] == ["a.png"]
 
 
 def test_the_name_tells_the_product(tmp_path, box):
@@ -248,6 +251,7 @@ def test_news_of_the_folder_is_enough_without_a_look(tmp_path, box):
         time.sleep(0.3)  # until the kernel watches
         (box / "a.png").write_bytes(picture())
         wait_for(lambda: records_of(running))
+        assert [record["reference"] for record in records_of(running)] == ["a.png"]
 
 
 def test_stop_before_the_start_is_fine(tmp_path, box):

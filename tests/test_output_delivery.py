@@ -98,7 +98,7 @@ def test_an_output_that_can_not_be_opened_raises_the_alarm_with_nothing_to_tell(
     with Bench(tmp_path, station_file(HOOK)) as bench:
         channels["mes"].open_problem = OutputError("the broker is gone")
         bench.outputs._deliveries["mes"].wake()
-        until(lambda: bench.alarm("output:mes"))
+        assert "the broker is gone" in until(lambda: bench.alarm("output:mes"))
         channels["mes"].open_problem = None
         until(lambda: bench.alarm("output:mes") is None)
 

@@ -185,6 +185,7 @@ def test_a_dead_heart_rejects_though_the_server_answers(tmp_path, plc, monkeypat
         until(lambda: not client.read_coils(0, count=1).bits[0])
         monkeypatch.setattr(bench.outputs._servers["plc"].board, "beat", lambda: None)
         until(lambda: client.read_coils(0, count=1).bits[0])
+        assert client.read_coils(0, count=2).bits[:2] == [True, True]  # rejects, though ready
 
 
 def test_each_station_has_its_own_and_what_is_not_told_is_rejected(tmp_path, plc):

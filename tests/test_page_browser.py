@@ -144,7 +144,6 @@ def test_keyboard_does_everything(daemon, served, page):
     page.keyboard.press("ArrowLeft")
     expect(word(page)).to_have_text("GOOD")
     expect(page.locator(".tag-old")).to_be_visible()
-    page.wait_for_timeout(500)  # a key right behind a change asks again
     page.keyboard.press("b")
     expect(page.locator(".toast")).to_contain_text(f"Part #{first.id}: noted as bad")
     page.keyboard.press("Escape")

@@ -97,6 +97,7 @@ export class LiveView {
   pin(record) {
     this.pinned = record === null || record.id === this.records.at(-1)?.id ? null : record.id;
     this.show();
+    this.review.meant(); // whoever chose the part knows which one it is
   }
 
   /** Look at the part before or after. */

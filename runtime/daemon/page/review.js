@@ -39,13 +39,18 @@ export class ReviewButtons {
     }
   }
 
+  /** The next touch is meant for what is shown, however soon it comes. */
+  meant() {
+    this.before = null;
+  }
+
   async say(truth) {
     const record = this.record;
     if (!record) return;
     const { before } = this;
     if (this.onMisaimed && before && performance.now() - this.changedAt < JUST_MS) {
       this.onMisaimed(before);
-      this.before = null; // the next touch is meant for what it shows then
+      this.meant();
       tell(t("review.moved", { id: before.id }));
       return;
     }
