@@ -151,11 +151,12 @@ def test_the_command_prints_the_plan(cli: Callable[..., tuple[int, str, str]]) -
     code, text, _ = cli("train", "nano", "--dry-run", "--json")
     assert code == 0
     content = json.loads(text)
-    assert [stage["steps"] for stage in content["stages"]] == [1800, 500, 1800]
+    stages = [(stage["name"], stage["steps"]) for stage in content["stages"]]
+    assert stages == [("glance", 1400), ("see", 1400), ("say", 350), ("all", 550)]
     assert content["commands"]["1"] == ["adcopilot-edge train nano"]
     code, text, _ = cli("train", "nano", "--dry-run")
     assert code == 0
-    assert "1,800 steps, 28,800 samples" in text
+    assert "1,400 steps, 22,400 samples" in text
     assert "accelerate launch --num_processes 8" in text
     code, text, _ = cli("train", "nano", "--dry-run", "--seed", "7", "--steps", "9")
     assert "adcopilot-edge train nano --seed 7 --steps 9" in text

@@ -21,7 +21,7 @@ from adcopilot_edge.runtime.engine import open_engine
 from adcopilot_edge.runtime.images import open_image
 from adcopilot_edge.runtime.ort import error_classes, load_onnxruntime
 from adcopilot_edge.runtime.session import PROVIDER_CLASSES, GraphSession
-from adcopilot_edge.runtime.threads import as_settings
+from adcopilot_edge.runtime.threads import session_options
 from adcopilot_edge.runtime.timing import StageClock
 
 _ATTENTION = ("MultiHeadAttention", "Attention")
@@ -128,11 +128,9 @@ class TracedGraph(GraphSession):
     def __init__(self, path: Path, *, folder: Path, **options: Any) -> None:
         super().__init__(path, **options)
         ort = load_onnxruntime()
-        settings = ort.SessionOptions()
-        settings.log_severity_level = 3
+        settings = session_options(ort, options.get("num_threads"), has_fixed_shapes=False)
         settings.enable_profiling = True
         settings.profile_file_prefix = str(folder / path.stem)
-        as_settings(options.get("num_threads")).apply(settings)
         self._session = None  # two copies of the weights at once would be too much
         try:
             self._session = ort.InferenceSession(
