@@ -195,6 +195,14 @@ class Client:
             self._used = time.monotonic()
         return Answer(answer.status, told, time.monotonic() - began, sha256)
 
+    def get(self, path: str) -> int:
+        """Ask for an address; the status."""
+        self._connection.request("GET", path)
+        answer = self._connection.getresponse()
+        answer.read()
+        self._used = time.monotonic()
+        return answer.status
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()

@@ -27,6 +27,7 @@ def run(folder: Path, *, pairs: int) -> dict[str, Any]:
     direct: list[float] = []
     through: list[float] = []
     inside: list[float] = []
+    bare: list[float] = []  # an answer of the daemon that takes no part
     with daemon_process(station_toml(folder)) as daemon:
         daemon.wait_ready()
         client = Client(daemon.address)
@@ -41,6 +42,9 @@ def run(folder: Path, *, pairs: int) -> dict[str, Any]:
             assert answer.status == 200, answer
             through.append(answer.seconds)
             inside.append(answer.body["timings_ms"]["total"] / 1000)
+            began = time.monotonic()
+            assert client.get("/readyz") == 200
+            bare.append(time.monotonic() - began)
         cpu_s = (sum(own.cpu_times()[:2]) - before_s) / (pairs + _WARM_UPS)
         client.close()
         daemon.stop()
@@ -55,6 +59,7 @@ def run(folder: Path, *, pairs: int) -> dict[str, Any]:
         "added_ms_p50": round(1000 * statistics.median(added), 2),
         "added_percent_p50": round(100 * statistics.median(added) / median, 1),
         "processor_of_the_daemon_ms": round(1000 * cpu_s, 2),
+        "bare_answer_ms_p50": round(1000 * statistics.median(bare[_WARM_UPS:]), 2),
         "outside_inspection_ms_p50": round(1000 * statistics.median(outside), 2),
         "outside_inspection_ms_p90": round(1000 * percentile(outside, 0.9), 2),
     }

@@ -83,11 +83,11 @@ class Admission:
             on_event=on_event,
             ending=ending or IN_QUEUE,
         )
-        noted = self._journal.accept(ticket.number, part, ticket.received_at, sha256)
         self._queue.put(ticket)
+        self._ring()  # before the journal, so that the worker does not wait behind its thread
         self._counters.accepted += 1
+        noted = self._journal.accept(ticket.number, part, ticket.received_at, sha256)
         noted.add_done_callback(lambda future: self._see_noted(ticket.number, future))
-        self._ring()
         return ticket
 
     def _check(self, part: Part) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from adcopilot_edge.atomic import atomic_write
 from adcopilot_edge.runtime.heat import heat_colours
 from adcopilot_edge.types import FloatArray
 
@@ -25,32 +24,27 @@ def map_path(image: Path) -> Path:
     return image.with_name(image.name + SUFFIX)
 
 
-def write_map(path: Path, anomaly_map: FloatArray, region: Region | None) -> None:
-    """Keep a map as a grey picture with a pixel for each value.
+def map_file(anomaly_map: FloatArray, region: Region | None) -> bytes:
+    """A map as the file that is kept: a grey PNG with a pixel for each value.
 
     Args:
-        path: Of the file, whose folder is there.
         anomaly_map: (rows, columns) float32 in 0..1.
         region: What it covers, (x1, y1, x2, y2) in pixels of the image; None is all of it.
-
-    Raises:
-        OSError: The file can't be written.
     """
     grey = Image.fromarray(np.round(255 * np.clip(anomaly_map, 0, 1)).astype(np.uint8))
     about = PngImagePlugin.PngInfo()
     if region is not None:
         about.add_text(_REGION, " ".join(map(str, region)))
     encoded = io.BytesIO()
-    grey.save(encoded, format="PNG", pnginfo=about)
-    with atomic_write(path) as file:
-        file.write(encoded.getbuffer())
+    grey.save(encoded, format="PNG", pnginfo=about, compress_level=1)
+    return encoded.getvalue()
 
 
 def heat_picture(path: Path, width: int, height: int) -> bytes:
     """A map as a PNG with transparency, to be stretched over an image.
 
     Args:
-        path: What ``write_map`` wrote.
+        path: Of what ``map_file`` made.
         width: Of the image, in pixels.
         height: Of the image.
 

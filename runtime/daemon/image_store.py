@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from adcopilot_edge.runtime.daemon.alarms import Alarms
-from adcopilot_edge.runtime.daemon.heat_file import SUFFIX, Region, map_path, write_map
+from adcopilot_edge.runtime.daemon.heat_file import SUFFIX, Region, map_file, map_path
 from adcopilot_edge.runtime.daemon.part import FinalRecord
 from adcopilot_edge.runtime.daemon.station_file import ImageSettings
 from adcopilot_edge.types import FloatArray
@@ -58,30 +58,32 @@ class ImageStore:
             return None
         name = self.store(record.id, image)
         if name is not None and anomaly_map is not None:
-            path = map_path(self.folder / name)
-            try:
-                write_map(path, anomaly_map, self._region_of(record.product))
-            except OSError as err:
-                self._alarms.set("images", f"{path} can't be written: {err.strerror}")
+            content = map_file(anomaly_map, self._region_of(record.product))
+            self._write(map_path(self.folder / name), content)
         return name
 
     def store(self, number: int, image: bytes) -> str | None:
         """Keep the image of a part whatever the policy says, as ``keep`` does."""
         name = f"{number // 1000:06d}/{number:09d}{picture_suffix(image)}"
-        path = self.folder / name
-        try:
-            path.parent.mkdir(exist_ok=True)
-            draft = path.with_name(f".{path.name}.tmp")
-            draft.write_bytes(image)
-            draft.replace(path)
-        except OSError as err:
-            self._alarms.set("images", f"{path} can't be written: {err.strerror}")
+        if not self._write(self.folder / name, image):
             return None
         self._alarms.set("images", None)
         with self._lock:
             if self._kept_bytes is not None:
                 self._kept_bytes += len(image)
         return name
+
+    def _write(self, path: Path, content: bytes) -> bool:
+        """Write a file whole or not at all, and say whether; what is in the way is an alarm."""
+        try:
+            path.parent.mkdir(exist_ok=True)
+            draft = path.with_name(f".{path.name}.tmp")
+            draft.write_bytes(content)
+            draft.replace(path)
+        except OSError as err:
+            self._alarms.set("images", f"{path} can't be written: {err.strerror}")
+            return False
+        return True
 
     def prune(self, *, by_age: bool = True) -> list[str]:
         """Remove what is too old or too much, the oldest first; the names of what was removed.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import suppress
+
+import anyio
 
 from adcopilot_edge.runtime.daemon.door.asgi import (
     App,
@@ -101,11 +101,10 @@ class _Body:
             return await self._receive()
         if self.fault is not None:
             return {"type": "http.disconnect"}
-        try:
-            message = await asyncio.wait_for(
-                self._receive(), max(0.0, self._end - time.monotonic())
-            )
-        except (asyncio.TimeoutError, TimeoutError):
+        message: Message | None = None
+        with anyio.move_on_after(max(0.0, self._end - time.monotonic())):
+            message = await self._receive()
+        if message is None:
             self.fault = "too slow"
             return {"type": "http.disconnect"}
         if message["type"] == "http.request":
@@ -122,8 +121,8 @@ class _Body:
         """Take in what still comes, for a moment, and keep none of it."""
         if self._is_whole:
             return
-        with suppress(asyncio.TimeoutError, TimeoutError):
-            await asyncio.wait_for(self._drain(), _LINGER_S)
+        with anyio.move_on_after(_LINGER_S):
+            await self._drain()
 
     async def _drain(self) -> None:
         while True:

@@ -135,7 +135,7 @@ class _Present(Collector):
         return alarms
 
 
-def _metrics(request: Request) -> Metrics:
+async def _metrics(request: Request) -> Metrics:
     metrics: Metrics = request.app.state.metrics
     return metrics
 

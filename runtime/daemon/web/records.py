@@ -23,7 +23,7 @@ Id = Annotated[int, Path(ge=1, le=_MAX_ID, description="The number of the part."
 _Name = Annotated[str | None, Query(max_length=200)]
 
 
-def wanted(
+async def wanted(
     station: _Name = None,
     product: _Name = None,
     verdict: Verdict | None = None,
