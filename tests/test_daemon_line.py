@@ -59,6 +59,18 @@ def test_a_part_whose_takt_would_end_in_the_queue_is_not_accepted(tmp_path):
         case.submit()
 
 
+def test_uneven_inspections_leave_more_room(tmp_path):
+    with line_case(tmp_path, queue_size=100) as case:
+        for seconds in (1.0, *(0.5, 1.5) * 20):
+            case.line.pace.learn(seconds)
+        case.submit()
+        case.worker.job()
+        mean_ms = 2 * 1000 * case.line.pace.expected_s()
+        with pytest.raises(QueueFullError, match="1 parts are ahead"):
+            case.submit(takt_ms=mean_ms + 500.0)
+        case.submit(takt_ms=2 * mean_ms + 1000.0)
+
+
 def test_a_part_ends_when_its_takt_ends_in_the_queue(tmp_path):
     with line_case(tmp_path) as case:
         first = case.submit()

@@ -42,7 +42,7 @@ class PartQueue:
             )
         if ahead == 0 or part.takt_ms is None:
             return
-        missing = (ahead + 1) * expected_s - self._pace.time_for(part.takt_ms)
+        missing = self._pace.surely_s(ahead + 1) - self._pace.time_for(part.takt_ms)
         if missing > 0:
             raise QueueFullError(
                 f"{ahead} parts are ahead, and the takt of {part.takt_ms:g} ms would end before "
