@@ -85,6 +85,35 @@ def test_without_a_frame_in_time_the_part_is_uncertain(tmp_path, camera):
         assert running.worker.jobs == []
 
 
+def _add_golden(running, camera="top"):
+    return running.client.post("/v1/products/lid/goldens", json={"camera": camera})
+
+
+def test_a_frame_becomes_a_golden_without_a_part(tmp_path, camera):
+    with daemon_with(tmp_path, _table(max_wait_ms=20_000), camera=camera) as (running, inputs):
+        thread, found = _in_background(lambda: _add_golden(running))
+        while thread.is_alive():
+            camera.expose()
+            time.sleep(0.01)
+        assert (found[0].status_code, found[0].json()["state"]) == (201, "pending")
+        shelf = running.client.get("/v1/products/lid/goldens").json()
+        golden = next(item for item in shelf["goldens"] if item["id"] == found[0].json()["id"])
+        assert golden["origin"] == "camera:top"
+        kept = running.client.get(f"/v1/products/lid/goldens/{golden['id']}/image").content
+        assert open_image(kept).shape == (8, 8, 3)
+        assert (records_of(running), running.worker.jobs) == ([], [])
+        assert _add_golden(running, "side").status_code == 422
+
+
+def test_without_a_frame_there_is_no_golden(tmp_path, camera):
+    with daemon_with(tmp_path, _table(max_wait_ms=30), camera=camera) as (running, _):
+        before = running.client.get("/v1/products/lid/goldens").json()
+        reply = _add_golden(running)
+        assert reply.status_code == 503
+        assert "the camera top (device 0): no frame within 30 ms" in reply.text
+        assert running.client.get("/v1/products/lid/goldens").json() == before
+
+
 def test_a_camera_that_goes_is_an_alarm_and_comes_back(tmp_path, camera):
     with daemon_with(tmp_path, _table(max_wait_ms=20_000), camera=camera) as (running, inputs):
         camera.expose()

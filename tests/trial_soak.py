@@ -35,7 +35,7 @@ def run(folder: Path, *, seconds: float, least_parts_per_s: float = 2.0) -> dict
         daemon.wait_ready()
         probe = Load(daemon.address, images, clients=1)
         probe.start()
-        time.sleep(max(3.0, seconds / 10))
+        time.sleep(min(60.0, max(3.0, seconds / 10)))
         alone_s = median(answer.seconds for answer in probe.stop())
         period_s = min(alone_s / _SHARE_OF_CAPACITY, 1 / least_parts_per_s)
         load = Load(daemon.address, images, clients=2, period_s=2 * period_s)

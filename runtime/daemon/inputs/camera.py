@@ -80,17 +80,16 @@ class CameraInput:
             QueueFullError: As many wait as may.
         """
         if self._daemon is None or self._stopping.is_set():
-            raise NotReadyError(f"the camera {self.name} takes no parts now", retry_after_s=1.0)
+            raise self._no_parts()
         at = self._settings
         self._count("triggers")
         self._daemon.settings.product(product or self._daemon.product_of(at.station))
-        now = time.monotonic()
-        pixels = self._reader.frame_after(now + at.latency_ms / 1000, now + at.max_wait_ms / 1000)
-        if pixels is None:
+        image = self._next_frame()
+        if image is None:
             self._count("gone")
             return self._end("camera_gone", self._why_no_frame(), reference, product)
         ticket = self._daemon.submit(
-            lossless(pixels),
+            image,
             source=self.source,
             station=at.station,
             product=product,
@@ -98,6 +97,27 @@ class CameraInput:
         )
         self._count("accepted")
         return ticket
+
+    def picture(self) -> bytes:
+        """The next frame as the file that a trigger would make of it; nothing is inspected.
+
+        Waits as ``trigger`` does. Raises NotReadyError when there is no frame.
+        """
+        if self._daemon is None or self._stopping.is_set():
+            raise self._no_parts()
+        image = self._next_frame()
+        if image is None:
+            raise NotReadyError(self._why_no_frame(), retry_after_s=1.0)
+        return image
+
+    def _next_frame(self) -> bytes | None:
+        """The first frame that begins after now, None where none comes in time."""
+        at, now = self._settings, time.monotonic()
+        pixels = self._reader.frame_after(now + at.latency_ms / 1000, now + at.max_wait_ms / 1000)
+        return None if pixels is None else lossless(pixels)
+
+    def _no_parts(self) -> NotReadyError:
+        return NotReadyError(f"the camera {self.name} takes no parts now", retry_after_s=1.0)
 
     def _count(self, name: str, number: int = 1) -> None:
         with self._lock:

@@ -37,6 +37,7 @@ export class ProductsView {
         "div",
         { class: "acts" },
         this.upload(product),
+        cameras(this.feed.state).map((name) => button(t("golden.from.camera", { camera: name }), () => this.act(`${path(product.name)}/goldens`, t("golden.added"), { camera: name }))),
         button(t("golden.from.part"), () => this.addLast(product)),
         canGoBack && button(t("roll.back"), () => this.act(`${path(product.name)}/goldens/rollback`, t("rolled.back"))),
         others.map((at) => button(t("switch.to", { station: at.name, product: product.name }), () => this.act(`/v1/stations/${encodeURIComponent(at.name)}/product`, t("switched"), { product: product.name }))),
@@ -67,7 +68,7 @@ export class ProductsView {
     return this.act(`${path(product.name)}/goldens`, t("golden.added"), content);
   }
 
-  /** The last part that the camera saw; saying that it was good keeps its picture. */
+  /** The last part that was inspected; saying that it was good keeps its picture. */
   async addLast(product) {
     const record = this.feed.records.findLast((item) => item.product === product.name && item.has_image);
     if (!record) {
@@ -93,6 +94,11 @@ export class ProductsView {
     }
     await this.load();
   }
+}
+
+/** The names of the station's cameras. */
+function cameras(state) {
+  return (state?.inputs ?? []).filter((input) => input.kind === "camera").map((input) => input.name);
 }
 
 function path(name) {

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import JSONResponse
 
 from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.runtime.daemon.inputs.camera import CameraInput
 from adcopilot_edge.runtime.daemon.inputs.inputs import Inputs
 
 router = APIRouter(prefix="/v1/cameras", tags=["inspect"])
@@ -25,12 +26,17 @@ async def trigger(
 
     A camera that gives no frame in time makes a part too, which is ``uncertain``.
     """
-    inputs: Inputs | None = request.app.state.inputs
-    if inputs is None:
-        raise ConfigError("this daemon has no cameras")
-    camera = inputs.camera(name)
+    camera = find_camera(request, name)
     if camera.trigger_kind != "http":
         raise ConfigError(f"the camera {name} has the trigger {camera.trigger_kind!r}, not 'http'")
     ticket = await asyncio.to_thread(camera.trigger, reference=reference, product=product)
     record = await asyncio.wrap_future(ticket.done)
     return JSONResponse(record.to_json())
+
+
+def find_camera(request: Request, name: str) -> CameraInput:
+    """The camera of that name. Raises ConfigError."""
+    inputs: Inputs | None = request.app.state.inputs
+    if inputs is None:
+        raise ConfigError("this daemon has no cameras")
+    return inputs.camera(name)

@@ -7,13 +7,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from starlette.datastructures import UploadFile
 
 from adcopilot_edge.errors import ConfigError, InputError, UnknownNameError
 from adcopilot_edge.record import Record
 from adcopilot_edge.runtime.daemon.station import StationDaemon
 from adcopilot_edge.runtime.daemon.web.access import AdminName, Daemon, OperatorName
+from adcopilot_edge.runtime.daemon.web.cameras import find_camera
 
 router = APIRouter(prefix="/v1", tags=["products"])
 
@@ -28,12 +29,19 @@ class FromPart(Record):
     record: int = Field(gt=0, le=_MAX_ID)
 
 
+class FromCamera(Record):
+    """Where a golden comes from, if it is not sent: the next frame of a camera."""
+
+    camera: str = Field(min_length=1, max_length=64)
+
+
 class ChosenProduct(Record):
     """The product that a station is to have."""
 
     product: str = Field(max_length=64)
 
 
+_JSON_SOURCE: TypeAdapter[FromPart | FromCamera] = TypeAdapter(FromPart | FromCamera)
 _BODY = {
     "requestBody": {
         "required": True,
@@ -45,7 +53,9 @@ _BODY = {
                     "properties": {"image": {"type": "string", "format": "binary"}},
                 }
             },
-            "application/json": {"schema": FromPart.model_json_schema()},
+            "application/json": {
+                "schema": {"oneOf": [FromPart.model_json_schema(), FromCamera.model_json_schema()]}
+            },
         },
     }
 }
@@ -73,13 +83,19 @@ def goldens(daemon: Daemon, name: ProductName) -> dict[str, Any]:
 async def add_golden(
     daemon: Daemon, name: ProductName, who: AdminName, request: Request
 ) -> dict[str, Any]:
-    """Add a golden: a picture as a file, or the kept image of a part. It waits for approval."""
+    """Add a golden: a file, a camera's next frame, or a part's kept image. It waits for approval."""
     _known(daemon, name)
-    image = await _image(request)
-    if isinstance(image, bytes):
-        added = await run_in_threadpool(daemon.products.add, name, image, who=who)
+    source = await _source(request)
+    if isinstance(source, FromPart):
+        added = await run_in_threadpool(daemon.products.add_part, name, source.record, who=who)
+    elif isinstance(source, FromCamera):
+        camera = find_camera(request, source.camera)
+        image = await run_in_threadpool(camera.picture)
+        added = await run_in_threadpool(
+            daemon.products.add, name, image, who=who, origin=camera.source
+        )
     else:
-        added = await run_in_threadpool(daemon.products.add_part, name, image.record, who=who)
+        added = await run_in_threadpool(daemon.products.add, name, source, who=who)
     shelf = await run_in_threadpool(daemon.products.shelf_of, name)
     return {"id": added.id, "state": shelf.state_of(added.id)}
 
@@ -145,15 +161,16 @@ def _known(daemon: StationDaemon, name: str) -> str:
         raise UnknownNameError(str(err)) from err
 
 
-async def _image(request: Request) -> bytes | FromPart:
+async def _source(request: Request) -> bytes | FromPart | FromCamera:
     """What a request for a new golden has."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         try:
-            return FromPart.model_validate_json(await request.body())
+            return _JSON_SOURCE.validate_json(await request.body())
         except ValidationError as err:
             raise InputError(
-                'the body must be {"record": NUMBER}, the number of a part whose image was kept'
+                'the body must be {"record": NUMBER}, the number of a part whose image was kept, '
+                'or {"camera": NAME}'
             ) from err
     if kind != "multipart/form-data":
         raise InputError("send the picture as multipart/form-data with the field image, or JSON")
