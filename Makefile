@@ -51,6 +51,7 @@ soak: $(VENV)/ready ## the same at length: some hours, SOAK_HOURS=24 of them a s
 	$(VENV)/bin/python tests/trial_power.py
 	$(VENV)/bin/python tests/trial_faults.py
 	$(VENV)/bin/python tests/trial_hostile.py
+	$(VENV)/bin/python tests/trial_openapi.py
 	$(VENV)/bin/python tests/trial_overhead.py
 	$(VENV)/bin/python tests/trial_overload.py
 	$(VENV)/bin/python tests/trial_soak.py --hours $(SOAK_HOURS)

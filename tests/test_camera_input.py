@@ -90,7 +90,7 @@ def _add_golden(running, camera="top"):
 
 
 def test_a_frame_becomes_a_golden_without_a_part(tmp_path, camera):
-    with daemon_with(tmp_path, _table(max_wait_ms=20_000), camera=camera) as (running, inputs):
+    with daemon_with(tmp_path, _table(max_wait_ms=20_000), camera=camera) as (running, _):
         thread, found = _in_background(lambda: _add_golden(running))
         while thread.is_alive():
             camera.expose()

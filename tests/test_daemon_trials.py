@@ -9,6 +9,7 @@ import pytest
 import trial_faults
 import trial_hostile
 import trial_kill
+import trial_openapi
 import trial_overhead
 import trial_overload
 import trial_power
@@ -43,6 +44,14 @@ def test_hostile_inputs_do_no_harm(tmp_path):
     figures = trial_hostile.run(tmp_path, inputs=200)
     show("hostile inputs", figures)
     assert set(figures["pictures_by_status"]) == {200, 422}
+    assert (figures["worker_restarts"], figures["last_exit_code"]) == (0, 0)
+
+
+@pytest.mark.slow
+def test_no_request_of_the_description_gets_a_500(tmp_path):
+    figures = trial_openapi.run(tmp_path, examples=5)
+    show("requests of the description", figures)
+    assert figures["routes"] > 25
     assert (figures["worker_restarts"], figures["last_exit_code"]) == (0, 0)
 
 

@@ -30,7 +30,7 @@ from adcopilot_edge.runtime.daemon.web import (
     stream,
 )
 from adcopilot_edge.runtime.daemon.web.access import require_operator
-from adcopilot_edge.runtime.daemon.web.errors import add_error_answers
+from adcopilot_edge.runtime.daemon.web.errors import ERROR_ANSWERS, add_error_answers
 from adcopilot_edge.runtime.daemon.web.readiness import ReadinessGate
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ def create_app(daemon: StationDaemon, inputs: Inputs | None = None) -> FastAPI:
     app.state.pictures = RecordPictures(daemon)
     app.state.feed = LiveFeed(daemon, app.state.pictures)
     for subject in (health, session, page):
-        app.include_router(subject.router)
+        app.include_router(subject.router, responses=ERROR_ANSWERS)
     known = [Depends(require_operator)]
     for subject in (
         *(metrics, inspect, stream, batch, chat, cameras, products, changes, shadow),
         *(live, records, reviews, statistics),
     ):
-        app.include_router(subject.router, dependencies=known)
+        app.include_router(subject.router, dependencies=known, responses=ERROR_ANSWERS)
     add_error_answers(app)
     app.add_middleware(ReadinessGate, daemon=daemon)
     app.add_middleware(Gate, keys=app.state.keys)

@@ -78,7 +78,11 @@ class _Sent:
     error: Exception | None = None
 
 
-@router.post("/inspect/batch", openapi_extra=_BODY)
+@router.post(
+    "/inspect/batch",
+    openapi_extra=_BODY,
+    responses={200: {"content": {"application/x-ndjson": {}}}},
+)
 async def batch(
     request: Request,
     daemon: Daemon,

@@ -53,6 +53,7 @@ async def model(name: str, daemon: Daemon) -> dict[str, Any]:
             "content": {"application/json": {"schema": {"type": "object"}}},
         }
     },
+    responses={200: {"content": {"text/event-stream": {}}}},
 )
 async def complete(request: Request, daemon: Daemon) -> Response:
     """Inspect a part and answer a question about it.

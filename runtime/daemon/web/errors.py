@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from adcopilot_edge.errors import (
@@ -40,6 +40,27 @@ _STATUS: tuple[tuple[type[EdgeError], int], ...] = (
 )
 # Where clients of OpenAI look for more than kind and message.
 _OPENAI_PATHS = ("/v1/chat/", "/v1/models")
+
+
+class Problem(BaseModel):
+    """What went wrong. kind: the name of an error. retry_after_s: seconds until it may work."""
+
+    kind: str
+    message: str
+    retry_after_s: float | None = None
+
+
+class ErrorAnswer(BaseModel):
+    """The body of every answer that tells of an error."""
+
+    error: Problem
+
+
+_STATUSES = (400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 431, 503)
+ERROR_ANSWERS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorAnswer, "description": HTTPStatus(status).phrase} for status in _STATUSES
+}
+"""The errors that a route may answer with, for its description."""
 
 
 class RequestError(Exception):

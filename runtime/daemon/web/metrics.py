@@ -140,7 +140,7 @@ async def _metrics(request: Request) -> Metrics:
     return metrics
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 def metrics(metrics: Annotated[Metrics, Depends(_metrics)]) -> Response:
     """Counters and measurements in the text format of Prometheus."""
     return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)

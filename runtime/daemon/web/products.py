@@ -83,7 +83,7 @@ def goldens(daemon: Daemon, name: ProductName) -> dict[str, Any]:
 async def add_golden(
     daemon: Daemon, name: ProductName, who: AdminName, request: Request
 ) -> dict[str, Any]:
-    """Add a golden: a file, a camera's next frame, or a part's kept image. It waits for approval."""
+    """Add a golden, which waits for approval: a file, a camera's frame, or a part's kept image."""
     _known(daemon, name)
     source = await _source(request)
     if isinstance(source, FromPart):
@@ -100,7 +100,9 @@ async def add_golden(
     return {"id": added.id, "state": shelf.state_of(added.id)}
 
 
-@router.get("/products/{name}/goldens/{golden}/image")
+@router.get(
+    "/products/{name}/goldens/{golden}/image", responses={200: {"content": {"image/*": {}}}}
+)
 def golden_image(daemon: Daemon, name: ProductName, golden: GoldenId) -> FileResponse:
     """The picture of a golden, as it came."""
     found = daemon.products.shelf_of(_known(daemon, name)).golden(golden)

@@ -21,6 +21,7 @@ router = APIRouter(prefix="/v1", tags=["records"])
 
 Id = Annotated[int, Path(ge=1, le=_MAX_ID, description="The number of the part.")]
 _Name = Annotated[str | None, Query(max_length=200)]
+_PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/*": {}}}}
 
 
 async def wanted(
@@ -85,7 +86,7 @@ def get_record(pictures: Pictures, record: Known) -> dict[str, Any]:
     return pictures.told(record)
 
 
-@router.get("/records/{number}/image", response_class=Response)
+@router.get("/records/{number}/image", response_class=Response, responses=_PICTURE)
 def get_image(pictures: Pictures, record: Known) -> Response:
     """The image of the part; for a browser that can't show its format, as PNG."""
     image = pictures.image(record)
@@ -94,7 +95,7 @@ def get_image(pictures: Pictures, record: Known) -> Response:
     return picture_response(image)
 
 
-@router.get("/records/{number}/golden", response_class=Response)
+@router.get("/records/{number}/golden", response_class=Response, responses=_PICTURE)
 def get_golden(pictures: Pictures, record: Known) -> Response:
     """The golden that the part was compared with; the product's where nothing was compared."""
     path = pictures.golden(record)
@@ -103,7 +104,7 @@ def get_golden(pictures: Pictures, record: Known) -> Response:
     return picture_response(path.read_bytes())
 
 
-@router.get("/records/{number}/map.png", response_class=Response)
+@router.get("/records/{number}/map.png", response_class=Response, responses=_PICTURE)
 def get_map(pictures: Pictures, record: Known) -> Response:
     """The anomaly map as a picture with transparency, to be stretched over the image."""
     path, image = pictures.map_file(record), pictures.image(record)

@@ -49,7 +49,11 @@ def review(
     return told
 
 
-@router.get("/reviews/export", response_class=StreamingResponse)
+@router.get(
+    "/reviews/export",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/zip": {}}}},
+)
 def export(
     daemon: Daemon,
     pictures: Pictures,

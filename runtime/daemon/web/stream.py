@@ -25,7 +25,12 @@ SSE_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 KEEP_ALIVE = ": waiting\n\n"
 
 
-@router.post("/inspect/stream", openapi_extra=PART_BODY)
+@router.post(
+    "/inspect/stream",
+    openapi_extra=PART_BODY,
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {}}}},
+)
 async def stream(request: Request, daemon: Daemon) -> StreamingResponse:
     """Inspect a part as ``/v1/inspect`` does, and tell server-sent events.
 
