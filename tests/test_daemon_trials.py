@@ -39,7 +39,6 @@ def test_faults_are_told_and_recovered_from(tmp_path):
     assert "used by another daemon" in figures["second_daemon"]
 
 
-@pytest.mark.slow
 def test_hostile_inputs_do_no_harm(tmp_path):
     figures = trial_hostile.run(tmp_path, inputs=200)
     show("hostile inputs", figures)
@@ -47,7 +46,6 @@ def test_hostile_inputs_do_no_harm(tmp_path):
     assert (figures["worker_restarts"], figures["last_exit_code"]) == (0, 0)
 
 
-@pytest.mark.slow
 def test_no_request_of_the_description_gets_a_500(tmp_path):
     figures = trial_openapi.run(tmp_path, examples=5)
     show("requests of the description", figures)

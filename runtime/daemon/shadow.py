@@ -13,7 +13,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
@@ -32,7 +32,7 @@ from adcopilot_edge.runtime.daemon.messages import (
 )
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part
 from adcopilot_edge.runtime.daemon.restarts import RestartBudget
-from adcopilot_edge.runtime.daemon.station_file import ShadowSettings
+from adcopilot_edge.runtime.daemon.station_file import ShadowSettings, StationFile
 from adcopilot_edge.runtime.daemon.worker import WorkerHandle
 
 _LOG = logging.getLogger(__name__)
@@ -254,6 +254,27 @@ class Shadow:
     def _give_up(self, message: str) -> None:
         self._alarms.set(_ALARM, message)
         self._is_over = True
+
+
+def open_shadow(
+    settings: StationFile,
+    setup: WorkerSetup,
+    open_worker: Callable[[WorkerSetup], WorkerHandle],
+    line: Slack,
+    journal: Journal,
+    alarms: Alarms,
+) -> Shadow | None:
+    """The shadow of a station file, None where it has none. setup: of the line's worker."""
+    if settings.shadow is None:
+        return None
+    return Shadow(
+        worker=open_worker(shadow_setup(setup, settings.shadow)),
+        share=settings.shadow.share,
+        stuck_after_s=settings.daemon.stuck_after_s,
+        line=line,
+        journal=journal,
+        alarms=alarms,
+    )
 
 
 def shadow_setup(line: WorkerSetup, shadow: ShadowSettings) -> WorkerSetup:

@@ -21,7 +21,7 @@ from adcopilot_edge.runtime.daemon.outputs.signals import Probe
 from adcopilot_edge.runtime.daemon.outputs.ways_out import Outputs
 from adcopilot_edge.runtime.daemon.part import FinalRecord, Part, Reason
 from adcopilot_edge.runtime.daemon.product_changes import ProductChanges, Setups, place_listed
-from adcopilot_edge.runtime.daemon.shadow import Shadow, shadow_setup
+from adcopilot_edge.runtime.daemon.shadow import open_shadow
 from adcopilot_edge.runtime.daemon.state_folder import StateFolder
 from adcopilot_edge.runtime.daemon.station_file import PAIR, StationFile
 from adcopilot_edge.runtime.daemon.ticket import Ticket
@@ -34,7 +34,7 @@ BUNDLE_FACT = "bundle_folder"
 
 
 class StationDaemon:
-    """Everything between the ways in and the ways out. open_worker: makes what inspects.
+    """Everything between the ways in and the ways out.
 
     open_worker: makes what inspects. path: the station file, to read it again; None where the
     settings come from elsewhere.
@@ -105,7 +105,11 @@ class StationDaemon:
             images=self.folder.images,
             on_change=self._on_products,
         )
-        self.shadow = self._open_shadow(setup, open_worker)
+        self.shadow = open_shadow(
+            settings, setup, open_worker, self.line, self.journal, self.alarms
+        )
+        if self.shadow is not None:
+            self.on_final(self.shadow.offer)
         self.life.listen(self._on_state)
 
     @property
@@ -187,9 +191,7 @@ class StationDaemon:
     ) -> Ticket:
         """Accept a part that no image can be had of, and end it with the reason at once.
 
-        Raises:
-            ConfigError: There is no such station or product.
-            NotReadyError: No part is taken now.
+        Raises ConfigError and NotReadyError as ``submit`` does.
         """
         at = self.settings.station(station)
         recipe = self.settings.product(product or self.product_of(at.name))
@@ -218,7 +220,6 @@ class StationDaemon:
 
     def to_json(self) -> dict[str, Any]:
         """What ``/healthz`` tells."""
-        counters = self.line.counters
         return {
             **self.life.to_json(),
             "bundle": self.line.bundle,
@@ -228,14 +229,7 @@ class StationDaemon:
             "outputs": self.outputs.to_json(),
             "alarms": [alarm.to_json() for alarm in self.alarms.all()],
             "counters": {
-                "accepted": counters.accepted,
-                "refused_full": counters.refused_full,
-                "refused_not_ready": counters.refused_not_ready,
-                "late_results": counters.late,
-                "unrecorded": counters.unrecorded,
-                "worker_restarts": counters.restarts,
-                "by_verdict": dict(counters.by_verdict),
-                "by_reason": dict(counters.by_reason),
+                **self.line.counters.to_json(),
                 "interrupted_at_start": self.interrupted,
             },
             **{name: state() for name, state in self._told.items()},
@@ -281,23 +275,6 @@ class StationDaemon:
             max_pixels=daemon.max_pixels,
             max_image_bytes=daemon.max_image_bytes,
         )
-
-    def _open_shadow(
-        self, setup: WorkerSetup, open_worker: Callable[[WorkerSetup], WorkerHandle]
-    ) -> Shadow | None:
-        shadow = self.settings.shadow
-        if shadow is None:
-            return None
-        opened = Shadow(
-            worker=open_worker(shadow_setup(setup, shadow)),
-            share=shadow.share,
-            stuck_after_s=self.settings.daemon.stuck_after_s,
-            line=self.line,
-            journal=self.journal,
-            alarms=self.alarms,
-        )
-        self.on_final(opened.offer)
-        return opened
 
     def _on_products(self, setups: Setups) -> None:
         if self.shadow is not None:

@@ -85,6 +85,19 @@ class Counters:
         if record.reason is not None:
             self.by_reason[record.reason] = self.by_reason.get(record.reason, 0) + 1
 
+    def to_json(self) -> dict[str, Any]:
+        """The counters as ``/healthz`` tells them."""
+        return {
+            "accepted": self.accepted,
+            "refused_full": self.refused_full,
+            "refused_not_ready": self.refused_not_ready,
+            "late_results": self.late,
+            "unrecorded": self.unrecorded,
+            "worker_restarts": self.restarts,
+            "by_verdict": dict(self.by_verdict),
+            "by_reason": dict(self.by_reason),
+        }
+
 
 def job_of(ticket: Ticket, now: float) -> Job:
     """The inspection of a part that begins now, by the monotonic clock, with what time it has."""
