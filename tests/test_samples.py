@@ -160,7 +160,7 @@ def test_images_of_any_size_share_a_batch_and_give_the_losses_they_have_alone() 
     def losses(group: list[Sample], packing: bool) -> dict[str, float]:
         with torch.no_grad():
             batch = builder(packing=packing).batch(group)
-            means = loss_sums(model(batch=batch), batch.targets) / loss_counts(batch).clamp(min=1)
+            means = loss_sums(model(batch=batch), batch) / loss_counts(batch).clamp(min=1)
         return dict(zip(LOSSES, means.tolist(), strict=True))
 
     alone = [losses([sample], packing=False) for sample in samples]

@@ -33,7 +33,7 @@ def test_the_loss_of_a_step_does_not_depend_on_how_it_is_split() -> None:
         batches = [builder.batch(part) for part in parts]
         counts = torch.stack([loss_counts(batch) for batch in batches]).sum(0).clamp(min=1)
         with torch.no_grad():
-            sums = [loss_sums(model(batch=batch), batch.targets) for batch in batches]
+            sums = [loss_sums(model(batch=batch), batch) for batch in batches]
         return dict(zip(LOSSES, (sum(sums) / counts).tolist(), strict=True))
 
     # Sums in another order: float32 has 6e-8, over some hundred terms.

@@ -26,6 +26,7 @@ from adcopilot_edge.training.shapes import SHAPES
 _STOCK = "qwen2_5_vl"
 _OURS = ("ad_copilot", "yangjian")
 _ENCODER = "compare_visual_encoder."
+_TYPES = "compare_visual_encoder.type_map."
 
 Loaded = tuple[ADCopilotForConditionalGeneration, ADCopilotProcessor]
 
@@ -51,11 +52,17 @@ def load_base(base: BaseRecipe) -> Loaded:
     """The model and the processor of a checkpoint, weights in the type that they are stored in."""
     config = base_config(base)
     options: dict[str, Any] = {"revision": base.revision} if base.revision else {}
+    has_new_types = base.compare_map_types is not None
     try:
         # Silent: what is missing is told below, or wanted.
         with _silent():
             loaded: Any = ADCopilotForConditionalGeneration.from_pretrained(
-                base.checkpoint, config=config, dtype="auto", output_loading_info=True, **options
+                base.checkpoint,
+                config=config,
+                dtype="auto",
+                output_loading_info=True,
+                ignore_mismatched_sizes=has_new_types,
+                **options,
             )
         processor = _load_processor(base.checkpoint, config, options)
     except (OSError, ValueError, RuntimeError) as err:
@@ -63,6 +70,9 @@ def load_base(base: BaseRecipe) -> Loaded:
     model, report = loaded
     is_fresh = base.compare_token_size is not None
     missing = [name for name in report["missing_keys"] if not (is_fresh and _ENCODER in name)]
+    missing += [name for name, *_ in report["mismatched_keys"]]
+    if has_new_types:
+        missing = [name for name in missing if _TYPES not in name]
     if wrong := sorted([*missing, *report["unexpected_keys"]]):
         raise CheckpointError(
             f"{base.checkpoint} does not fit its own config.json: {', '.join(wrong[:5])} "
@@ -138,11 +148,14 @@ def _completed(raw: dict[str, Any], base: BaseRecipe) -> ADCopilotConfig:
         if name.startswith("compare_") and (value := getattr(base, name)) is not None
     }
     if kind in _OURS:
+        types = added.pop("compare_map_types", None)
         if added:
             raise ConfigError(
                 f"{base.checkpoint} has a Comparison Encoder already; leave out "
                 f"{', '.join(added)} of [base]"
             )
+        if types is not None:
+            raw = {**raw, "vision_config": {**raw["vision_config"], "compare_map_types": types}}
         return ADCopilotConfig.from_dict({**raw, "model_type": ADCopilotConfig.model_type})
     if kind != _STOCK:
         raise ConfigError(

@@ -128,6 +128,8 @@ class ComparisonEncoder(nn.Module):
         self.anomaly_map = (
             nn.Linear(width, config.compare_map_scale**2) if config.compare_anomaly_map else None
         )
+        types = len(config.compare_map_types)
+        self.type_map = nn.Linear(width, types) if types else None
 
     @torch.no_grad()
     def init_weights(self) -> None:
@@ -227,7 +229,8 @@ class ComparisonEncoder(nn.Module):
         image, with ``compare_query_grid``.
 
         Returns the comparison tokens (B, L, D) and, with the anomaly-map head, the logits of each
-        patch's cells in raster order (B, N, cells), meaningless at padded patches.
+        patch's cells in raster order and of its types (B, N, cells + types), meaningless at padded
+        patches.
         """
         cur = self._update_current(previous, current)
         normed = self.decoder_norm1(cur)
@@ -240,7 +243,11 @@ class ComparisonEncoder(nn.Module):
         )
         queries = queries + self.decoder_mlp(self.decoder_norm2(queries))
         tokens = self.compare_projector(queries)
-        logits = None if self.anomaly_map is None else self.anomaly_map(cur)
+        if self.anomaly_map is None:
+            return tokens, None
+        logits = self.anomaly_map(cur)
+        if self.type_map is not None:
+            logits = torch.cat([logits, self.type_map(cur)], dim=-1)
         return tokens, logits
 
     def _update_current(self, previous: FeatureBatch, current: FeatureBatch) -> Tensor:

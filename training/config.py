@@ -29,6 +29,7 @@ class ADCopilotVisionConfig(Qwen2_5_VLVisionConfig):
     compare_anomaly_map: logits of the updated current features; off in released ones.
     compare_map_scale: logits along each side of a patch; 1 is one logit a patch.
     compare_map_margin: pixels that people leave around a defect and the map does not mark.
+    compare_map_types: names of the types of defect that each patch is told apart by; needs the map.
     """
 
     model_type = "ad_copilot_vision"
@@ -40,9 +41,13 @@ class ADCopilotVisionConfig(Qwen2_5_VLVisionConfig):
     compare_anomaly_map: bool = False
     compare_map_scale: int = 1
     compare_map_margin: int = 0
+    compare_map_types: tuple[str, ...] | list[str] = ()
 
     def __post_init__(self, **kwargs: object) -> None:
         super().__post_init__(**kwargs)
+        self.compare_map_types = list(self.compare_map_types)
+        if self.compare_map_types and not self.compare_anomaly_map:
+            raise ConfigError("compare_map_types needs compare_anomaly_map")
         side = math.isqrt(self.compare_token_size)
         if self.compare_query_grid and (not side or side**2 != self.compare_token_size):
             raise ConfigError(

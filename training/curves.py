@@ -26,6 +26,7 @@ _FIGURES = {
     "map_verdict": "verdict by the map, balanced accuracy",
     "map_iou": "map, IoU of cells",
     "map_miou": "map, mean IoU of boxes",
+    "map_types": "map, types of patches",
     "text_miou": "words, mean IoU of boxes",
 }
 _SMOOTHING = 0.8  # of what was before, in a curve of losses

@@ -42,7 +42,13 @@ from adcopilot_edge.training.packing import (
 )
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.recipe import ROOM_PX
-from adcopilot_edge.training.targets import fill_mask, pair_mask, patch_targets
+from adcopilot_edge.training.targets import (
+    fill_mask,
+    pair_mask,
+    patch_targets,
+    patch_types,
+    type_image,
+)
 from adcopilot_edge.training.tasks import DEFAULT_NUM_QUESTIONS, chosen_exchanges
 from adcopilot_edge.types import (
     TASKS,
@@ -64,13 +70,15 @@ class Sample:
 
     patches: (sum of N, values) of the golden image, then the test image. grid: (images, 3), the
     patches of each along time, height and width. mask: (H, W) of the test image as the model sees
-    it, None where nobody knows the place of its defects.
+    it, None where nobody knows the place of its defects. types: (H, W) numbers of the model's types
+    of defect, -1 elsewhere, or None where the model or the source has none.
     """
 
     patches: FloatArray
     grid: IntArray
     mask: MaskArray | None
     packed: Packed
+    types: IntArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +86,15 @@ class Batch:
     """B samples. patches (sum of N, values), grid (images, 3), both in the order of the rows.
 
     images_per_sample: B counts. targets: of each sample's last image (N, cells) in 0..1, or None
-    where nobody knows. text: the rows, with one sample each unless they are packed.
+    where nobody knows. types: the number of each patch's type of defect (N,), -1 for none, or None.
+    text: the rows, with one sample each unless they are packed.
     """
 
     patches: Tensor
     grid: Tensor
     images_per_sample: tuple[int, ...]
     targets: tuple[Tensor | None, ...]
+    types: tuple[Tensor | None, ...]
     text: PackedBatch
 
 
@@ -92,6 +102,7 @@ class SampleBuilder:
     """Turns pairs and dialogues into samples for one model.
 
     template: the processor's chat template. packing: let short samples of a batch share a row.
+    map_cells: cells of the anomaly map in a patch.
     """
 
     def __init__(
@@ -103,6 +114,7 @@ class SampleBuilder:
         compare_token_size: int,
         mode: ComparePositionMode,
         map_scale: int,
+        map_types: Sequence[str] = (),
         grown_px: int,
         packing: bool = False,
     ) -> None:
@@ -112,6 +124,8 @@ class SampleBuilder:
         self._compare_token_size = compare_token_size
         self._mode = mode
         self._map_scale = map_scale
+        self.map_cells = map_scale**2
+        self._map_types = tuple(map_types)
         self._grown_px = grown_px
         self._packing = packing
         self.pad_id: int = tokenizer.pad_token_id
@@ -179,6 +193,7 @@ class SampleBuilder:
             grid=np.array([square.grid] * 2),
             mask=pair_mask(pair),
             packed=pack(self.prefix, self.prefix_positions, branches, self._mode),
+            types=type_image(pair, self._map_types) if self._map_types else None,
         )
 
     def build_dialogue(self, sample: ChatSample, template: Picture, query: Picture) -> Sample:
@@ -223,6 +238,7 @@ class SampleBuilder:
             grid=torch.from_numpy(np.concatenate([sample.grid for sample in ordered])),
             images_per_sample=tuple(len(sample.grid) for sample in ordered),
             targets=tuple(self._target(sample.mask) for sample in ordered),
+            types=tuple(self._patch_types(sample.types) for sample in ordered),
             text=collate_rows(
                 [[samples[index].packed for index in row] for row in rows], pad_id=self.pad_id
             ),
@@ -239,6 +255,14 @@ class SampleBuilder:
             scale=self._map_scale,
             grown_px=self._grown_px,
         )[0]
+
+    def _patch_types(self, types: IntArray | None) -> Tensor | None:
+        if types is None:
+            return None
+        square = self.images.square
+        return torch.from_numpy(
+            patch_types(types, patch_size=square.patch_size, merge_size=square.merge_size)
+        )
 
 
 def sample_builder(
@@ -266,6 +290,7 @@ def sample_builder(
         compare_token_size=config.vision.compare_token_size,
         mode=config.compare_position_mode,
         map_scale=config.vision.compare_map_scale,
+        map_types=config.vision.compare_map_types,
         grown_px=ROOM_PX - config.vision.compare_map_margin,
         packing=packing,
     )

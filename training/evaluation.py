@@ -37,7 +37,8 @@ class QuickScores:
     verdict: balanced accuracy of the answer letter. map_verdict: the same when the map's largest
     value decides. map_iou: intersection over union of cells marked and cells covered by a defect,
     all pairs together. map_miou: mean BBox-Mask IoU of the boxes around the map's regions, over the
-    defective pairs whose place is known; text_miou: of the boxes in words, over those of them that
+    defective pairs whose place is known; map_types: share of the patches of defects whose type is
+    right; text_miou: of the boxes in words, over those of them that
     were asked in words. token_accuracy: share of answer tokens predicted, per task. What was not
     asked or has no head is None.
     """
@@ -47,6 +48,7 @@ class QuickScores:
     map_verdict: float | None
     map_iou: float | None
     map_miou: float | None
+    map_types: float | None
     text_miou: float | None
     token_accuracy: dict[str, float]
 
@@ -60,13 +62,15 @@ class PairFinding:
     """What a model found in one pair.
 
     says, map_says: whether it is called an anomaly, or None. cells: marked and covered, marked or
-    covered. anomaly_map: (rows, columns) float32 in 0..1. hits: tokens predicted and asked, a task.
+    covered. types: patches of a known type whose type is right, and all such patches. anomaly_map:
+    (rows, columns) float32 in 0..1. hits: tokens predicted and asked, a task.
     """
 
     is_anomaly: bool
     says: bool | None = None
     map_says: bool | None = None
     cells: tuple[int, int] = (0, 0)
+    types: tuple[int, int] = (0, 0)
     anomaly_map: FloatArray | None = field(default=None, repr=False)
     map_boxes: tuple[BBox, ...] = ()
     map_iou: float | None = None
@@ -104,7 +108,7 @@ def find_in_pairs(
         if outputs.words is not None:
             _read_words(findings, outputs.words, batch, builder)
         if outputs.anomaly_logits is not None:
-            _read_maps(findings, outputs.anomaly_logits, batch, chosen, margin)
+            _read_maps(findings, outputs.anomaly_logits, batch, chosen, margin, builder.map_cells)
         found += zip(numbers, findings, strict=True)
     model.train(was_training)
     gathered: list[tuple[int, PairFinding]] = gather_object(found) if world > 1 else found
@@ -118,6 +122,8 @@ def summarise(findings: Sequence[PairFinding], text_ious: Sequence[float] = ()) 
     for item in findings:
         for kind, counts in item.hits.items():
             hits.setdefault(kind, []).append(counts)
+    types = [item.types for item in findings]
+    typed = sum(known for _, known in types)
     union = sum(item.cells[1] for item in findings)
     return QuickScores(
         num_pairs=len(findings),
@@ -125,6 +131,7 @@ def summarise(findings: Sequence[PairFinding], text_ious: Sequence[float] = ()) 
         map_verdict=_verdicts([(item.is_anomaly, item.map_says) for item in findings]),
         map_iou=sum(item.cells[0] for item in findings) / union if union else None,
         map_miou=_mean([item.map_iou for item in findings if item.map_iou is not None]),
+        map_types=sum(right for right, _ in types) / typed if typed else None,
         text_miou=_mean(text_ious),
         token_accuracy={
             kind: sum(right for right, _ in counts) / sum(asked for _, asked in counts)
@@ -162,13 +169,18 @@ def _read_maps(
     batch: Batch,
     pairs: Sequence[LabelledPair],
     margin: int,
+    map_cells: int,
 ) -> None:
-    """Set what the map shows of each pair."""
+    """Set what the maps show of each pair."""
     grids = batch.grid.view(len(pairs), -1, 3)[:, -1].tolist()
-    for item, cells, target, pair, grid in zip(
-        findings, logits, batch.targets, pairs, grids, strict=True
+    for item, both, target, truth, pair, grid in zip(
+        findings, logits, batch.targets, batch.types, pairs, grids, strict=True
     ):
-        values = cells.float().cpu()
+        values, types = both.float().cpu().tensor_split([map_cells], dim=1)
+        if truth is not None and types.shape[1]:
+            known = truth.cpu() >= 0
+            right = types[known].argmax(1) == truth.cpu()[known]
+            item.types = int(right.sum()), int(known.sum())
         marked = values > 0
         item.map_says = bool(marked.any())
         if target is not None:

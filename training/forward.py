@@ -33,7 +33,7 @@ class Outputs(NamedTuple):
     """What the losses are made of; tuples, because shards look for tensors in tuples only.
 
     words: what was said at the labelled places, or None when the language model did not run.
-    anomaly_logits: of each sample's last image (N, cells), or None without the head.
+    anomaly_logits: of each sample's last image (N, cells + types), or None without the head.
     """
 
     words: Words | None

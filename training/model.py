@@ -52,7 +52,8 @@ class ImageFeatures(BaseModelOutputWithPooling):
 
     pooler_output: per image, merged tokens then comparison tokens, (n + L, D). patch_features: per
     image (N, C), before the merger, in the processor's patch order. anomaly_logits: per image
-    (N, cells) in the same order, the cells of a patch in raster order, or None without the head.
+    (N, cells + types) in the same order, the cells of a patch in raster order, or None without the
+    head.
     """
 
     pooler_output: tuple[Tensor, ...] | None = None  # type: ignore[assignment] # as upstream

@@ -19,37 +19,66 @@ from adcopilot_edge.training.forward import Outputs
 from adcopilot_edge.training.packing import KINDS
 from adcopilot_edge.training.stage_recipe import LossRecipe
 
-LOSSES = (*KINDS, "anomaly_map")
+LOSSES = (*KINDS, "anomaly_map", "map_types")
 
 
 def loss_counts(batch: Batch) -> Tensor:
-    """How many tokens of each kind, and cells with a target, ``batch`` has: (LOSSES,) int64."""
+    """How many tokens of each kind, cells with a target and patches with a type ``batch`` has.
+
+    (LOSSES,) int64.
+    """
     kinds = batch.text.kinds[:, 1:]
     tokens = torch.bincount(kinds[kinds >= 0], minlength=len(KINDS))
     cells = sum(target.numel() for target in batch.targets if target is not None)
-    return torch.cat([tokens, torch.tensor([cells], device=tokens.device)])
+    typed = sum(int((types >= 0).sum()) for types in batch.types if types is not None)
+    return torch.cat([tokens, torch.tensor([cells, typed], device=tokens.device)])
 
 
-def loss_sums(outputs: Outputs, targets: Sequence[Tensor | None]) -> Tensor:
-    """The losses of ``LOSSES``, added up over tokens or cells: (LOSSES,) float32.
+def loss_sums(outputs: Outputs, batch: Batch) -> Tensor:
+    """The losses of ``LOSSES``, added up over tokens, cells or patches: (LOSSES,) float32.
 
-    A loss that does not apply, of words when none were said or of the map without its head, is 0.
+    A loss that does not apply, of words when none were said or of a map without its head, is 0.
     """
     words, logits = outputs.words, outputs.anomaly_logits
     some = words.logits if words is not None else logits[0] if logits is not None else torch.ones(1)
-    text, cells = some.new_zeros(len(KINDS), dtype=torch.float32), some.new_zeros(1).float()
+    text = some.new_zeros(len(KINDS), dtype=torch.float32)
     if words is not None:
         tokens = functional.cross_entropy(words.logits.float(), words.labels, reduction="none")
         text = text.index_add(0, words.kinds, tokens)
-    pairs = () if logits is None else zip(logits, targets, strict=True)
-    known = [(item, truth) for item, truth in pairs if truth is not None]
-    if known:
-        cells = functional.binary_cross_entropy_with_logits(
-            torch.cat([item for item, _ in known]).float(),
-            torch.cat([truth for _, truth in known]),
-            reduction="sum",
-        )[None]
-    return torch.cat([text, cells])
+    maps = text.new_zeros(2)
+    if logits is not None:
+        maps = torch.stack([_cell_loss(logits, batch), _type_loss(logits, batch)])
+    return torch.cat([text, maps])
+
+
+def _cell_loss(logits: Sequence[Tensor], batch: Batch) -> Tensor:
+    known = [
+        (item[:, : truth.shape[1]], truth)
+        for item, truth in zip(logits, batch.targets, strict=True)
+        if truth is not None
+    ]
+    if not known:
+        return logits[0].new_zeros((), dtype=torch.float32)
+    return functional.binary_cross_entropy_with_logits(
+        torch.cat([item for item, _ in known]).float(),
+        torch.cat([truth for _, truth in known]),
+        reduction="sum",
+    )
+
+
+def _type_loss(logits: Sequence[Tensor], batch: Batch) -> Tensor:
+    known = [
+        (item[types >= 0, cells.shape[1] :], types[types >= 0])
+        for item, cells, types in zip(logits, batch.targets, batch.types, strict=True)
+        if cells is not None and types is not None
+    ]
+    if not known:
+        return logits[0].new_zeros((), dtype=torch.float32)
+    return functional.cross_entropy(
+        torch.cat([item for item, _ in known]).float(),
+        torch.cat([types for _, types in known]),
+        reduction="sum",
+    )
 
 
 def loss_weights(weights: LossRecipe) -> Tensor:

@@ -52,6 +52,7 @@ class ModelRecipe(Record):
     compare_anomaly_map: bool
     compare_map_scale: Literal[1, 2, 7, 14] = 1
     compare_map_margin: int = Field(default=0, ge=0, le=ROOM_PX)
+    compare_map_types: tuple[str, ...] = ()
 
 
 class BaseRecipe(Record):
@@ -60,6 +61,7 @@ class BaseRecipe(Record):
     checkpoint: a folder, or ``owner/name`` on the hub with ``revision`` a branch, tag or commit.
     The others add a fresh Comparison Encoder to a stock model, which needs compare_token_size, and
     must be left out where the checkpoint has one; they mean what they do in ``ModelRecipe``.
+    compare_map_types alone may be said of any checkpoint with a map: its types are told apart anew.
     shape: what a plan goes by while there is no such folder.
     """
 
@@ -72,6 +74,7 @@ class BaseRecipe(Record):
     compare_anomaly_map: bool | None = None
     compare_map_scale: Literal[1, 2, 7, 14] | None = None
     compare_map_margin: int | None = Field(default=None, ge=0, le=ROOM_PX)
+    compare_map_types: tuple[str, ...] | None = None
 
 
 class OptimizerRecipe(Record):

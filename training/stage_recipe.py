@@ -82,10 +82,11 @@ class LoraRecipe(Record):
 
 
 class LossRecipe(Record):
-    """Weights of the text losses and of the anomaly map's dense loss; 0 leaves one out.
+    """Weights of the text losses and of the maps' dense losses; 0 leaves one out.
 
     The four tasks are those asked about pairs, each a mean over its own answer tokens; ``text`` is
-    the mean over what the assistant says in dialogues.
+    the mean over what the assistant says in dialogues. map_types: over the patches of defects whose
+    type is one of ``compare_map_types``.
     """
 
     verdict: float = Field(default=0.0, ge=0)
@@ -94,6 +95,7 @@ class LossRecipe(Record):
     describe: float = Field(default=0.0, ge=0)
     text: float = Field(default=0.0, ge=0)
     anomaly_map: float = Field(default=0.0, ge=0)
+    map_types: float = Field(default=0.0, ge=0)
 
     @property
     def has_text(self) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-from adcopilot_edge.types import BBox, LabelledPair, MaskArray
+from adcopilot_edge.types import BBox, IntArray, LabelledPair, MaskArray
 
 
 def patch_targets(
@@ -46,6 +46,43 @@ def pair_mask(pair: LabelledPair) -> MaskArray | None:
         return None
     height, width = pair.test.shape[:2]
     return pair.mask if pair.mask is not None else fill_mask(pair.boxes, height, width)
+
+
+def type_image(pair: LabelledPair, types: Sequence[str]) -> IntArray | None:
+    """The number in ``types`` of each pixel's type of defect, (H, W) int64; -1 for none.
+
+    A pixel in several boxes is of the smallest one's type; types that are not listed are none. None
+    for a bad part of which nobody knows the place.
+    """
+    mask = pair_mask(pair)
+    if mask is None:
+        return None
+    found = np.full(mask.shape, -1, dtype=np.int64)
+    by_area = sorted(
+        zip(pair.boxes, pair.labels, strict=True),
+        key=lambda item: (item[0][2] - item[0][0]) * (item[0][3] - item[0][1]),
+        reverse=True,
+    )
+    for (x1, y1, x2, y2), label in by_area:
+        found[int(y1) : int(y2), int(x1) : int(x2)] = types.index(label) if label in types else -1
+    found[~mask] = -1
+    return found
+
+
+def patch_types(types: IntArray, *, patch_size: int, merge_size: int) -> IntArray:
+    """The type of each patch: the one with the most pixels in it, -1 where none has any.
+
+    types: (H, W) as ``type_image`` gives them. Returns (N,) int64 in the order of
+    ``patch_targets``.
+    """
+    rows, columns = (size // (patch_size * merge_size) for size in types.shape)
+    blocks = types.reshape(rows, merge_size, patch_size, columns, merge_size, patch_size)
+    patches = blocks.transpose(0, 3, 1, 4, 2, 5).reshape(-1, patch_size**2)
+    found = np.full(len(patches), -1, dtype=np.int64)
+    for number in np.flatnonzero((patches >= 0).any(axis=1)):
+        values = patches[number]
+        found[number] = np.bincount(values[values >= 0]).argmax()
+    return found
 
 
 def fill_mask(boxes: Sequence[BBox], height: int, width: int) -> MaskArray:

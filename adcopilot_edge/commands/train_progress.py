@@ -64,6 +64,7 @@ def scores_line(name: str, scores: dict[str, Any]) -> str:
         "map verdict": scores["map_verdict"],
         "map patch IoU": scores["map_iou"],
         "map box IoU": scores["map_miou"],
+        "map types": scores["map_types"],
         "text box IoU": scores["text_miou"],
     }
     known = [f"{label} {value:.3f}" for label, value in figures.items() if value is not None]
