@@ -43,6 +43,7 @@ class ModelSpec(Record):
     compare_token_size: int = Field(ge=0)
     compare_position_mode: ComparePositionMode
     has_anomaly_map: bool
+    map_types: tuple[str, ...] = ()
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from adcopilot_edge.calibration.agreement import BoxAnswer, read_answer
 from adcopilot_edge.calibration.box_matches import count_matches
 from adcopilot_edge.calibration.difference import find_differences
 from adcopilot_edge.metrics import balanced_accuracy, measure_boxes, roc_auc
-from adcopilot_edge.runtime.answer import parse_types
+from adcopilot_edge.runtime.answer import UNNAMED, parse_types
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.types import BBox, Inspection, LabelledPair, Task
 
@@ -27,19 +27,19 @@ class Predictions:
     """What one inspector, or the baseline, said about each of S pairs.
 
     is_anomaly: (S,) verdicts. scores: (S,) 0..1, or None where there is only a verdict. boxes: by
-    source, the boxes of each pair. labels: what the model called the boxes in its words, likewise.
-    types: which types of defect there are, in its words, of each pair; empty where it was not
-    asked. unparsed: answers that held no readable boxes. median_ms: of the whole inspection, NaN
-    where it was not timed. bundle, precision: the bundle's id and its graphs' precision, empty for
-    the baseline. answers: where the defects are in the model's words, by the index of the pair.
+    source, the boxes of each pair. labels: what the boxes are called, likewise, of the sources that
+    name them. types: by source, which types of defect there are in each pair. unparsed: answers
+    that held no readable boxes. median_ms: of the whole inspection, NaN where it was not timed.
+    bundle, precision: the bundle's id and its graphs' precision, empty for the baseline. answers:
+    where the defects are in the model's words, by the index of the pair.
     """
 
     name: str
     is_anomaly: tuple[bool, ...]
     scores: tuple[float, ...] | None
     boxes: dict[str, tuple[tuple[BBox, ...], ...]]
-    labels: tuple[tuple[str, ...], ...] = ()
-    types: tuple[tuple[str, ...], ...] = ()
+    labels: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    types: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     unparsed: int = 0
     median_ms: float = float("nan")
     bundle: str = ""
@@ -89,21 +89,28 @@ def predict(
             for item in inspections
         )
 
+    def labels_of(source: str) -> tuple[tuple[str, ...], ...]:
+        return tuple(
+            tuple(defect.label for defect in item.defects if defect.source == source)
+            for item in inspections
+        )
+
     boxes = {"map": boxes_of("map")} if inspections[0].anomaly_map is not None else {}
+    labels: dict[str, tuple[tuple[str, ...], ...]] = {}
+    types: dict[str, tuple[tuple[str, ...], ...]] = {}
+    if model.map_types:
+        labels["map"] = labels_of("map")
+        types["map"] = tuple(tuple(set(names) - {UNNAMED}) for names in labels["map"])
     if with_text:
-        boxes["text"] = boxes_of("text")
+        boxes["text"], labels["text"] = boxes_of("text"), labels_of("text")
+        types["text"] = tuple(parse_types(item.text["classify"]) for item in inspections)
     return Predictions(
         name=name,
         is_anomaly=tuple(item.verdict == "anomaly" for item in inspections),
         scores=tuple(item.anomaly_score for item in inspections),
         boxes=boxes,
-        labels=tuple(
-            tuple(defect.label for defect in item.defects if defect.source == "text")
-            for item in inspections
-        ),
-        types=tuple(parse_types(item.text["classify"]) for item in inspections)
-        if with_text
-        else (),
+        labels=labels,
+        types=types,
         unparsed=sum("answer_unparsed:locate" in item.notes for item in inspections),
         median_ms=median(item.timings_ms["total"] for item in inspections),
         bundle=bundle.id,
@@ -128,8 +135,9 @@ def summarize(pairs: Sequence[LabelledPair], said: Predictions) -> dict[str, Any
     truth = np.array([pair.is_anomaly for pair in pairs])
     verdicts = np.array(said.is_anomaly)
     boxes = {source: measure_boxes(pairs, found).to_json() for source, found in said.boxes.items()}
-    if "text" in boxes:
-        boxes["text"]["one_to_one"] = _match_classes(pairs, said)
+    for source, labels in said.labels.items():
+        boxes[source]["one_to_one"] = _match_classes(pairs, said.boxes[source], labels)
+    types = {source: _types_right(pairs, said, names) for source, names in said.types.items()}
     return {
         "name": said.name,
         "pairs": len(pairs),
@@ -138,13 +146,15 @@ def summarize(pairs: Sequence[LabelledPair], said: Predictions) -> dict[str, Any
         "escapes": int((truth & ~verdicts).sum()),
         "overkill": int((~truth & verdicts).sum()),
         "boxes": boxes,
-        "types": _types_right(pairs, said),
+        "types": {source: figures for source, figures in types.items() if figures} or None,
         "unparsed": said.unparsed,
         "median_ms": None if np.isnan(said.median_ms) else round(said.median_ms, 2),
     }
 
 
-def _types_right(pairs: Sequence[LabelledPair], said: Predictions) -> dict[str, Any] | None:
+def _types_right(
+    pairs: Sequence[LabelledPair], said: Predictions, named: Sequence[Sequence[str]]
+) -> dict[str, Any] | None:
     """How right the named types of the bad parts are that were found; None where there are none.
 
     exact: share of these parts with just the true types. named: share of their true types, each
@@ -152,9 +162,7 @@ def _types_right(pairs: Sequence[LabelledPair], said: Predictions) -> dict[str, 
     """
     found = [
         ({*pair.labels}, {*types})
-        for pair, types, is_anomaly in zip(
-            pairs, said.types, said.is_anomaly, strict=bool(said.types)
-        )
+        for pair, types, is_anomaly in zip(pairs, named, said.is_anomaly, strict=True)
         if pair.is_anomaly and pair.labels and is_anomaly
     ]
     if not found:
@@ -168,14 +176,19 @@ def _types_right(pairs: Sequence[LabelledPair], said: Predictions) -> dict[str, 
     }
 
 
-def _match_classes(pairs: Sequence[LabelledPair], said: Predictions) -> dict[str, Any]:
-    """DeepPCB's F-score of the boxes in words; only they have a class."""
+def _match_classes(
+    pairs: Sequence[LabelledPair],
+    boxes: Sequence[Sequence[BBox]],
+    labels: Sequence[Sequence[str]],
+) -> dict[str, Any]:
+    """DeepPCB's F-score of boxes with a class, and type_right: the share of found ones so named."""
     placed = [index for index, pair in enumerate(pairs) if not pair.is_unplaced]
-    predicted = [
-        list(zip(said.boxes["text"][index], said.labels[index], strict=True)) for index in placed
-    ]
+    predicted = [list(zip(boxes[index], labels[index], strict=True)) for index in placed]
     true = [list(zip(pairs[index].boxes, pairs[index].labels, strict=True)) for index in placed]
-    return count_matches(zip(predicted, true, strict=True), same_label=True).to_json()
+    images = list(zip(predicted, true, strict=True))
+    found, named = (count_matches(images, same_label=same) for same in (False, True))
+    share = round(named.matched / found.matched, 4) if found.matched else None
+    return {**named.to_json(), "found": found.matched, "type_right": share}
 
 
 def compare(

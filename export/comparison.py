@@ -37,7 +37,8 @@ def write_comparison_graph(
 
     Features are in the processor's patch order. With the anomaly-map head there is a second
     output, ``anomaly_logits`` (rows * k, columns * k) of the current image, k its
-    ``compare_map_scale``: k x k logits a patch.
+    ``compare_map_scale``: k x k logits a patch. With types of defect there is a third,
+    ``type_logits`` (rows, columns, types).
 
     Args:
         path: The ONNX file.
@@ -69,6 +70,13 @@ def write_comparison_graph(
             raster = patch_indices(*grid, config.spatial_merge_size).ravel()
             logits = graph.gather_rows(logits, raster, name="to_raster")
             _add_map(graph, logits, grid, config.compare_map_scale)
+            if config.compare_map_types:
+                types = encoder.with_form(FloatForm()).linear(updated, "type_map")
+                types = graph.gather_rows(types, raster, name="types_to_raster")
+                type_shape = (*grid, len(config.compare_map_types))
+                graph.output(
+                    graph.reshape(types, type_shape, name="types"), "type_logits", type_shape
+                )
 
 
 def _anchor_rotary(checkpoint: Checkpoint, grid: tuple[int, int]) -> tuple[FloatArray, FloatArray]:

@@ -83,6 +83,7 @@ def describe_model(checkpoint: Checkpoint, recipe: ExportRecipe) -> ModelSpec:
             "compare_token_size": vision.compare_token_size,
             "compare_position_mode": checkpoint.config.compare_position_mode,
             "has_anomaly_map": bool(vision.compare_token_size and vision.compare_anomaly_map),
+            "map_types": tuple(vision.compare_map_types) if vision.compare_token_size else (),
         }
     )
 

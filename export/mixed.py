@@ -70,7 +70,7 @@ def int8_modules(checkpoint: Checkpoint, recipe: ExportRecipe) -> tuple[str, ...
         is_layer = layer != name and len(entry.shape) > 1 and name.startswith("visual.")
         if is_layer and (is_quantized(layer) or not recipe.is_static):
             names.add(module_of(layer))
-    names.discard(f"{_ENCODER}.anomaly_map")
+    names -= {f"{_ENCODER}.anomaly_map", f"{_ENCODER}.type_map"}
     return tuple(sorted(names, key=_place))
 
 

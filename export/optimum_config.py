@@ -39,6 +39,7 @@ class ADCopilotNormalizedConfig(NormalizedConfig):
     VISION_HIDDEN_SIZE = "vision_config.hidden_size"
     COMPARE_TOKEN_SIZE = "vision_config.compare_token_size"
     COMPARE_ANOMALY_MAP = "vision_config.compare_anomaly_map"
+    COMPARE_MAP_TYPES = "vision_config.compare_map_types"
 
     @property
     def head_dim(self) -> int:
@@ -199,8 +200,11 @@ class ADCopilotExporterConfig(ExporterConfig):
         if self.graph == "vision":
             return {"features": {}, "tokens": {}}
         if self.graph == "comparison":
-            has_map = self._normalized_config.compare_anomaly_map
-            return {"comparison_tokens": {}, **({"anomaly_logits": {}} if has_map else {})}
+            maps = {
+                "anomaly_logits": self._normalized_config.compare_anomaly_map,
+                "type_logits": self._normalized_config.compare_map_types,
+            }
+            return {"comparison_tokens": {}, **{name: {} for name, has in maps.items() if has}}
         return {"logits": {}, **self._state("present", "P_present")}
 
     def _state(self, when: str, length: str) -> Axes:

@@ -150,7 +150,7 @@ def _graph_of(name: str) -> str:
 
 def _form_of(name: str, recipe: ExportRecipe) -> LinearForm:
     """The form of the layer that a tensor belongs to."""
-    if ".anomaly_map." in name:
+    if ".anomaly_map." in name or ".type_map." in name:
         return FloatForm()
     if not name.startswith("visual."):
         return recipe.decoder_form()
@@ -182,5 +182,5 @@ def _parity_bytes(model: ModelSpec, map_scale: int) -> int:
     floats += (model.num_merged + model.compare_token_size) * model.hidden_size
     floats += model.vocab_size
     if model.has_anomaly_map:
-        floats += model.num_patches * map_scale**2
+        floats += model.num_patches * (map_scale**2 + len(model.map_types))
     return 6 * model.image_height * model.image_width + 4 * floats

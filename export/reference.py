@@ -27,7 +27,7 @@ from adcopilot_edge.export.describe import Description
 from adcopilot_edge.export.grams import LayerCall, capture_call
 from adcopilot_edge.export.streamed import streamed_model
 from adcopilot_edge.export.vision import probe_rows
-from adcopilot_edge.export.windows import map_of_cells
+from adcopilot_edge.export.windows import map_of_cells, patch_indices
 from adcopilot_edge.manifest import Manifest
 from adcopilot_edge.prompt import IMAGE_TOKEN
 from adcopilot_edge.runtime.ladder import Stages
@@ -204,8 +204,12 @@ class TorchReference:
         if model.compare_token_size:
             stages["comparison_tokens"] = merged[model.num_merged :].numpy()
         if features.anomaly_logits is not None:
-            cells = features.anomaly_logits[1].float().numpy()
+            both = features.anomaly_logits[1].float().numpy()
+            cells, types = np.split(both, [both.shape[1] - len(model.map_types)], axis=1)
             stages["anomaly_logits"] = map_of_cells(cells, model.grid, model.merge_size)
+            if model.map_types:
+                raster = patch_indices(*model.grid, model.merge_size).ravel()
+                stages["type_logits"] = types[raster].reshape(*model.grid, -1)
         return stages
 
     def _task(self, task: Task) -> tuple[str, str, str]:

@@ -23,6 +23,7 @@ _FLOAT = {
     "tokens": Tolerance("max_rel", 5e-5),  # [1e-6]
     "comparison_tokens": Tolerance("max_rel", 5e-5),  # [5e-6]
     "anomaly_logits": Tolerance("max_abs", 1e-3),  # [1e-5]
+    "type_logits": Tolerance("max_abs", 1e-3),
     "logits": Tolerance("max_abs", 1e-3),  # [1e-5]
     "greedy_ids": Tolerance("mismatches", 0),
     "verdict": Tolerance("mismatches", 0),
@@ -37,6 +38,7 @@ _INT8_VISION = {
     "tokens": Tolerance("max_rel", 0.2),  # [0.05]
     "comparison_tokens": Tolerance("max_rel", 0.4),  # [0.22 untrained, 0.03 trained]
     "anomaly_logits": Tolerance("max_rel", 0.2),  # [0.06]
+    "type_logits": Tolerance("max_rel", 0.2),
     "logits": Tolerance("max_rel", 0.1),  # [0.006]
 }
 # float16 has 11 bits: a thousandth a layer, more where the sum of the blocks cancels. On a CPU
@@ -49,6 +51,7 @@ _HALF_VISION = {
     "tokens": Tolerance("max_rel", 0.02),
     "comparison_tokens": Tolerance("max_rel", 0.04),
     "anomaly_logits": Tolerance("max_rel", 0.02),
+    "type_logits": Tolerance("max_rel", 0.02),
     "logits": Tolerance("max_rel", 0.02),
 }
 _HALF_LOGITS = Tolerance("max_rel", 0.02)

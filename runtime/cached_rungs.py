@@ -24,6 +24,7 @@ from adcopilot_edge.runtime.tensors import AnyArray
 # about 1e-3 of its largest term.
 TOLERANCES = {
     "anomaly_logits": Tolerance("max_rel", 1e-3),
+    "type_logits": Tolerance("max_rel", 1e-3),
     "logits": Tolerance("max_rel", 1e-3),
     "greedy_ids": Tolerance("mismatches", 0),
     "verdict": Tolerance("mismatches", 0),

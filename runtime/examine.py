@@ -30,7 +30,8 @@ class Examination:
     """What the model said about one pair.
 
     score: 0..1, the softmax over the two answer letters, not calibrated. anomaly_map: (rows,
-    columns) float32 in 0..1, or None where the bundle has no map. answers: by name of the question.
+    columns) float32 in 0..1, or None where the bundle has no map. type_logits: as in
+    ``Comparison``. answers: by name of the question.
     notes: what there is to say about the answers and the path. path: who decided; ``score`` is the
     cascade's suspicion where that was the map.
     """
@@ -39,6 +40,7 @@ class Examination:
     verdict: Verdict
     anomaly_map: FloatArray | None
     answers: dict[str, Answer]
+    type_logits: FloatArray | None = None
     notes: tuple[str, ...] = ()
     path: DecisionPath = "model"
 
@@ -136,6 +138,7 @@ def examining(
                 score=suspected,
                 verdict="normal",
                 anomaly_map=anomaly_map,
+                type_logits=comparison.type_logits,
                 answers={},
                 notes=tuple(f"cascade_unasked:{name}" for name in request.questions),
                 path=path,
@@ -153,6 +156,7 @@ def examining(
         score=score,
         verdict=verdict,
         anomaly_map=anomaly_map,
+        type_logits=comparison.type_logits,
         answers=answers.by_name,
         notes=(*answers.notes, *missed),
         path=path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from adcopilot_edge.errors import AnswerError
@@ -9,6 +10,7 @@ from adcopilot_edge.manifest import Manifest
 from adcopilot_edge.runtime.anomaly_map import map_boxes
 from adcopilot_edge.runtime.answer import UNNAMED, parse_boxes, parse_types
 from adcopilot_edge.runtime.examine import Examination
+from adcopilot_edge.runtime.type_map import region_types
 from adcopilot_edge.runtime.verdict_rule import VerdictRule
 from adcopilot_edge.types import BBox, DecisionPath, Defect, FloatArray, Verdict
 
@@ -99,14 +101,11 @@ def _text_defects(examination: Examination, manifest: Manifest) -> tuple[list[De
 def _map_defects(examination: Examination, manifest: Manifest) -> list[Defect]:
     """The regions of the map, in pixels of the model's input.
 
-    Their label is the answer to ``classify`` if that names one type; which region is of which of
-    several types is not known.
+    Their label is the type that the map itself tells. Where it knows no types, it is the answer to
+    ``classify`` if that names one type; which region is of which of several is not known then.
     """
     if examination.anomaly_map is None:
         return []
-    answer = examination.answers.get("classify")
-    types = parse_types(answer.text) if answer else ()
-    label = types[0] if len(types) == 1 else UNNAMED
     boxes = map_boxes(
         examination.anomaly_map,
         threshold=manifest.decision.map_threshold,
@@ -114,7 +113,29 @@ def _map_defects(examination: Examination, manifest: Manifest) -> list[Defect]:
         height=manifest.model.image_height,
         width=manifest.model.image_width,
     )
-    return [Defect(label=label, bbox_2d=box, source="map") for box in boxes]
+    return [
+        Defect(label=label, bbox_2d=box, source="map")
+        for label, box in zip(_map_labels(examination, manifest, boxes), boxes, strict=True)
+    ]
+
+
+def _map_labels(
+    examination: Examination, manifest: Manifest, boxes: Sequence[BBox]
+) -> Sequence[str]:
+    """What the regions in ``boxes`` are called."""
+    if examination.type_logits is None or examination.anomaly_map is None:
+        answer = examination.answers.get("classify")
+        said = parse_types(answer.text) if answer else ()
+        return [said[0] if len(said) == 1 else UNNAMED] * len(boxes)
+    types = region_types(
+        examination.type_logits,
+        examination.anomaly_map,
+        boxes,
+        names=manifest.model.map_types,
+        height=manifest.model.image_height,
+        width=manifest.model.image_width,
+    )
+    return [name or UNNAMED for name in types]
 
 
 def _scaled(defect: Defect, scale_x: float, scale_y: float) -> Defect:

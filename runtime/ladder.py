@@ -13,6 +13,7 @@ block_0 ...         (P, C), the same patches behind each block; where the bundle
 features, tokens    (N, C), (N / 4, D), of the test image
 comparison_tokens   (L, D), of the test image against the golden; where the model compares
 anomaly_logits      (rows, columns); where the model has a map
+type_logits         (rows, columns, types), a vector for each patch; where the map knows types
 logits              (V,), where the verdict is read
 greedy_ids          (T,) int64, the answer to ``describe``, its end token included
 verdict             () int64, 1 for an anomaly
@@ -87,6 +88,8 @@ def run_from_golden(
         stages["comparison_tokens"] = comparison.tokens
     if comparison.anomaly_logits is not None:
         stages["anomaly_logits"] = comparison.anomaly_logits
+    if comparison.type_logits is not None:
+        stages["type_logits"] = comparison.type_logits
     stages["logits"] = logits
     stages["greedy_ids"] = np.array(answer.ids, dtype=np.int64)
     is_anomaly = engine.score(logits) >= manifest.decision.threshold

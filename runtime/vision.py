@@ -33,10 +33,12 @@ class Comparison:
     """A current image against a previous one: tokens (L, D), and logits of the anomaly map.
 
     anomaly_logits: (rows, columns), at least one a patch, or None where the bundle has no map.
+    type_logits: (rows, columns, types), a vector for each patch, or None where it knows no types.
     """
 
     tokens: FloatArray
     anomaly_logits: FloatArray | None
+    type_logits: FloatArray | None = None
 
 
 class ImageEncoder:
@@ -84,6 +86,8 @@ class ImageEncoder:
             outputs = ["comparison_tokens"]
             if self._model.has_anomaly_map:
                 outputs.append("anomaly_logits")
+            if self._model.map_types:
+                outputs.append("type_logits")
             self._comparison.require(inputs=["previous", "current"], outputs=outputs)
 
     def encode(self, patches: FloatArray) -> EncodedImage:
@@ -129,10 +133,13 @@ class ImageEncoder:
             return Comparison(tokens=no_tokens, anomaly_logits=None)
         outputs = self._comparison.run({"previous": previous, "current": current})
         logits = np.asarray(outputs["anomaly_logits"]) if self._model.has_anomaly_map else None
+        types = np.asarray(outputs["type_logits"]) if self._model.map_types else None
         # A NaN is in no region, so the map would show a defect as nothing.
-        if logits is not None and not np.isfinite(logits).all():
+        if any(found is not None and not np.isfinite(found).all() for found in (logits, types)):
             raise SessionError(
                 "the anomaly map is not finite. If its precision is fp16 or int8, export the "
                 "bundle again with a higher one"
             )
-        return Comparison(tokens=outputs["comparison_tokens"], anomaly_logits=logits)
+        return Comparison(
+            tokens=outputs["comparison_tokens"], anomaly_logits=logits, type_logits=types
+        )

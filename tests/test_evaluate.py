@@ -85,16 +85,40 @@ def test_types_are_counted_on_bad_parts_that_were_found() -> None:
         is_anomaly=(True, True, False, True),
         scores=None,
         boxes={},
-        types=(("open", "spur"), ("open",), ("spur",), ("hole",)),
+        types={"text": (("open", "spur"), ("open",), ("spur",), ("hole",))},
     )
     pairs = [pair("open", "spur", "spur"), pair("spur"), pair("spur"), pair()]
     assert summarize(pairs, said)["types"] == {
-        "found_bad": 2,
-        "exact": 0.5,
-        "named": round(2 / 3, 4),
-        "true": round(2 / 3, 4),
+        "text": {
+            "found_bad": 2,
+            "exact": 0.5,
+            "named": round(2 / 3, 4),
+            "true": round(2 / 3, 4),
+        }
     }
-    assert summarize(pairs, replace(said, types=()))["types"] is None
+    assert summarize(pairs, replace(said, types={}))["types"] is None
+
+
+def test_the_share_of_right_types_is_of_the_boxes_that_were_found() -> None:
+    picture = np.zeros((8, 8, 3), dtype=np.uint8)
+    boxes = ((0.0, 0.0, 4.0, 4.0), (4.0, 4.0, 8.0, 8.0), (0.0, 4.0, 4.0, 8.0))
+    pair = LabelledPair(
+        name="p",
+        category="c",
+        golden=picture,
+        test=picture,
+        boxes=boxes,
+        labels=("open", "spur", "short"),
+    )
+    said = Predictions(
+        name="x",
+        is_anomaly=(True,),
+        scores=None,
+        boxes={"map": (boxes[:2],)},
+        labels={"map": (("open", "hole"),)},
+    )
+    matches = summarize([pair], said)["boxes"]["map"]["one_to_one"]
+    assert (matches["found"], matches["matched"], matches["type_right"]) == (2, 1, 0.5)
 
 
 def test_pairs_may_be_of_some_boards_or_surfaces(call: Call, scans: Path, tmp_path: Path) -> None:

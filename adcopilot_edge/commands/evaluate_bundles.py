@@ -121,10 +121,15 @@ def _print_report(report: dict[str, Any]) -> None:
             )
             print(f"  {box_source:<10} mIoU {figures['miou']:.4f}, {shares}")
             if matches := figures.get("one_to_one"):
-                print(f"  {'':<10} boxes of the same class, F-score {matches['f_score']:.4f}")
-        if types := result["types"]:
+                share = matches["type_right"]
+                right = "-" if share is None else f"{share:.3f}"
+                print(
+                    f"  {'':<10} boxes of the same class, F-score {matches['f_score']:.4f}; of "
+                    f"{matches['found']} found, type right {right}"
+                )
+        for box_source, types in (result["types"] or {}).items():
             print(
-                f"  types      of {types['found_bad']} bad parts found all types right "
+                f"  types      {box_source}: of {types['found_bad']} bad parts found all types right "
                 f"{types['exact']:.3f}, true types named {types['named']:.3f}, "
                 f"named types true {types['true']:.3f}"
             )

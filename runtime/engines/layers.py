@@ -15,8 +15,8 @@ from adcopilot_edge.errors import BuildError
 from adcopilot_edge.manifest import Graph
 from adcopilot_edge.runtime.engines.api import Api
 
-# Stays float32 in every precision: one output a patch.
-_ALWAYS_EXACT = r".+\.anomaly_map"
+# Stay float32 in every precision: few outputs a patch.
+_ALWAYS_EXACT = r".+\.(anomaly|type)_map"
 
 
 @dataclass(frozen=True, slots=True)
