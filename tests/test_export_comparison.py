@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny import open_session, save_tiny, tiny_config, tiny_model
 
+from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.export.checkpoint import open_checkpoint
 from adcopilot_edge.export.comparison import write_comparison_graph
 from adcopilot_edge.export.linear import FloatForm
@@ -24,14 +25,21 @@ GRID = (6, 10)
 
 def torch_outputs(
     model: ADCopilotForConditionalGeneration, previous: FloatArray, current: FloatArray
-) -> tuple[FloatArray, FloatArray | None]:
+) -> dict[str, FloatArray]:
     features = [torch.from_numpy(previous), torch.from_numpy(current)]
     grid_thw = torch.tensor([[1, *GRID]] * 2)
     with torch.no_grad():
         tokens, logits = model.model.visual.compare(features, grid_thw, [(0, 1)])
+    outputs = {"comparison_tokens": tokens[0].numpy()}
     if logits is None:
-        return tokens[0].numpy(), None
-    return tokens[0].numpy(), map_of_cells(logits[0].numpy(), GRID, 2)
+        return outputs
+    types = len(model.config.vision.compare_map_types)
+    cells, found = np.split(logits[0].numpy(), [logits[0].shape[1] - types], axis=1)
+    outputs["anomaly_logits"] = map_of_cells(cells, GRID, 2)
+    if types:
+        each = [map_of_cells(found[:, [number]], GRID, 2) for number in range(types)]
+        outputs["type_logits"] = np.stack(each, axis=-1)
+    return outputs
 
 
 def check_graph(folder: Path, config: ADCopilotConfig) -> None:
@@ -45,11 +53,10 @@ def check_graph(folder: Path, config: ADCopilotConfig) -> None:
     names = [output.name for output in session.get_outputs()]
     outputs = session.run(None, {"previous": previous, "current": current})
     actual = dict(zip(names, outputs, strict=True))
-    tokens, logits = torch_outputs(model, previous, current)
-    np.testing.assert_allclose(actual.pop("comparison_tokens"), tokens, rtol=0, atol=1e-5)
-    if logits is not None:
-        np.testing.assert_allclose(actual.pop("anomaly_logits"), logits, rtol=0, atol=1e-5)
-    assert not actual
+    expected = torch_outputs(model, previous, current)
+    assert actual.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_allclose(actual[name], array, rtol=0, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("rope", [False, True])
@@ -67,6 +74,15 @@ def test_queries_may_stand_on_a_grid(tmp_path: Path, *, rope: bool) -> None:
 
 def test_a_patch_may_have_several_cells_of_the_map(tmp_path: Path) -> None:
     check_graph(tmp_path, tiny_config(compare_map_scale=7))
+
+
+def test_a_patch_may_be_told_its_type(tmp_path: Path) -> None:
+    check_graph(tmp_path, tiny_config(compare_map_scale=2, compare_map_types=["a", "b", "c"]))
+
+
+def test_types_need_the_map() -> None:
+    with pytest.raises(ConfigError, match="compare_map_types needs compare_anomaly_map"):
+        tiny_config(compare_anomaly_map=False, compare_map_types=["a"])
 
 
 def test_cells_of_a_patch_lie_in_the_patch() -> None:

@@ -129,8 +129,8 @@ def _print_report(report: dict[str, Any]) -> None:
                 )
         for box_source, types in (result["types"] or {}).items():
             print(
-                f"  types      {box_source}: of {types['found_bad']} bad parts found all types right "
-                f"{types['exact']:.3f}, true types named {types['named']:.3f}, "
+                f"  types      {box_source}: of {types['found_bad']} bad parts found all types "
+                f"right {types['exact']:.3f}, true types named {types['named']:.3f}, "
                 f"named types true {types['true']:.3f}"
             )
         if result["unparsed"]:
