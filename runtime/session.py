@@ -112,7 +112,7 @@ class GraphSession:
         self.name = path.name
         self.provider = provider
         wanted = PROVIDER_CLASSES[provider]
-        options = session_options(ort, num_threads, has_fixed_shapes=has_fixed_shapes)
+        options = session_options(ort, path, num_threads, has_fixed_shapes=has_fixed_shapes)
         if keeps_order:
             options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         # They must live until the session is open, which copies what it needs.

@@ -5,7 +5,9 @@ Knows nothing of which setting is the fastest.
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -75,16 +77,29 @@ def as_settings(threads: Threads) -> ThreadSettings:
     return threads if isinstance(threads, ThreadSettings) else ThreadSettings(num_threads=threads)
 
 
-def session_options(ort: ModuleType, threads: Threads, *, has_fixed_shapes: bool) -> Any:
+def session_options(
+    ort: ModuleType, path: Path, threads: Threads, *, has_fixed_shapes: bool
+) -> Any:
     """Options of a session: quiet, its threads, and a memory plan only where it can be reused.
 
     INT8 products are exact on every processor. On one with AVX2 and no VNNI onnxruntime would add
     pairs of products in 16 bits, where large ones saturate without a word; elsewhere the setting
-    changes nothing.
+    changes nothing. Graphs in the form of engines (QDQ) can't have it: it breaks weights with a
+    scale for each output.
     """
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors; warnings of the graph optimiser are not for users
     options.enable_mem_pattern = has_fixed_shapes  # else one plan is kept for each shape seen
-    options.add_session_config_entry(_EXACT_PRODUCTS, "1")
+    if not _contains(path, b"DequantizeLinear"):
+        options.add_session_config_entry(_EXACT_PRODUCTS, "1")
     as_settings(threads).apply(options)
     return options
+
+
+def _contains(path: Path, name: bytes) -> bool:
+    """Whether a file, which may be large, has these bytes; False for one that can't be read."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+            return view.find(name) >= 0
+    except (OSError, ValueError):  # whoever opens it next says why
+        return False

@@ -73,7 +73,7 @@ def entry(options: Any, key: str) -> str | None:
 
 
 def told(threads: Any) -> tuple[int, str | None, str | None]:
-    options = session_options(onnxruntime, threads, has_fixed_shapes=True)
+    options = session_options(onnxruntime, Path(__file__), threads, has_fixed_shapes=True)
     names = ("intra_op.allow_spinning", "intra_op_thread_affinities")
     return (options.intra_op_num_threads, *(entry(options, name) for name in names))
 

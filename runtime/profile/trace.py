@@ -128,7 +128,7 @@ class TracedGraph(GraphSession):
     def __init__(self, path: Path, *, folder: Path, **options: Any) -> None:
         super().__init__(path, **options)
         ort = load_onnxruntime()
-        settings = session_options(ort, options.get("num_threads"), has_fixed_shapes=False)
+        settings = session_options(ort, path, options.get("num_threads"), has_fixed_shapes=False)
         settings.enable_profiling = True
         settings.profile_file_prefix = str(folder / path.stem)
         self._session = None  # two copies of the weights at once would be too much
