@@ -1,6 +1,6 @@
 """Trial: what the daemon adds to a direct call of ``Inspector``, in pairs of turns in one run.
 
-python tests/trial_overhead.py --pairs 300
+python tests/trial_overhead.py --pairs 300 --bundle bundle
 """
 
 from __future__ import annotations
@@ -19,16 +19,20 @@ from adcopilot_edge.runtime.inspector import Inspector
 _WARM_UPS = 10
 
 
-def run(folder: Path, *, pairs: int) -> dict[str, Any]:
-    """Inspect a part directly and through the daemon by turns; the figures."""
+def run(folder: Path, *, pairs: int, bundle: Path | None = None) -> dict[str, Any]:
+    """Inspect a part directly and through the daemon by turns; the figures.
+
+    bundle: the embedded one where there is none.
+    """
     images = [GOLDEN.read_bytes(), PART.read_bytes()]
-    inspector = Inspector.open(num_threads=1)
+    inspector = Inspector.open(bundle, num_threads=1)
     golden = inspector.golden(GOLDEN)
     direct: list[float] = []
     through: list[float] = []
     inside: list[float] = []
     bare: list[float] = []  # an answer of the daemon that takes no part
-    with daemon_process(station_toml(folder)) as daemon:
+    chosen = {} if bundle is None else {"bundle": str(bundle.resolve())}
+    with daemon_process(station_toml(folder, **chosen)) as daemon:
         daemon.wait_ready()
         client = Client(daemon.address)
         own = daemon.family()[0]
@@ -68,6 +72,7 @@ def run(folder: Path, *, pairs: int) -> dict[str, Any]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=300)
+    parser.add_argument("--bundle", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        show("overhead of the daemon", run(Path(place), pairs=given.pairs))
+        show("overhead of the daemon", run(Path(place), pairs=given.pairs, bundle=given.bundle))
