@@ -78,10 +78,24 @@ class _Sent:
     error: Exception | None = None
 
 
+_RESULTS: dict[str, Any] = {"type": ["array", "object"]}
+# Where no part was accepted the results come with the status of one of their errors.
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/x-ndjson": {}}},
+    **{
+        status: {
+            "description": "What each part was refused for, or what is wrong with the request",
+            "content": {"application/json": {"schema": _RESULTS}, "application/x-ndjson": {}},
+        }
+        for status in (403, 404, 422, 429, 503)
+    },
+}
+
+
 @router.post(
     "/inspect/batch",
     openapi_extra=_BODY,
-    responses={200: {"content": {"application/x-ndjson": {}}}},
+    responses=_ANSWERS,
 )
 async def batch(
     request: Request,

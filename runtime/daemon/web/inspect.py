@@ -33,7 +33,15 @@ PART_BODY: dict[str, Any] = {
 }
 
 
-@router.post("/inspect", openapi_extra=PART_BODY)
+_UNUSABLE: dict[int | str, dict[str, Any]] = {
+    422: {
+        "description": "The record of a part that can't be used, or an error: nothing was accepted",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+}
+
+
+@router.post("/inspect", openapi_extra=PART_BODY, responses=_UNUSABLE)
 async def inspect(request: Request, daemon: Daemon) -> JSONResponse:
     """Inspect a part: a file in the form's field ``image``, or a path on an allowed root.
 
