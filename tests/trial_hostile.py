@@ -34,7 +34,10 @@ def run(folder: Path, *, inputs: int, seed: int = 0) -> dict[str, Any]:
         for _ in range(min(_WARM_UPS, inputs // 2)):
             client.send(images.next())
         before = _state(daemon)
+        middle = before
         for turn in range(inputs):
+            if turn == inputs // 2:
+                middle = _state(daemon)
             if turn % 10 < 7:
                 image = images.next()
                 answer = client.send(image)
@@ -63,9 +66,9 @@ def run(folder: Path, *, inputs: int, seed: int = 0) -> dict[str, Any]:
         "slowest_picture_s": round(slowest, 2),
         "worker_restarts": told["counters"]["worker_restarts"],
         "alarms": told["alarms"],
-        "memory_mb": [before[0], after[0]],
-        "open_files": [before[1], after[1]],
-        "threads": [before[2], after[2]],
+        "memory_mb": [before[0], middle[0], after[0]],
+        "open_files": [before[1], middle[1], after[1]],
+        "threads": [before[2], middle[2], after[2]],
         "last_exit_code": code,
     }
 
