@@ -83,7 +83,7 @@ def test_the_device_verifies_the_bundle_without_torch(bundle: Bundle) -> None:
     stages = [stage.stage for stage in report.stages]
     assert [stage for stage in stages if not stage.startswith("cached_")] == STAGES
     cached = {stage.stage: stage.error for stage in report.stages if stage.stage not in STAGES}
-    assert set(cached) == {f"cached_{stage}" for stage in TOLERANCES}
+    assert set(cached) == {f"cached_{stage}" for stage in TOLERANCES if stage in STAGES}
     assert set(cached.values()) == {0}
     assert report.first_failure is None
 
