@@ -31,9 +31,8 @@ class Examination:
 
     score: 0..1, the softmax over the two answer letters, not calibrated. anomaly_map: (rows,
     columns) float32 in 0..1, or None where the bundle has no map. type_logits: as in
-    ``Comparison``. answers: by name of the question.
-    notes: what there is to say about the answers and the path. path: who decided; ``score`` is the
-    cascade's suspicion where that was the map.
+    ``Comparison``. answers: by name of the question. notes: what there is to say about the answers
+    and the path. path: who decided; ``score`` is the cascade's suspicion where that was the map.
     """
 
     score: float

@@ -95,7 +95,7 @@ def with_model(**changes: Any) -> Change:
 
 def without_map_loss(recipe: TrainRecipe) -> TrainRecipe:
     """The map has no say: what it alone teaches is left out, and the head with it."""
-    recipe = with_model(compare_anomaly_map=False)(recipe)
+    recipe = with_model(compare_anomaly_map=False, compare_map_types=())(recipe)
     return with_stages(recipe, [stage for stage in recipe.stages if stage.loss.has_text])
 
 
@@ -126,7 +126,7 @@ def with_stages(recipe: TrainRecipe, stages: Sequence[StageRecipe]) -> TrainReci
 
 
 def _without_map(stage: StageRecipe) -> StageRecipe:
-    loss = LossRecipe(**{**stage.loss.model_dump(), "anomaly_map": 0.0})
+    loss = LossRecipe(**{**stage.loss.model_dump(), "anomaly_map": 0.0, "map_types": 0.0})
     return stage.model_copy(update={"loss": loss, "point_queries_at_map": False})
 
 

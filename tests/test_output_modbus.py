@@ -213,4 +213,5 @@ def test_a_port_in_use_is_an_alarm_until_it_is_free(tmp_path):
         first.close()
         until(lambda: second.alarm("output:plc") is None)
         listening(second)
+        assert second.alarm("output:plc") is None
         second.close()

@@ -91,6 +91,7 @@ def test_what_waited_is_heard_in_order_without_gaps(tmp_path):
             until(lambda: not bench.waiting("bus"))
             sent += bench.finish(5)
             until(lambda: numbers(listener) == sent)
+        assert numbers(listener) == sorted(sent)
     finally:
         listener.close()
         broker.stop()
@@ -174,7 +175,9 @@ def test_what_is_no_broker_is_an_alarm(tmp_path):
         until(lambda: "does not answer as a broker does" in (bench.alarm("output:bus") or ""))
     silent.close()
     with Bench(tmp_path / "b", settings(free_port())) as bench:
+        sent = bench.finish()
         until(lambda: "can't be reached: Connection refused" in (bench.alarm("output:bus") or ""))
+        assert bench.waiting("bus") == sent
 
 
 def test_threads_and_clients_do_not_pile_up_while_the_broker_is_gone(tmp_path):

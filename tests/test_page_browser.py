@@ -179,6 +179,7 @@ def test_language_is_chosen_on_the_page(daemon, served, page):
     page.goto(served.url)
     page.get_by_label("Language").select_option("de")
     expect(word(page)).to_have_text("GUT")
+    assert page.locator("html").get_attribute("lang") == "de"
 
 
 def test_lost_connection_is_loud_and_no_old_good_stays(daemon, served, page):
@@ -201,6 +202,7 @@ def test_stopped_line_and_a_start_show_instead_of_a_verdict(daemon, served, page
     daemon.alarms.set("disk", "it is full", stops_line=True)
     expect(word(page)).to_have_text("LINE STOPPED")
     expect(page.get_by_role("alert").first).to_contain_text("it is full")
+    assert "GOOD" not in page.locator(".band").inner_text()
     daemon.alarms.set("disk", None)
     daemon.life.enter("loading", "the inspection hung")
     expect(word(page)).to_have_text("LOADING")
@@ -217,6 +219,7 @@ def test_history_filters_and_turns_pages(daemon, served, page):
     expect(rows).to_have_count(3)
     page.get_by_label("Verdict").select_option("anomaly")
     expect(rows).to_have_count(1)
+    assert "X-1" in rows.first.inner_text()
     rows.first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text(f"Part #{bad.id}")
     expect(page.locator(".facts-list")).to_contain_text(bad.image_sha256)
@@ -237,6 +240,7 @@ def test_texts_of_a_part_stay_texts(daemon, served, page):
     expect(page.locator(".band .why")).to_have_text(f"Found: {evil}")
     page.goto(f"{served.url}/#/record/1")
     expect(page.locator(".facts-list")).to_contain_text(f"describe: {evil}")
+    assert page.locator("img[src='x']").count() == 0
 
 
 @pytest.mark.parametrize("size", [(1280, 800), (1024, 600), (390, 844)])
@@ -270,6 +274,7 @@ def test_unknown_is_asked_for_a_token(tmp_path, browser):
         expect(word(page)).to_have_text("READY")
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_label("Token")).to_be_visible()
+        assert page.context.cookies() == []
         page.close()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.type_map import region_types
 from adcopilot_edge.runtime.verify import verify_bundle
@@ -143,3 +144,15 @@ def test_a_checkpoint_gets_other_types_and_keeps_all_else(checkpoint: Path) -> N
         if value.shape != weights[name].shape or not value.equal(weights[name])
     ]
     assert [name.rpartition("type_map.")[2] for name in differ] == ["weight", "bias"]
+
+
+@pytest.mark.torch
+def test_a_loss_of_types_needs_types(tmp_path: Path) -> None:
+    from train_cases import tiny_recipe
+
+    from adcopilot_edge.training.run import train
+    from adcopilot_edge.training.stage_recipe import LossRecipe
+
+    recipe = tiny_recipe(3, loss=LossRecipe(anomaly_map=1.0, map_types=1.0))
+    with pytest.raises(ConfigError, match="tells no types apart"):
+        train(recipe, tmp_path, workers=0)

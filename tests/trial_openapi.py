@@ -18,8 +18,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import Case, checks
 from schemathesis.core.result import Ok
 
-# An answer without an end, and one that ends the session.
-_LEFT_OUT = ("/v1/live",)
+_LEFT_OUT = ("/v1/live",)  # an answer without an end
 _LONGEST_S = 30.0
 
 

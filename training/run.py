@@ -145,6 +145,11 @@ class _Run:
             model, processor = load_weights(checkpoint.path, stage)
         self._start(model, plan.first_step + done)
         start_stage(model, stage, is_from_checkpoint=recipe.base is not None)
+        if stage.loss.map_types and not model.config.vision.compare_map_types:
+            raise ConfigError(
+                f"stage {stage.name} has a loss map_types, and the model tells no types apart; say "
+                "compare_map_types in [model] or [base], or leave the loss out"
+            )
         if not done and stage.point_queries_at_map:
             _point_queries_at_map(model)
         if done and checkpoint is not None:

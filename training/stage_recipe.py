@@ -85,8 +85,8 @@ class LossRecipe(Record):
     """Weights of the text losses and of the maps' dense losses; 0 leaves one out.
 
     The four tasks are those asked about pairs, each a mean over its own answer tokens; ``text`` is
-    the mean over what the assistant says in dialogues. map_types: over the patches of defects whose
-    type is one of ``compare_map_types``.
+    the mean over what the assistant says in dialogues. map_types: over the patches of a
+    pair's defects whose type is one of ``compare_map_types``.
     """
 
     verdict: float = Field(default=0.0, ge=0)

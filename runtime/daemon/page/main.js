@@ -116,7 +116,7 @@ class Page {
   }
 
   key(event) {
-    const isTyping = event.target.closest("input, select, textarea, dialog");
+    const isTyping = event.target.closest("input, select, textarea, dialog[open]");
     if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "?") openHelp();
     else if (VIEWS[event.key - 1]) location.hash = `#/${VIEWS[event.key - 1]}`;
