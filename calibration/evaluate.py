@@ -16,6 +16,7 @@ import numpy as np
 from adcopilot_edge.calibration.agreement import BoxAnswer, read_answer
 from adcopilot_edge.calibration.box_matches import count_matches
 from adcopilot_edge.calibration.difference import find_differences
+from adcopilot_edge.calibration.thresholds import choose_thresholds
 from adcopilot_edge.metrics import balanced_accuracy, measure_boxes, roc_auc
 from adcopilot_edge.runtime.answer import UNNAMED, parse_types
 from adcopilot_edge.runtime.inspector import Inspector
@@ -145,6 +146,7 @@ def summarize(pairs: Sequence[LabelledPair], said: Predictions) -> dict[str, Any
         "auroc": None if said.scores is None else round(roc_auc(truth, said.scores), 4),
         "escapes": int((truth & ~verdicts).sum()),
         "overkill": int((~truth & verdicts).sum()),
+        "thresholds": None if said.scores is None else choose_thresholds(truth, said.scores),
         "boxes": boxes,
         "types": {source: figures for source, figures in types.items() if figures} or None,
         "unparsed": said.unparsed,

@@ -14,6 +14,7 @@ from typing import Any
 
 from adcopilot_edge.calibration.inspect_run import Inspected
 from adcopilot_edge.calibration.mmad_bbox import box_sources, iou_of, report_bbox
+from adcopilot_edge.calibration.thresholds import choose_thresholds
 from adcopilot_edge.metrics import balanced_accuracy, roc_auc
 
 SAID_NORMAL = "(normal)"
@@ -28,6 +29,9 @@ def report_pairs(inspected: Sequence[Inspected]) -> dict[str, Any]:
     asked.
     """
     report = verdict_figures(inspected)
+    report["thresholds"] = choose_thresholds(
+        [item.pair.is_anomaly for item in inspected], [item.score for item in inspected]
+    )
     report["median_ms"] = round(median(item.total_ms for item in inspected), 2)
     categories = dict.fromkeys(item.pair.category for item in inspected)
     report["by_category"] = {

@@ -55,6 +55,8 @@ def test_deeppcb_against_another_bundle(call: Call, scans: Path, damaged_bundle:
     assert difference["name"] == "image difference"
     assert mine["pairs"] == 4
     assert mine["balanced_accuracy"] == 1
+    assert mine["thresholds"]["best"]["balanced_accuracy"] == 1
+    assert difference["thresholds"] is None
     assert set(mine["boxes"]) == {"map"}
     assert mine["boxes"] == other["boxes"]
     assert report["comparison"]["verdict_flips"] == 0
@@ -63,6 +65,7 @@ def test_deeppcb_against_another_bundle(call: Call, scans: Path, damaged_bundle:
 def test_words_have_a_class(call: Call, scans: Path) -> None:
     code, out, _ = call("deeppcb", scans)
     assert code == 0
+    assert "threshold  without an escape at " in out
     assert "boxes of the same class, F-score 0.0000" in out  # the toy writes no boxes
 
 

@@ -105,6 +105,8 @@ def _read_pairs(choice: PairChoice, *, size: int, run: Run) -> list[Any]:
 
 
 def _print_report(report: dict[str, Any]) -> None:
+    from adcopilot_edge.calibration.thresholds import describe_thresholds
+
     for result in report["results"]:
         auroc = "" if result["auroc"] is None else f", AUROC {result['auroc']:.4f}"
         timing = "" if result["median_ms"] is None else f", median {result['median_ms']:.1f} ms"
@@ -113,6 +115,8 @@ def _print_report(report: dict[str, Any]) -> None:
             f"  verdict    balanced accuracy {result['balanced_accuracy']:.4f}{auroc}, "
             f"escapes {result['escapes']}, overkill {result['overkill']}"
         )
+        for line in describe_thresholds(result["thresholds"] or {}):
+            print(f"  threshold  {line}")
         for box_source, figures in result["boxes"].items():
             shares = ", ".join(
                 f"{key.upper()} {value:.3f}"

@@ -122,6 +122,8 @@ def _inspect(
 
 
 def _print_verdicts(report: dict[str, Any]) -> None:
+    from adcopilot_edge.calibration.thresholds import describe_thresholds
+
     rows: list[tuple[str, ...]] = [
         ("", "pairs", "bad", "balanced acc.", "AUROC", "escapes", "overkill", "uncertain")
     ]
@@ -132,6 +134,8 @@ def _print_verdicts(report: dict[str, Any]) -> None:
         rows.append((name, *("-" if cell is None else f"{cell:g}" for cell in cells)))
     print_fact("verdicts", f"median {report['median_ms']:.1f} ms")
     print_rows(rows)
+    for line in describe_thresholds(report["thresholds"] or {}):
+        print_fact("threshold", line)
     if report["by_label"]:
         print_fact("defects", "by their label")
         counts = report["by_label"].items()

@@ -43,7 +43,10 @@ def export(
     ] = "224",
     threshold: Annotated[
         float,
-        typer.Option(help="Score from which on a part is an anomaly; calibrate has it by golden."),
+        typer.Option(
+            help="Score from which on a part is an anomaly; evaluate finds one, calibrate one by "
+            "golden."
+        ),
     ] = 0.5,
     target: Annotated[
         Literal["cpu", "cuda", "tensorrt"],
