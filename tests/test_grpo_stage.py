@@ -46,6 +46,10 @@ def test_the_stage_ends_as_a_checkpoint_of_the_run(tmp_path: Path) -> None:
     assert ended.checkpoint == run / "checkpoint-2"
     told = [event for event in events(run) if event["event"] == "answers"]
     assert [event["step"] for event in told] == [1, 2]
+    (scored,) = [event for event in events(run) if event["event"] == "evaluation"]
+    assert scored["step"] == 2
+    assert scored["scores"] == ended.scores
+    assert ended.scores["synthetic"]["verdict"] is not None
     before, after = (
         load_file(folder / "model.safetensors") for folder in (start, ended.checkpoint)
     )
@@ -64,6 +68,13 @@ def test_a_frozen_model_in_bfloat16_keeps_its_type(tmp_path: Path) -> None:
     ended = train(grpo_recipe(half, precision="bf16"), tmp_path / "run", workers=0)
     tensors = load_file(ended.checkpoint / "model.safetensors")
     assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
+
+
+def test_a_recipe_can_do_without_thinking(tmp_path: Path) -> None:
+    recipe = grpo_recipe(tmp_path, grpo={"thinking": False})
+    assert recipe.stages[0].grpo is not None
+    assert recipe.stages[0].grpo.thinking is None
+    assert TrainRecipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
 def test_answers_need_the_whole_model_on_each_device(tmp_path: Path) -> None:

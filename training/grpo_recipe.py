@@ -6,7 +6,9 @@ that learn) is in ``GrpoRun``, which a stage fills.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from adcopilot_edge.training.parts import Part
 from adcopilot_edge.training.rewards import TruthKind
@@ -38,7 +40,7 @@ class GrpoRecipe(_Record):
     group_size: answers to one question. iterations: optimizer steps on the same answers. beta:
     weight of the KL term; 0 needs no reference. epsilon: how far the ratio of probabilities may go
     from 1 (clipping). temperature, top_p: of the drawing. max_new_tokens: where an answer is cut.
-    thinking: the tags, or None for a model that answers at once.
+    thinking: the tags, or None (in TOML: false) for a model that answers at once.
 
     AD-Copilot's own numbers are not published (its spec, section 8): the defaults are those of
     public ports of the method.
@@ -53,6 +55,11 @@ class GrpoRecipe(_Record):
     max_new_tokens: int = Field(default=512, gt=0)
     reward: RewardRecipe = RewardRecipe()
     thinking: ThinkingTags | None = ThinkingTags()
+
+    @field_validator("thinking", mode="before")
+    @classmethod
+    def _none_is_false(cls, given: Any) -> Any:
+        return None if given is False else given
 
 
 class GrpoLora(_Record):

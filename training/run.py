@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import nn
 from transformers.utils import logging
 
@@ -201,6 +202,10 @@ class _Run:
             assert checkpoint is not None
         self.log({"event": "stage", "name": plan.stage.name, "step": plan.first_step})
         train_grpo_stage(self.recipe, plan, checkpoint.path, self.folder, report=self.log)
+        ended = find_checkpoint(self.folder)
+        assert ended is not None
+        model, processor = load_weights(ended.path, plan.stage)
+        self._evaluate(plan, processor, model.to(PartialState().device), plan.last_step)
 
     def _start(self, model: nn.Module, step: int) -> None:
         if not self._is_started:
@@ -220,7 +225,7 @@ class _Run:
             processor,
             builder,
             self.sets,
-            has_text=plan.stage.loss.has_text,
+            has_text=plan.stage.has_text,
             batch_size=plan.stage.device_batch_size or _EVALUATION_BATCH,
             margin=config.vision.compare_map_margin,
         )

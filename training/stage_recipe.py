@@ -178,6 +178,11 @@ class StageRecipe(Record):
         return (*self.trains, *(self.lora.parts if self.lora else ()))
 
     @property
+    def has_text(self) -> bool:
+        """Whether the stage teaches any words, so that they are worth scoring."""
+        return self.method == "grpo" or self.loss.has_text
+
+    @property
     def step_size(self) -> int:
         """What goes through the model for a step: samples, or all answers to GRPO's questions."""
         return self.batch_size * (self.grpo.group_size if self.grpo else 1)
