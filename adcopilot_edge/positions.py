@@ -17,6 +17,9 @@ from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.types import FloatArray, IntArray
 
 ComparePositionMode = Literal["shared", "diagonal", "diagonal_scaled", "grid"]
+PLACE_WAVES = 20
+"""Numbers that tell a place: sine and cosine of five waves along two axes."""
+
 COMPARE_POSITION_MODES: tuple[ComparePositionMode, ...] = get_args(ComparePositionMode)
 
 
@@ -133,6 +136,17 @@ def grid_places(rows: int, columns: int, count: int) -> FloatArray:
     row, column = np.indices((side, side), dtype=np.float32).reshape(2, -1) + np.float32(0.5)
     places = np.stack([row * (rows / side), column * (columns / side)], axis=1)
     return np.asarray(places - 0.5, dtype=np.float32)
+
+
+def place_waves(places: FloatArray, rows: int, columns: int) -> FloatArray:
+    """What ``compare_patch_places`` tells of a place: (N, PLACE_WAVES) float32 in -1..1.
+
+    Sines and cosines of the row and the column in half turns of 1, 2, 4, 8 and 16 an image side.
+    places: (N, 2), as in ``grid_places``, on a grid of ``rows`` by ``columns`` patches.
+    """
+    share = (places + 0.5) / np.array([rows, columns], dtype=np.float32)
+    angles = (np.pi * share[..., None] * 2 ** np.arange(PLACE_WAVES // 4)).reshape(len(places), -1)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
 
 
 def rotary_tables(

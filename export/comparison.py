@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 
 from adcopilot_edge.export.checkpoint import Checkpoint
@@ -17,8 +18,8 @@ from adcopilot_edge.export.graph import GraphBuilder, new_graph
 from adcopilot_edge.export.linear import FloatForm, LinearForm
 from adcopilot_edge.export.section import Section
 from adcopilot_edge.export.vision import VISION_EPS, vision_rotary
-from adcopilot_edge.export.windows import patch_indices, place_rotary
-from adcopilot_edge.positions import grid_places
+from adcopilot_edge.export.windows import patch_indices, patch_places, place_rotary
+from adcopilot_edge.positions import grid_places, place_waves
 from adcopilot_edge.types import FloatArray
 
 # The rotary tables of queries and keys, where they have a place.
@@ -61,7 +62,7 @@ def write_comparison_graph(
             encoder, previous, current, rotary if config.compare_rope else None
         )
         places = (anchors, rotary) if anchors is not None and rotary is not None else None
-        tokens = _read_out(encoder, updated, places)
+        tokens = _read_out(encoder, updated, places, grid)
         token_shape = (config.compare_token_size, config.out_hidden_size)
         graph.output(tokens, "comparison_tokens", token_shape)
         if config.compare_anomaly_map:
@@ -123,17 +124,28 @@ def _update_current(
     return graph.op(sign, [current, update], name=f"{prefix}.current_updated")
 
 
-def _read_out(encoder: Section, current: ir.Value, places: _Places) -> ir.Value:
+def _read_out(
+    encoder: Section, current: ir.Value, places: _Places, grid: tuple[int, int]
+) -> ir.Value:
     """Comparison tokens (L, D) that the queries read off the features (steps 9 to 13)."""
     graph, prefix = encoder.graph, encoder.prefix
     queries = graph.constant(f"{prefix}.query_embeddings", encoder.tensor("query_embeddings"))
     query = encoder.norm(queries, "decoder_norm1", eps=VISION_EPS, use=".queries")
     context = encoder.norm(current, "decoder_norm1", eps=VISION_EPS, use=".current")
+    if encoder.checkpoint.vision.compare_patch_places:
+        told = graph.constant(f"{prefix}.told_places", _told_places(encoder, grid))
+        context = graph.add(context, told, name=f"{prefix}.context_placed")
     update = _cross_attend(encoder.child("decoder_cross_attn"), query, context, places)
     queries = graph.add(queries, update, name=f"{prefix}.queries_attended")
     update = encoder.swiglu(encoder.norm(queries, "decoder_norm2", eps=VISION_EPS), "decoder_mlp")
     queries = graph.add(queries, update, name=f"{prefix}.queries_updated")
     return encoder.linear(queries, "compare_projector")
+
+
+def _told_places(encoder: Section, grid: tuple[int, int]) -> FloatArray:
+    """What is added to each patch (N, C) to tell the queries its place."""
+    patches = patch_places(*grid, encoder.checkpoint.vision.spatial_merge_size)
+    return place_waves(patches, *grid) @ encoder.tensor("patch_places").astype(np.float32)
 
 
 def _cross_attend(attn: Section, query: ir.Value, context: ir.Value, places: _Places) -> ir.Value:

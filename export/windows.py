@@ -89,9 +89,14 @@ def patch_rotary(
 
     The first half of the angles turns with the patch's row, the second with its column.
     """
+    return place_rotary(patch_places(rows, cols, merge_size), head_dim=head_dim, theta=theta)
+
+
+def patch_places(rows: int, cols: int, merge_size: int) -> FloatArray:
+    """Row and column (N, 2) float32 of each patch, in the processor's order."""
     place = np.empty((rows * cols, 2), dtype=np.float32)
     place[patch_indices(rows, cols, merge_size)] = np.indices((rows, cols)).transpose(1, 2, 0)
-    return place_rotary(place, head_dim=head_dim, theta=theta)
+    return place
 
 
 def place_rotary(

@@ -1,10 +1,14 @@
 """Train a small model with one choice changed at a time, several seeds each, and compare.
 
 Every run has the same number of optimizer steps and sees the same number of pairs; a variant that
-leaves out a stage gives its steps to the last one. Scores are taken on pairs that no run trained
-on. Runs that are done are kept, so the program goes on where it was stopped.
+leaves out a stage gives its steps to the last one. Two further variants go on from the recipe as it
+is by stage 3, with and without the reward for boxes. Scores are taken on pairs that no run trained
+on. Runs that are done are kept, so the program goes on where it was stopped, and several may share
+the work.
 
-    python tests/bench_ablations.py --out runs/ablations --seeds 3
+    python tests/bench_ablations.py --out runs/ablations --share 1/2 &
+    python tests/bench_ablations.py --out runs/ablations --share 2/2
+    python tests/bench_ablations.py --out runs/ablations --picture docs/ablations.png
 """
 
 from __future__ import annotations
@@ -16,15 +20,29 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
+
 from adcopilot_edge.atomic import atomic_write
-from adcopilot_edge.training.recipe import TrainRecipe, load_recipe
+from adcopilot_edge.training.recipe import BaseRecipe, TrainRecipe, load_recipe
 from adcopilot_edge.training.run import train
 from adcopilot_edge.training.stage_recipe import LossRecipe, StageRecipe
 
 Change = Callable[[TrainRecipe], TrainRecipe]
+Scores = dict[str, Any]
 
 ENCODER = ("comparison", "queries")
-FIGURES = ("verdict", "map_verdict", "map_miou", "text_miou")
+THINK = "nano-think"
+THINK_SHARE = 1 / 45
+"""Steps of stage 3 for a step of the recipe; each draws 64 answers."""
+
+FIGURES: dict[str, Callable[[Scores], float | None]] = {
+    "verdict": lambda run: run["verdict"],
+    "verdict by the map": lambda run: run["map_verdict"],
+    "map, mIoU": lambda run: run["map_miou"],
+    "types named": lambda run: run["token_accuracy"].get("classify"),
+    "boxes in words, tokens": lambda run: run["token_accuracy"].get("locate"),
+    "boxes in words, mIoU": lambda run: run["text_miou"],
+}
 
 
 def main() -> None:
@@ -32,35 +50,53 @@ def main() -> None:
     recipe = load_recipe(options.recipe)
     if options.steps:
         recipe = recipe.with_steps(options.steps)
-    for seed in range(options.seeds):
-        for name, change in VARIANTS.items():
+    first, shares = options.share
+    if not options.picture:
+        # The first variant first, since the last ones go on from it.
+        runs = [(name, seed) for name in VARIANTS for seed in range(options.seeds)]
+        for name, seed in runs[first - 1 :: shares]:
             if not options.only or name in options.only:
-                run_once(recipe, change, run_folder(options.out, name, seed), seed)
-                write(options.out / "table.md", table(options.out, options.seeds))
+                run_once(
+                    VARIANTS[name](recipe, options.out, seed), run_folder(options.out, name, seed)
+                )
+                write(options.out / "table.md", table(options.out, options.seeds).encode())
     print(table(options.out, options.seeds))
+    if options.picture:
+        draw(options.out, options.seeds, options.picture)
 
 
 def run_folder(out: Path, name: str, seed: int) -> Path:
     """Where a variant's run with ``seed`` lies."""
-    return out / f"{name.replace(':', '').replace(' ', '-')}-{seed}"
+    kept = "".join(letter for letter in name if letter.isalnum() or letter in " -")
+    return out / f"{kept.replace(' ', '-')}-{seed}"
 
 
-def run_once(recipe: TrainRecipe, change: Change, folder: Path, seed: int) -> None:
-    """Train the variant in ``folder`` and leave its scores there, if they are not there yet."""
+def run_once(recipe: TrainRecipe, folder: Path) -> None:
+    """Train in ``folder`` and leave the scores there, if they are not there yet."""
     scores = folder / "scores.json"
     if scores.exists():
         return
-    changed = change(recipe.model_copy(update={"seed": seed}))
-    assert changed.steps == recipe.steps, "all variants have the same budget"
-    print(f"{folder.name}: {changed.steps} steps", flush=True)
-    trained = train(changed, folder, resume=folder.exists())
-    write(scores, json.dumps(trained.scores["synthetic"], indent=1))
+    print(f"{folder.name}: {recipe.steps} steps", flush=True)
+    trained = train(recipe, folder, resume=folder.exists())
+    write(scores, json.dumps(trained.scores["synthetic"], indent=1).encode())
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     with atomic_write(path) as stream:
-        stream.write(text.encode())
+        stream.write(content)
+
+
+def read_scores(folder: Path, name: str, num_seeds: int) -> list[Scores]:
+    """The scores of a variant's runs that are done."""
+    paths = [run_folder(folder, name, seed) / "scores.json" for seed in range(num_seeds)]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+
+
+def values_of(runs: Sequence[Scores], figure: str) -> list[float]:
+    """A figure of those runs that have it."""
+    values = [FIGURES[figure](run) for run in runs]
+    return [value for value in values if value is not None]
 
 
 def table(folder: Path, num_seeds: int) -> str:
@@ -68,19 +104,40 @@ def table(folder: Path, num_seeds: int) -> str:
     lines = ["| " + " | ".join(("variant", "runs", *FIGURES)) + " |"]
     lines.append("| --- " * (len(FIGURES) + 2) + "|")
     for name in VARIANTS:
-        paths = [run_folder(folder, name, seed) / "scores.json" for seed in range(num_seeds)]
-        runs = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
-        cells = [spread([run[figure] for run in runs]) for figure in FIGURES]
+        runs = read_scores(folder, name, num_seeds)
+        cells = [spread(values_of(runs, figure)) for figure in FIGURES]
         lines.append("| " + " | ".join((name, str(len(runs)), *cells)) + " |")
     return "\n".join(lines) + "\n"
 
 
-def spread(values: Sequence[float | None]) -> str:
+def spread(values: Sequence[float]) -> str:
     """Mean and standard deviation, or a dash where there is nothing to measure."""
-    known = [value for value in values if value is not None]
-    if not known:
+    if not values:
         return "-"
-    return f"{mean(known):.3f}" + (f" ± {stdev(known):.3f}" if len(known) > 1 else "")
+    return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
+
+
+def draw(folder: Path, num_seeds: int, path: Path) -> None:
+    """Draw a panel for each figure: the runs of each variant, and a line at their mean."""
+    from matplotlib.figure import Figure
+
+    shown = Figure(figsize=(3.0 * len(FIGURES), 0.3 * len(VARIANTS) + 1), layout="constrained")
+    panels = np.atleast_1d(shown.subplots(1, len(FIGURES), sharey=True))
+    for panel, figure in zip(panels, FIGURES, strict=True):
+        for row, name in enumerate(VARIANTS):
+            values = values_of(read_scores(folder, name, num_seeds), figure)
+            colour = "#1259c3" if row == 0 else "#5b6672"
+            panel.plot(values, [row] * len(values), "o", color=colour, alpha=0.6, markersize=5)
+            if values:
+                panel.plot([mean(values)] * 2, [row - 0.3, row + 0.3], color=colour, linewidth=2)
+                if row == 0:
+                    panel.axvline(mean(values), color="#c9cfd6", zorder=0)
+        panel.set_title(figure, fontsize=10)
+        panel.grid(axis="y", color="#eceef1")
+        panel.tick_params(labelsize=8)
+    panels[0].set_yticks(range(len(VARIANTS)), list(VARIANTS))
+    panels[0].invert_yaxis()
+    shown.savefig(path, dpi=110)
 
 
 def with_model(**changes: Any) -> Change:
@@ -130,7 +187,7 @@ def _without_map(stage: StageRecipe) -> StageRecipe:
     return stage.model_copy(update={"loss": loss, "point_queries_at_map": False})
 
 
-VARIANTS: dict[str, Change] = {
+CHANGES: dict[str, Change] = {
     "the recipe as it is": lambda recipe: recipe,
     "no Comparison Encoder": without_encoder,
     "no anomaly-map loss": without_map_loss,
@@ -145,6 +202,60 @@ VARIANTS: dict[str, Change] = {
     "positions: diagonal_scaled": with_model(compare_position_mode="diagonal_scaled"),
     "plus residual": with_model(compare_minus_residual=False),
 }
+FIRST = next(iter(CHANGES))
+Variant = Callable[[TrainRecipe, Path, int], TrainRecipe]
+
+
+def changed(change: Change) -> Variant:
+    """A run of the recipe with ``change``."""
+
+    def variant(recipe: TrainRecipe, out: Path, seed: int) -> TrainRecipe:
+        made = change(recipe.model_copy(update={"seed": seed}))
+        assert made.steps == recipe.steps, "all variants have the same budget"
+        return made
+
+    return variant
+
+
+def thinking(**rewards: float) -> Variant:
+    """A run of stage 3 behind that of the recipe as it is; with other weights of the rewards."""
+
+    def variant(recipe: TrainRecipe, out: Path, seed: int) -> TrainRecipe:
+        think = load_recipe(THINK)
+        (stage,) = think.stages
+        assert stage.grpo is not None
+        reward = stage.grpo.reward.model_copy(update=rewards)
+        changes = {
+            "grpo": stage.grpo.model_copy(update={"reward": reward}),
+            "steps": max(1, round(recipe.steps * THINK_SHARE)),
+            "warmup_steps": 0,
+        }
+        return think.model_copy(
+            update={
+                "seed": seed,
+                "image_size": recipe.image_size,
+                "base": BaseRecipe(checkpoint=str(run_folder(out, FIRST, seed) / "checkpoint")),
+                "stages": (stage.model_copy(update=changes),),
+                "schedule": recipe.schedule,
+            }
+        )
+
+    return variant
+
+
+VARIANTS: dict[str, Variant] = {
+    **{name: changed(change) for name, change in CHANGES.items()},
+    "then stage 3": thinking(),
+    "then stage 3, no reward for boxes": thinking(boxes=0.0),
+}
+
+
+def share(text: str) -> tuple[int, int]:
+    """``2/3`` as numbers."""
+    number, _, count = text.partition("/")
+    if not 1 <= int(number) <= int(count):
+        raise argparse.ArgumentTypeError(f"{text} is no share such as 1/2")
+    return int(number), int(count)
 
 
 def parse_options() -> argparse.Namespace:
@@ -154,6 +265,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="of every run, instead of the recipe's")
     parser.add_argument("--only", nargs="*", choices=list(VARIANTS))
+    parser.add_argument("--share", type=share, default=(1, 1), help="I/N: every N-th run, from I")
+    parser.add_argument("--picture", type=Path, help="train nothing, draw what is there")
     return parser.parse_args()
 
 

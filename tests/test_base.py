@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from released import write_stock
 from tiny import RECIPE, edit_json, edit_tensors, tiny_checkpoint
+from torch import Tensor
 
 from adcopilot_edge.errors import CheckpointError, ConfigError
 from adcopilot_edge.training.base import load_base, start_config
@@ -64,6 +66,34 @@ def test_the_files_of_the_published_stock_model_are_read(tmp_path: Path) -> None
     assert processor.image_processor.patch_size == 14
     # From the file: rows of 3136 to 12845056 pixels.
     assert processor.image_processor.size["longest_edge"] == 12_845_056
+
+
+def are_equal(some: Sequence[Tensor], others: Sequence[Tensor]) -> list[bool]:
+    return [torch.equal(one, other) for one, other in zip(some, others, strict=True)]
+
+
+def test_places_of_patches_are_added_without_a_change_of_any_token(tmp_path: Path) -> None:
+    before, _ = load_base(base(tiny_checkpoint(tmp_path)))
+    after, _ = load_base(base(tmp_path, compare_patch_places=True))
+    weights = after.state_dict()
+    new = "model.visual.compare_visual_encoder.patch_places"
+    assert weights.keys() - before.state_dict().keys() == {new}
+    assert part_of(new) == "queries"
+    grids = torch.tensor([[1, 4, 4], [1, 4, 6]])
+    torch.manual_seed(0)
+    pixels = torch.randn(40, 3 * 2 * 14 * 14)
+    with torch.no_grad():
+        one, other = (model.model.get_image_features(pixels, grids) for model in (before, after))
+        assert are_equal(one.pooler_output, other.pooler_output) == [True, True]
+        encoder = after.model.visual.compare_visual_encoder
+        assert encoder is not None
+        assert encoder.patch_places is not None
+        encoder.patch_places += 0.1
+        told = after.model.get_image_features(pixels, grids)
+        alone = after.model.get_image_features(pixels[:16], grids[:1])
+    assert are_equal(one.pooler_output, told.pooler_output) == [False, False]
+    # The first image is compared with itself, so the second one's padding does not matter to it.
+    torch.testing.assert_close(alone.pooler_output[0], told.pooler_output[0])
 
 
 def test_a_checkpoint_of_ours_comes_as_it_is(tmp_path: Path) -> None:

@@ -72,6 +72,11 @@ def test_queries_may_stand_on_a_grid(tmp_path: Path, *, rope: bool) -> None:
     )
 
 
+@pytest.mark.parametrize("rope", [False, True])
+def test_the_queries_may_be_told_the_places_of_patches(tmp_path: Path, *, rope: bool) -> None:
+    check_graph(tmp_path, tiny_config(compare_patch_places=True, compare_rope=rope))
+
+
 def test_a_patch_may_have_several_cells_of_the_map(tmp_path: Path) -> None:
     check_graph(tmp_path, tiny_config(compare_map_scale=7))
 

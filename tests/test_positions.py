@@ -7,10 +7,12 @@ import pytest
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.positions import (
+    PLACE_WAVES,
     ImageSpan,
     TextSpan,
     grid_places,
     mrope_positions,
+    place_waves,
     rotary_tables,
 )
 
@@ -110,6 +112,17 @@ def test_a_grid_needs_a_square_number_of_tokens():
 def test_places_of_a_grid_are_the_middles_of_its_cells():
     places = grid_places(4, 6, 4)
     assert places.tolist() == [[0.5, 1.0], [0.5, 4.0], [2.5, 1.0], [2.5, 4.0]]
+
+
+def test_waves_tell_every_place_apart_and_know_the_middle():
+    places = np.indices((4, 6), dtype=np.float32).reshape(2, -1).T
+    waves = place_waves(places, 4, 6)
+    assert waves.shape == (24, PLACE_WAVES)
+    assert len(np.unique(waves.round(5), axis=0)) == 24
+    (middle,) = place_waves(np.array([[1.5, 2.5]], dtype=np.float32), 4, 6)
+    half_turns = np.tile([0.5, 1, 2, 4, 8], 2)
+    expected = np.concatenate([np.sin(np.pi * half_turns), np.cos(np.pi * half_turns)])
+    np.testing.assert_allclose(middle, expected, atol=1e-5)
 
 
 def test_an_unknown_mode_is_a_config_error():

@@ -101,7 +101,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny import tiny_checkpoint
 
     folder = tmp_path_factory.mktemp("types")
-    return tiny_checkpoint(folder / "checkpoint", compare_map_types=NAMES)
+    return tiny_checkpoint(
+        folder / "checkpoint", compare_map_types=NAMES, compare_patch_places=True
+    )
 
 
 @pytest.mark.torch

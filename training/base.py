@@ -26,7 +26,11 @@ from adcopilot_edge.training.shapes import SHAPES
 _STOCK = "qwen2_5_vl"
 _OURS = ("ad_copilot", "yangjian")
 _ENCODER = "compare_visual_encoder."
-_TYPES = "compare_visual_encoder.type_map."
+# What a checkpoint with a Comparison Encoder may get, and the tensors that are new then.
+_ADDABLE = {
+    "compare_map_types": "compare_visual_encoder.type_map.",
+    "compare_patch_places": "compare_visual_encoder.patch_places",
+}
 
 Loaded = tuple[ADCopilotForConditionalGeneration, ADCopilotProcessor]
 
@@ -52,7 +56,7 @@ def load_base(base: BaseRecipe) -> Loaded:
     """The model and the processor of a checkpoint, weights in the type that they are stored in."""
     config = base_config(base)
     options: dict[str, Any] = {"revision": base.revision} if base.revision else {}
-    has_new_types = base.compare_map_types is not None
+    added = tuple(name for key, name in _ADDABLE.items() if getattr(base, key) is not None)
     try:
         # Silent: what is missing is told below, or wanted.
         with _silent():
@@ -61,7 +65,7 @@ def load_base(base: BaseRecipe) -> Loaded:
                 config=config,
                 dtype="auto",
                 output_loading_info=True,
-                ignore_mismatched_sizes=has_new_types,
+                ignore_mismatched_sizes=bool(added),
                 **options,
             )
         processor = _load_processor(base.checkpoint, config, options)
@@ -71,8 +75,7 @@ def load_base(base: BaseRecipe) -> Loaded:
     is_fresh = base.compare_token_size is not None
     missing = [name for name in report["missing_keys"] if not (is_fresh and _ENCODER in name)]
     missing += [name for name, *_ in report["mismatched_keys"]]
-    if has_new_types:
-        missing = [name for name in missing if _TYPES not in name]
+    missing = [name for name in missing if not any(new in name for new in added)]
     if wrong := sorted([*missing, *report["unexpected_keys"]]):
         raise CheckpointError(
             f"{base.checkpoint} does not fit its own config.json: {', '.join(wrong[:5])} "
@@ -148,14 +151,14 @@ def _completed(raw: dict[str, Any], base: BaseRecipe) -> ADCopilotConfig:
         if name.startswith("compare_") and (value := getattr(base, name)) is not None
     }
     if kind in _OURS:
-        types = added.pop("compare_map_types", None)
+        new = {name: added.pop(name) for name in _ADDABLE if name in added}
         if added:
             raise ConfigError(
                 f"{base.checkpoint} has a Comparison Encoder already; leave out "
                 f"{', '.join(added)} of [base]"
             )
-        if types is not None:
-            raw = {**raw, "vision_config": {**raw["vision_config"], "compare_map_types": types}}
+        if new:
+            raw = {**raw, "vision_config": {**raw["vision_config"], **new}}
         return ADCopilotConfig.from_dict({**raw, "model_type": ADCopilotConfig.model_type})
     if kind != _STOCK:
         raise ConfigError(

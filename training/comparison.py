@@ -20,7 +20,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     apply_rotary_pos_emb_vision,
 )
 
-from adcopilot_edge.positions import grid_places
+from adcopilot_edge.positions import PLACE_WAVES, grid_places, place_waves
 from adcopilot_edge.training.config import ADCopilotVisionConfig
 
 RotaryTables = tuple[Tensor, Tensor]
@@ -44,12 +44,14 @@ class FeatureBatch(NamedTuple):
     """Features of one image a row, zero-padded at the end to the longest.
 
     features: (B, N, C). mask: (B, N) bool, true for real patches, or None when nothing is padded.
-    rotary: cosine and sine, each (B, N, head_dim), or None where nothing has a place.
+    rotary: cosine and sine, each (B, N, head_dim), or None where nothing has a place. waves: the
+    places of the patches (B, N, PLACE_WAVES), with ``compare_patch_places``.
     """
 
     features: Tensor
     mask: Tensor | None
     rotary: RotaryTables | None
+    waves: Tensor | None = None
 
 
 def query_places(grids: Sequence[Tensor], count: int) -> Tensor:
@@ -57,6 +59,17 @@ def query_places(grids: Sequence[Tensor], count: int) -> Tensor:
     sizes = [grid.tolist() for grid in grids]
     places = [grid_places(rows, columns, count) for _, rows, columns in sizes]
     return torch.stack([torch.from_numpy(place) for place in places])
+
+
+def patch_waves(places: Sequence[Tensor], grids: Tensor) -> list[Tensor]:
+    """What the queries are told of the places (N, 2) of each image's patches: (N, PLACE_WAVES).
+
+    grids: of each image, (t, rows, columns).
+    """
+    return [
+        torch.from_numpy(place_waves(item.cpu().numpy(), rows, columns)).to(item.device)
+        for item, (_, rows, columns) in zip(places, grids.tolist(), strict=True)
+    ]
 
 
 class CrossAttention(nn.Module):
@@ -109,6 +122,9 @@ class ComparisonEncoder(nn.Module):
         self.has_rope = config.compare_rope
         self.has_grid = config.compare_query_grid
         self.query_embeddings = nn.Parameter(torch.zeros(config.compare_token_size, width))
+        self.patch_places = (
+            nn.Parameter(torch.zeros(PLACE_WAVES, width)) if config.compare_patch_places else None
+        )
 
         self.encoder_norm1 = Qwen2_5_VLRMSNorm(width, eps=1e-6)
         self.encoder_cross_attn1 = CrossAttention(width, config.num_heads)
@@ -144,6 +160,8 @@ class ComparisonEncoder(nn.Module):
         many times longer to find that two images have a common grid.
         """
         init.normal_(self.query_embeddings, mean=0.0, std=1.0)
+        if self.patch_places is not None:
+            init.zeros_(self.patch_places)
         for linear in (
             *(getattr(self.decoder_cross_attn, name) for name in ("q_proj", "kv", "proj")),
             *(getattr(self.decoder_mlp, name) for name in ("gate_proj", "up_proj", "down_proj")),
@@ -234,6 +252,8 @@ class ComparisonEncoder(nn.Module):
         """
         cur = self._update_current(previous, current)
         normed = self.decoder_norm1(cur)
+        if self.patch_places is not None and current.waves is not None:
+            normed = normed + (current.waves.to(normed.dtype) @ self.patch_places)
         queries = self.query_embeddings.to(cur.dtype).expand(len(cur), -1, -1)
         places = None
         if anchors is not None and current.rotary is not None:

@@ -26,6 +26,8 @@ class ADCopilotVisionConfig(Qwen2_5_VLVisionConfig):
     compare_rope: rotary terms in the two image-to-image attentions; off in released weights.
     compare_query_grid: comparison token k looks at the image from cell k of a square grid; off in
     released weights, whose queries know no place.
+    compare_patch_places: what the queries read of a patch tells its place in the image; off in
+    released weights.
     compare_anomaly_map: logits of the updated current features; off in released ones.
     compare_map_scale: logits along each side of a patch; 1 is one logit a patch.
     compare_map_margin: pixels that people leave around a defect and the map does not mark.
@@ -38,6 +40,7 @@ class ADCopilotVisionConfig(Qwen2_5_VLVisionConfig):
     compare_minus_residual: bool = True
     compare_rope: bool = False
     compare_query_grid: bool = False
+    compare_patch_places: bool = False
     compare_anomaly_map: bool = False
     compare_map_scale: int = 1
     compare_map_margin: int = 0

@@ -31,7 +31,7 @@ from transformers.vision_utils import get_vision_position_ids, get_vision_window
 
 from adcopilot_edge.positions import ImageSpan, TextSpan, mrope_positions
 from adcopilot_edge.training.attention import BatchedVisionAttention
-from adcopilot_edge.training.comparison import ComparisonEncoder, query_places
+from adcopilot_edge.training.comparison import ComparisonEncoder, patch_waves, query_places
 from adcopilot_edge.training.config import (
     ADCopilotConfig,
     ADCopilotVisionConfig,
@@ -107,14 +107,16 @@ class ADCopilotVisionTower(Qwen2_5_VisionTransformerPretrainedModel):
         encoder = self.compare_visual_encoder
         if encoder is None:
             raise ValueError("this model has no Comparison Encoder (compare_token_size is 0)")
-        rotary = None
+        rotary = waves = None
+        sizes = [len(item) for item in features]
+        position_ids = get_vision_position_ids(grid_thw, self.spatial_merge_size)
+        if self.config.compare_patch_places:
+            waves = patch_waves(position_ids.split(sizes), grid_thw)
         if self.config.compare_rope or self.config.compare_query_grid:
-            position_ids = get_vision_position_ids(grid_thw, self.spatial_merge_size)
-            sizes = [len(item) for item in features]
             cos, sin = self.rotary_pos_emb(features[0], position_ids)
             rotary = list(zip(cos.split(sizes), sin.split(sizes), strict=True))
         previous = pad_images([i for i, _ in pairs], features, rotary)
-        current = pad_images([j for _, j in pairs], features, rotary)
+        current = pad_images([j for _, j in pairs], features, rotary, waves)
         anchors = None
         if self.config.compare_query_grid:
             grids = [grid_thw[j] for _, j in pairs]

@@ -17,6 +17,7 @@ def pad_images(
     index: Sequence[int],
     features: Sequence[Tensor],
     rotary: Sequence[tuple[Tensor, Tensor]] | None,
+    waves: Sequence[Tensor] | None = None,
 ) -> FeatureBatch:
     """Stack the chosen images, zero-padded at the end to the longest (spec 3.4)."""
 
@@ -32,7 +33,8 @@ def pad_images(
     tables = None
     if rotary is not None:
         tables = (stack([rotary[i][0] for i in index]), stack([rotary[i][1] for i in index]))
-    return FeatureBatch(stack(chosen), mask, tables)
+    places = None if waves is None else stack([waves[i] for i in index])
+    return FeatureBatch(stack(chosen), mask, tables, places)
 
 
 def pair_images(

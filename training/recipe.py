@@ -49,6 +49,7 @@ class ModelRecipe(Record):
     compare_minus_residual: bool = True
     compare_rope: bool
     compare_query_grid: bool = False
+    compare_patch_places: bool = False
     compare_anomaly_map: bool
     compare_map_scale: Literal[1, 2, 7, 14] = 1
     compare_map_margin: int = Field(default=0, ge=0, le=ROOM_PX)
@@ -61,7 +62,8 @@ class BaseRecipe(Record):
     checkpoint: a folder, or ``owner/name`` on the hub with ``revision`` a branch, tag or commit.
     The others add a fresh Comparison Encoder to a stock model, which needs compare_token_size, and
     must be left out where the checkpoint has one; they mean what they do in ``ModelRecipe``.
-    compare_map_types alone may be said of any checkpoint with a map: its types are told apart anew.
+    Two may be said of any checkpoint: compare_map_types, if it has a map, whose types are then told
+    apart anew, and compare_patch_places, which changes nothing until it is trained.
     shape: what a plan goes by while there is no such folder.
     """
 
@@ -71,6 +73,7 @@ class BaseRecipe(Record):
     compare_token_size: int | None = Field(default=None, gt=0)
     compare_position_mode: ComparePositionMode | None = None
     compare_rope: bool | None = None
+    compare_patch_places: bool | None = None
     compare_anomaly_map: bool | None = None
     compare_map_scale: Literal[1, 2, 7, 14] | None = None
     compare_map_margin: int | None = Field(default=None, ge=0, le=ROOM_PX)

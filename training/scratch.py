@@ -84,6 +84,7 @@ def build_config(recipe: ModelRecipe, tokenizer: PreTrainedTokenizerFast) -> ADC
             "compare_minus_residual": recipe.compare_minus_residual,
             "compare_rope": recipe.compare_rope,
             "compare_query_grid": recipe.compare_query_grid,
+            "compare_patch_places": recipe.compare_patch_places,
             "compare_anomaly_map": recipe.compare_anomaly_map,
             "compare_map_scale": recipe.compare_map_scale,
             "compare_map_margin": recipe.compare_map_margin,
