@@ -17,7 +17,11 @@ from adcopilot_edge.training.synthetic import (
 )
 from adcopilot_edge.training.synthetic.conveyor import Conveyor
 from adcopilot_edge.training.synthetic.preview import contact_sheet
-from adcopilot_edge.training.synthetic.surfaces import DRAW_SURFACE
+from adcopilot_edge.training.synthetic.surfaces import (
+    DRAW_SURFACE,
+    SURFACE_SHARES,
+    UNSEEN_SURFACES,
+)
 
 SIZE = 224
 
@@ -61,7 +65,14 @@ def test_boards_have_the_largest_share(pairs: list[SyntheticPair]) -> None:
     share = {name: n / len(pairs) for name, n in Counter(pair.surface for pair in pairs).items()}
     assert share["binary board"] == pytest.approx(0.45, abs=0.13)
     assert share["colour board"] == pytest.approx(0.15, abs=0.1)
-    assert set(share) == set(SURFACES)
+    assert set(share) == set(SURFACES) - set(UNSEEN_SURFACES)
+
+
+def test_no_training_draws_the_surfaces_that_measure_it() -> None:
+    drawn = {name: share for name, share in zip(SURFACES, SURFACE_SHARES, strict=True) if share}
+    assert drawn.keys() == set(SURFACES) - set(UNSEEN_SURFACES)
+    assert len(UNSEEN_SURFACES) == 2
+    assert sum(drawn.values()) == pytest.approx(1.0)
 
 
 def test_good_pairs_have_an_empty_mask_and_bad_pairs_do_not(pairs: list[SyntheticPair]) -> None:

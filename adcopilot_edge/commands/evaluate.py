@@ -47,7 +47,10 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Which pairs.", min=0)] = 0,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="A board of deeppcb, or a surface of synthetic; several may be."),
+        typer.Option(
+            help="A board of deeppcb, or a surface of synthetic; several may be. No training draws "
+            "the surfaces 'blister pack' and 'ceramic tile'."
+        ),
     ] = None,
     text: Annotated[
         bool, typer.Option("--text/--no-text", help="Also ask for an answer in words (slower).")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from adcopilot_edge.training.synthetic import parts, textures
+from adcopilot_edge.training.synthetic import parts, textures, unseen
 from adcopilot_edge.training.synthetic.binary_boards import damage_layout, draw_binary_board
 from adcopilot_edge.training.synthetic.canvas import dilate
 from adcopilot_edge.training.synthetic.colour_boards import draw_colour_board
@@ -115,13 +115,20 @@ DRAW_SURFACE: dict[str, DrawSurface] = {
     "printed": _assembly(parts.draw_printed),
     "stamped part": _assembly(parts.draw_stamped),
     "moulded part": _assembly(parts.draw_moulded),
+    "ceramic tile": _texture(unseen.draw_ceramic),
+    "blister pack": _assembly(unseen.draw_blister),
 }
 
 SURFACES: tuple[str, ...] = tuple(sorted(DRAW_SURFACE))
 
 _BOARD_SHARES = {BINARY_BOARD: 0.45, COLOUR_BOARD: 0.15}
-_OTHER_SHARE = (1.0 - sum(_BOARD_SHARES.values())) / (len(SURFACES) - len(_BOARD_SHARES))
+UNSEEN_SURFACES: tuple[str, ...] = ("blister pack", "ceramic tile")
+"""Drawn only where one asks for them by name: no training has them, so they may measure it."""
+
+_NUM_OTHERS = len(SURFACES) - len(_BOARD_SHARES) - len(UNSEEN_SURFACES)
+_OTHER_SHARE = (1.0 - sum(_BOARD_SHARES.values())) / _NUM_OTHERS
 SURFACE_SHARES: tuple[float, ...] = tuple(
-    _BOARD_SHARES.get(surface, _OTHER_SHARE) for surface in SURFACES
+    0.0 if surface in UNSEEN_SURFACES else _BOARD_SHARES.get(surface, _OTHER_SHARE)
+    for surface in SURFACES
 )
 """How often each of ``SURFACES`` is drawn when none is asked for."""
