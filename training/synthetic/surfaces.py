@@ -10,6 +10,7 @@ from PIL import Image
 from adcopilot_edge.training.synthetic import parts, textures, unseen
 from adcopilot_edge.training.synthetic.binary_boards import damage_layout, draw_binary_board
 from adcopilot_edge.training.synthetic.canvas import dilate
+from adcopilot_edge.training.synthetic.collage import draw_collage
 from adcopilot_edge.training.synthetic.colour_boards import draw_colour_board
 from adcopilot_edge.training.synthetic.drawing import Drawing, Mark, is_clear
 from adcopilot_edge.training.synthetic.records import SURFACE_LABELS
@@ -111,6 +112,7 @@ DRAW_SURFACE: dict[str, DrawSurface] = {
     COLOUR_BOARD: _colour_board,
     "woven": _texture(textures.draw_woven),
     "brushed metal": _texture(textures.draw_brushed),
+    "collage": _texture(draw_collage),
     "granular": _texture(textures.draw_granular),
     "printed": _assembly(parts.draw_printed),
     "stamped part": _assembly(parts.draw_stamped),
