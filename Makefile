@@ -4,7 +4,7 @@ DEVICE := .venv-demo
 LINE   := .venv-line
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-line test test-slow trials soak lint type bench bench-3b bench-device clean
+.PHONY: help demo demo-line test test-slow trials soak figures lint type bench bench-3b bench-device clean
 
 # What `make bench` measures; results go to $(OUT)/$(SHAPE)/*.txt.
 OUT        ?= build/bench
@@ -20,6 +20,9 @@ SIZES      ?= 448 672
 # Interpreters that have llama-cpp-python and onnxruntime-genai; without: no peers of the decoder.
 LLAMA      ?=
 GENAI      ?=
+# For `make figures`: where DeepPCB is, and its boards that chose nothing.
+DEEPPCB       ?= DeepPCB
+UNUSED_BOARDS := group20085 group92000 group77000 group50600
 # How long `make soak` keeps a steady load.
 SOAK_HOURS ?= 2
 # More words for a bench.
@@ -55,6 +58,11 @@ soak: $(VENV)/ready ## the same at length: some hours, SOAK_HOURS=24 of them a s
 	$(VENV)/bin/python tests/trial_overhead.py
 	$(VENV)/bin/python tests/trial_overload.py
 	$(VENV)/bin/python tests/trial_soak.py --hours $(SOAK_HOURS)
+
+figures: $(VENV)/ready ## what the embedded model can do, as the README says; DEEPPCB=its folder
+	$(VENV)/bin/adcopilot-edge evaluate deeppcb $(DEEPPCB) --pairs 400 $(UNUSED_BOARDS:%=--only %)
+	$(VENV)/bin/adcopilot-edge evaluate synthetic --pairs 200 --no-text --only "colour board"
+	$(VENV)/bin/adcopilot-edge evaluate synthetic --pairs 400 --no-text --only "blister pack" --only "ceramic tile"
 
 lint: $(VENV)/ready ## style, formatting, import rules
 	$(VENV)/bin/ruff check .

@@ -194,6 +194,7 @@ CHANGES: dict[str, Change] = {
     "no stage 0": without_first_stage,
     "no rotary terms in the encoder": with_model(compare_rope=False),
     "queries without a place": with_model(compare_query_grid=False),
+    "queries told the places of patches": with_model(compare_patch_places=True),
     "25 comparison tokens": with_model(compare_token_size=25),
     "49 comparison tokens": with_model(compare_token_size=49),
     "100 comparison tokens": with_model(compare_token_size=100),
