@@ -37,10 +37,11 @@ INT8 = ExportRecipe(
 
 
 def pairs(first: int, count: int) -> list[LabelledPair]:
-    return [generate_pair(first + seed, size=SIZE).to_labelled() for seed in range(count)]
+    seeds = range(first, first + count)
+    return [generate_pair(seed, size=SIZE, surface="binary board").to_labelled() for seed in seeds]
 
 
-HELD_OUT = HeldOut.of("generated boards", pairs(100, 24))
+HELD_OUT = HeldOut.of("generated boards", pairs(200, 24))
 CALIBRATION = CalibrationPairs("others", pairs(0, 3))
 # Random maps are cut at a threshold anywhere, so that boxes come and go with every rounding.
 EASY = GateLimits(min_pairs=24, max_flip_rate=0.13, max_overkill_rise=0.2, max_miou_drop=1)
@@ -252,7 +253,7 @@ def test_both_forms_refused_are_both_named(hard: Path, tmp_path: Path) -> None:
 
 
 def test_pairs_that_were_learned_from_judge_nothing(checkpoint: Path, tmp_path: Path) -> None:
-    seen = CalibrationPairs("some of them", pairs(110, 2))
+    seen = CalibrationPairs("some of them", pairs(210, 2))
     plan = replace(PLAN, can_fall_back=True)
     with pytest.raises(DatasetError, match="2 of the 24 held-out pairs were used to calibrate"):
         export_bundle(checkpoint, tmp_path / "out", INT8, pairs=(), calibration=seen, gate=plan)

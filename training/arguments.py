@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import distributed
 from transformers import TrainingArguments
 
 from adcopilot_edge.training.recipe import TrainRecipe
@@ -29,6 +30,16 @@ def process_number() -> int:
 def is_main_process() -> bool:
     """Whether this process is the one that writes and prints."""
     return process_number() == 0
+
+
+def leave_group() -> None:
+    """Part from the processes that train together, if there are some, once all have come here.
+
+    A process that just exits has threads of the group that still run, and may abort.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
 
 
 def stage_arguments(

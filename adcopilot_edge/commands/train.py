@@ -104,7 +104,7 @@ def train(
     for package in ("torch", "transformers", "accelerate", "tensorboard"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(feature="train", extra="train", package=package)
-    from adcopilot_edge.training.arguments import is_main_process
+    from adcopilot_edge.training.arguments import is_main_process, leave_group
     from adcopilot_edge.training.run import train as run_training
 
     chosen = read_recipe(recipe, base=base, data=data or (), seed=seed, steps=steps)
@@ -132,6 +132,7 @@ def train(
             held_out=held_out,
             report=progress.report,
         )
+    leave_group()
     if not is_main_process():
         return
     if as_json:

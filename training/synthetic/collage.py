@@ -90,4 +90,6 @@ def _pattern(rng: np.random.Generator, side: int, colour: Colour) -> Image.Image
     else:
         field = (columns + rows) / np.float32(side) - 1
     swing = np.asarray(rng.uniform(-45, 45, 3), dtype=np.float32)
-    return Image.fromarray(to_image(np.float32(colour) + field[:, :, None] * swing))
+    return Image.fromarray(
+        to_image(np.asarray(colour, dtype=np.float32) + field[:, :, None] * swing)
+    )

@@ -148,10 +148,12 @@ def _pill(
     columns = np.linspace(-1, 1, size[0], dtype=np.float32)[None, :, None]
     down = np.linspace(-1, 1, size[1], dtype=np.float32)[:, None, None]
     seam = np.float32(rng.uniform(-0.2, 0.2))
-    base: FloatArray = np.where(columns < seam, np.float32(body), np.float32(cap))
+    base: FloatArray = np.where(
+        columns < seam, np.asarray(body, dtype=np.float32), np.asarray(cap, dtype=np.float32)
+    )
     shade = np.float32(rng.uniform(15, 50)) * (np.sqrt(np.clip(1 - down**2, 0, 1)) - 0.6)
     if rng.random() < 0.4:  # a score line across
         shade = shade - np.float32(45) * np.exp(-((columns * length / 5) ** 2))
-    image = Image.fromarray(to_image(base + shade)).convert("RGBA")
+    image = Image.fromarray(to_image((base + shade).astype(np.float32))).convert("RGBA")
     image.putalpha(shape.filter(ImageFilter.GaussianBlur(0.7)))
     return image
