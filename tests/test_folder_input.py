@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from daemon_fakes import picture
@@ -30,9 +31,9 @@ def _put(folder, name, content=None):
 
 
 def _lies(folder):
-    """Every file below, but for the lock."""
-    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "lock"]
-    return sorted(path.relative_to(folder).as_posix() for path in paths)
+    """Every file below, but for the lock; a folder that goes away meanwhile has none."""
+    found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
+    return sorted(path.relative_to(folder).as_posix() for path in found if path.name != "lock")
 
 
 def _by_reference(running):
