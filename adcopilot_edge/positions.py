@@ -17,10 +17,10 @@ from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.types import FloatArray, IntArray
 
 ComparePositionMode = Literal["shared", "diagonal", "diagonal_scaled", "grid"]
+COMPARE_POSITION_MODES: tuple[ComparePositionMode, ...] = get_args(ComparePositionMode)
+
 PLACE_WAVES = 20
 """Numbers that tell a place: sine and cosine of five waves along two axes."""
-
-COMPARE_POSITION_MODES: tuple[ComparePositionMode, ...] = get_args(ComparePositionMode)
 
 
 @dataclass(frozen=True, slots=True)

@@ -252,7 +252,8 @@ class ComparisonEncoder(nn.Module):
         """
         cur = self._update_current(previous, current)
         normed = self.decoder_norm1(cur)
-        if self.patch_places is not None and current.waves is not None:
+        if self.patch_places is not None:
+            assert current.waves is not None, "compare_patch_places needs the places of the patches"
             normed = normed + (current.waves.to(normed.dtype) @ self.patch_places)
         queries = self.query_embeddings.to(cur.dtype).expand(len(cur), -1, -1)
         places = None
