@@ -52,8 +52,8 @@ def main() -> None:
         recipe = recipe.with_steps(options.steps)
     first, shares = options.share
     if not options.picture:
-        # The first variant first, since the last ones go on from it.
-        runs = [(name, seed) for name in VARIANTS for seed in range(options.seeds)]
+        # Of each seed the first variant first, since the last ones go on from it.
+        runs = [(name, seed) for seed in range(options.seeds) for name in VARIANTS]
         for name, seed in runs[first - 1 :: shares]:
             if not options.only or name in options.only:
                 run_once(
@@ -78,6 +78,8 @@ def run_once(recipe: TrainRecipe, folder: Path) -> None:
         return
     print(f"{folder.name}: {recipe.steps} steps", flush=True)
     trained = train(recipe, folder, resume=folder.exists())
+    if "synthetic" not in trained.scores:
+        raise SystemExit(f"{folder} ended before it was scored; remove it and start again")
     write(scores, json.dumps(trained.scores["synthetic"], indent=1).encode())
 
 

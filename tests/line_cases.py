@@ -158,10 +158,13 @@ class LineCase:
         connection.execute(f"PRAGMA query_only = {int(self.is_read_only)}")
         return connection
 
-    def refuse_writes(self) -> Future[Any]:
-        """From now on the journal's file takes nothing, until ``is_read_only`` is no more."""
+    def refuse_writes(self, first: Callable[[], object] = lambda: None) -> Future[Any]:
+        """From now on the journal's file takes nothing, until ``is_read_only`` is no more.
+
+        first: called before, by the thread that writes.
+        """
         self.is_read_only = True
-        return self.journal.write(lambda c: c.execute("PRAGMA query_only = ON"))
+        return self.journal.write(lambda c: (first(), c.execute("PRAGMA query_only = ON")))
 
     def be_ready(self, starts: int = 1) -> None:
         """Have the worker be ready after so many starts."""

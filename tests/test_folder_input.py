@@ -36,6 +36,16 @@ def _lies(folder):
     return sorted(path.relative_to(folder).as_posix() for path in found if path.name != "lock")
 
 
+def _state(running):
+    return running.client.get("/healthz").json()["inputs"][0]
+
+
+def _counts(running):
+    """How many files were finished, and how many ignored."""
+    state = _state(running)
+    return state["finished"], state["ignored"]
+
+
 def _by_reference(running):
     return {record["reference"]: record for record in records_of(running)}
 
@@ -49,8 +59,9 @@ def test_files_move_to_where_their_records_say(tmp_path, box):
         (box / "notes.txt").write_text("not mine")
         wait_for(lambda: len(records_of(running)) == 4)
         wait_for(lambda: not (box / "broken.png").exists() and len(_lies(box / ".work")) == 0)
+        wait_for(lambda: _counts(running) == (4, 1))
         records = _by_reference(running)
-        state = running.client.get("/healthz").json()["inputs"][0]
+        is_well = _state(running)["is_well"]
     assert _lies(box) == [
         "done/before.png",
         "notes.txt",
@@ -66,7 +77,7 @@ def test_files_move_to_where_their_records_say(tmp_path, box):
     }
     assert records["broken.png"]["reason"] == "image_unusable"
     assert {record["source"] for record in records.values()} == {"folder:in"}
-    assert (state["is_well"], state["finished"], state["ignored"]) == (True, 4, 1)
+    assert is_well
 
 
 def test_a_slowly_written_file_is_taken_whole(tmp_path, box):

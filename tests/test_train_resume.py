@@ -15,6 +15,7 @@ from train_cases import events, losses, run_script, tiny_recipe
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.training.checkpoint import find_checkpoint
+from adcopilot_edge.training.event_log import scores_by
 from adcopilot_edge.training.run import train
 from adcopilot_edge.training.stage_recipe import LoraRecipe
 
@@ -128,6 +129,16 @@ def test_the_last_two_checkpoints_stay_and_a_damaged_one_is_passed_over(
     assert found.progress.step == 6
     (run / "checkpoint-6" / "progress.json").write_text("{", encoding="utf-8")
     assert find_checkpoint(run) is None
+
+
+def test_a_run_that_is_done_says_its_scores_again(tmp_path: Path, whole: Path) -> None:
+    run = Path(shutil.copytree(whole, tmp_path / "run", symlinks=True))
+    with (run / "log.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write('{"event": "evalua')  # where a kill cut it
+    scored = [item for item in events(whole) if item["event"] == "evaluation"]
+    again = train(tiny_recipe(STEPS), run, resume=True, workers=0)
+    assert again.scores == scored[-1]["scores"]
+    assert scores_by(run, scored[0]["step"]) == scored[0]["scores"]
 
 
 def test_a_run_is_not_overwritten_or_continued_by_another_recipe(whole: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,18 @@ class EventLog:
         """Write out what TensorBoard still holds."""
         if self._board is not None:
             self._board.close()
+
+
+def scores_by(run: Path, step: int) -> dict[str, dict[str, Any]]:
+    """The scores of the last evaluation by ``step`` that the log of ``run`` tells of, by set."""
+    path = run / LOG_NAME
+    scores: dict[str, dict[str, Any]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with suppress(json.JSONDecodeError):  # a line may end where the run was killed
+            event = json.loads(line)
+            if event["event"] == "evaluation" and event["step"] <= step:
+                scores |= event["scores"]
+    return scores
 
 
 def _open_board(folder: Path, first_step: int) -> SummaryWriter:

@@ -8,7 +8,7 @@ through a callback; prints nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from adcopilot_edge.training.evaluation_data import (
     open_folders,
     write_holdouts,
 )
-from adcopilot_edge.training.event_log import EventLog
+from adcopilot_edge.training.event_log import EventLog, scores_by
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.recipe import TrainRecipe
@@ -107,7 +107,7 @@ def train(
     write_holdouts(folders, folder)
     for data in folders.values():
         log({"event": "folder", **data.to_json()})
-    run = _Run(folder, recipe, workers, parallel, sets, log)
+    run = _Run(folder, recipe, workers, parallel, sets, log, scores_by(folder, step))
     for plan in plans:
         if step < plan.last_step:
             run.train(plan, checkpoint)
@@ -129,7 +129,7 @@ class _Run:
     parallel: Parallel
     sets: Mapping[str, Sequence[LabelledPair]]
     log: EventLog
-    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    scores: dict[str, dict[str, Any]]
     _is_started: bool = False
 
     def train(self, plan: StagePlan, checkpoint: Checkpoint | None) -> None:
