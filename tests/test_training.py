@@ -17,6 +17,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPat
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.export.windows import map_of_cells
 from adcopilot_edge.positions import TextSpan, mrope_positions
+from adcopilot_edge.training.comparison_start import point_queries_at_map, start_comparison
 from adcopilot_edge.training.packing import IGNORED, Branch, collate, pack
 from adcopilot_edge.training.parts import PARTS, part_of, train_only, trainable
 from adcopilot_edge.training.patch_embed import ProductPatchEmbed
@@ -161,8 +162,8 @@ def test_pointed_queries_attend_where_the_map_is_high() -> None:
     encoder = tiny.tiny_model(tiny.tiny_config()).model.visual.compare_visual_encoder
     assert encoder is not None
     assert encoder.anomaly_map is not None
-    encoder.init_weights()
-    encoder.point_queries_at_map()
+    start_comparison(encoder)
+    point_queries_at_map(encoder)
     attention = encoder.decoder_cross_attn
     direction = encoder.anomaly_map.weight[0].detach()
     features = torch.randn(1, 40, len(direction))

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import initialization as init
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     Qwen2_5_VLMLP,
     Qwen2_5_VLRMSNorm,
@@ -22,22 +21,9 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
 
 from adcopilot_edge.positions import PLACE_WAVES, grid_places, place_waves
 from adcopilot_edge.training.config import ADCopilotVisionConfig
+from adcopilot_edge.training.told_map import num_told, told_of_map
 
 RotaryTables = tuple[Tensor, Tensor]
-
-# Biases of query and key in the first rotary frequencies of each axis when training starts: a
-# patch then gives its neighbour e^-5.8 of the weight of its own place.
-_ALIGNED_BIAS = 8.0
-_ALIGNED_FREQUENCIES = 2
-_ROPE_THETA = 10_000.0
-# Rows and columns, in patches, of what the heads of a query on the grid look at first.
-_AROUND = ((0.0, 0.0), (-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5))
-# The map starts near the share of defective patches, so that the first steps are not spent on it.
-_ANOMALY_PRIOR_LOGIT = -3.5
-
-# Key gain along the map's direction and query bias of a head pointed at the map.
-_POINTED_KEY_GAIN = 12.0
-_POINTED_QUERY_BIAS = 4.0
 
 
 class FeatureBatch(NamedTuple):
@@ -118,6 +104,7 @@ class ComparisonEncoder(nn.Module):
     def __init__(self, config: ADCopilotVisionConfig) -> None:
         super().__init__()
         width = config.hidden_size
+        self.config = config
         self.minus_residual = config.compare_minus_residual
         self.has_rope = config.compare_rope
         self.has_grid = config.compare_query_grid
@@ -146,105 +133,24 @@ class ComparisonEncoder(nn.Module):
         )
         types = len(config.compare_map_types)
         self.type_map = nn.Linear(width, types) if types else None
-
-    @torch.no_grad()
-    def init_weights(self) -> None:
-        """Start values beyond those of the layers; only for training from scratch.
-
-        The query decoder starts with unit gain: with small weights its attention is an average
-        over all patches, in which one defective patch does not show.
-
-        With rotary terms the two image-to-image attentions start at the same place of both images,
-        and the second takes the previous features away from half of the current ones, so that the
-        encoder sees a difference from the first step on. Without this start a small model takes
-        many times longer to find that two images have a common grid.
-        """
-        init.normal_(self.query_embeddings, mean=0.0, std=1.0)
-        if self.patch_places is not None:
-            init.zeros_(self.patch_places)
-        for linear in (
-            *(getattr(self.decoder_cross_attn, name) for name in ("q_proj", "kv", "proj")),
-            *(getattr(self.decoder_mlp, name) for name in ("gate_proj", "up_proj", "down_proj")),
-            self.compare_projector,
-        ):
-            init.normal_(linear.weight, mean=0.0, std=linear.in_features**-0.5)
-        if self.has_grid:
-            self._align_queries()
-        if self.anomaly_map is not None:
-            init.constant_(self.anomaly_map.bias, _ANOMALY_PRIOR_LOGIT)
-        if not self.has_rope:
-            return
-        width = self.encoder_norm1.weight.numel()
-        heads = self.encoder_cross_attn1.num_heads
-        head_dim = width // heads
-        place = self._place_bias(torch.zeros(heads, 2))
-        for attention in (self.encoder_cross_attn1, self.encoder_cross_attn2):
-            init.copy_(attention.q_proj.bias, place.flatten())
-            init.copy_(attention.kv.bias, torch.cat([place.flatten(), torch.zeros(width)]))
-        taken = torch.zeros(heads, head_dim)
-        taken[:, : head_dim // 2] = 1.0
-        second = self.encoder_cross_attn2
-        keys = second.kv.weight[:width]
-        init.copy_(second.kv.weight, torch.cat([keys, torch.eye(width)]))
-        init.copy_(second.proj.weight, -torch.diag(taken.flatten()))
-
-    def _place_bias(self, offsets: Tensor) -> Tensor:
-        """The bias (heads, head_dim) of rotary queries or keys that stand ``offsets`` further on.
-
-        offsets: (heads, 2), rows and columns in patches.
-        """
-        attention = self.decoder_cross_attn
-        head_dim = attention.q_proj.out_features // attention.num_heads
-        half, quarter = head_dim // 2, head_dim // 4
-        bias = torch.zeros(attention.num_heads, head_dim)
-        for axis in range(2):
-            for number in range(_ALIGNED_FREQUENCIES):
-                at = axis * quarter + number
-                phase = offsets[:, axis] * _ROPE_THETA ** (-2 * number / half)
-                bias[:, at] = _ALIGNED_BIAS * phase.cos()
-                bias[:, at + half] = _ALIGNED_BIAS * phase.sin()
-        return bias
-
-    def _align_queries(self) -> None:
-        """Let the heads of a query start at the patches around its place, each at another one."""
-        attention = self.decoder_cross_attn
-        offsets = torch.tensor(
-            [_AROUND[head % len(_AROUND)] for head in range(attention.num_heads)]
+        self.map_projector = (
+            nn.Linear(num_told(config), config.out_hidden_size, bias=False)
+            if config.compare_token_cells
+            else None
         )
-        keys = torch.zeros_like(offsets)
-        init.copy_(attention.q_proj.bias, self._place_bias(offsets).flatten())
-        values = torch.zeros(attention.q_proj.out_features)
-        init.copy_(attention.kv.bias, torch.cat([self._place_bias(keys).flatten(), values]))
-
-    @torch.no_grad()
-    def point_queries_at_map(self) -> None:
-        """Let half of the query decoder's heads attend where the anomaly map is high.
-
-        A start for learned queries behind a trained map: one key dimension of each such head
-        reads the map's direction, and every query asks for it. Training goes on from there.
-
-        Raises ValueError without the anomaly-map head.
-        """
-        if self.anomaly_map is None:
-            raise ValueError("this model has no anomaly map to point the queries at")
-        attention = self.decoder_cross_attn
-        head_dim = attention.q_proj.out_features // attention.num_heads
-        direction = self.anomaly_map.weight.mean(0)
-        direction = direction / direction.norm()
-        for head in range((attention.num_heads + 1) // 2):
-            attention.kv.weight[head * head_dim] = direction * _POINTED_KEY_GAIN
-            attention.q_proj.bias[head * head_dim] = _POINTED_QUERY_BIAS
 
     def forward(
         self,
         previous: FeatureBatch,
         current: FeatureBatch,
         anchors: RotaryTables | None = None,
+        grids: Sequence[tuple[int, int]] = (),
     ) -> tuple[Tensor, Tensor | None]:
         """Compare ``current`` with ``previous``, row by row.
 
         anchors: cosine and sine, each (B, L, head_dim), of the queries' places in the current
-        image, with ``compare_query_grid``.
+        image, with ``compare_query_grid``. grids: rows and columns of patches of each current
+        image, with ``compare_token_cells``.
 
         Returns the comparison tokens (B, L, D) and, with the anomaly-map head, the logits of each
         patch's cells in raster order and of its types (B, N, cells + types), meaningless at padded
@@ -269,6 +175,12 @@ class ComparisonEncoder(nn.Module):
         logits = self.anomaly_map(cur)
         if self.type_map is not None:
             logits = torch.cat([logits, self.type_map(cur)], dim=-1)
+        if self.map_projector is not None:
+            told = [
+                told_of_map(row[: rows * columns], (rows, columns), self.config)
+                for row, (rows, columns) in zip(logits, grids, strict=True)
+            ]
+            tokens = tokens + self.map_projector(torch.stack(told).to(tokens.dtype))
         return tokens, logits
 
     def _update_current(self, previous: FeatureBatch, current: FeatureBatch) -> Tensor:

@@ -32,6 +32,9 @@ class ADCopilotVisionConfig(Qwen2_5_VLVisionConfig):
     compare_map_scale: logits along each side of a patch; 1 is one logit a patch.
     compare_map_margin: pixels that people leave around a defect and the map does not mark.
     compare_map_types: names of the types of defect that each patch is told apart by; needs the map.
+    compare_token_cells: each comparison token is told the map of its own cell of a square grid, in
+    so many parts along each side, and the types there; 0, as in released weights, is not. Needs the
+    map.
     """
 
     model_type = "ad_copilot_vision"
@@ -45,18 +48,22 @@ class ADCopilotVisionConfig(Qwen2_5_VLVisionConfig):
     compare_map_scale: int = 1
     compare_map_margin: int = 0
     compare_map_types: tuple[str, ...] | list[str] = ()
+    compare_token_cells: int = 0
 
     def __post_init__(self, **kwargs: object) -> None:
         super().__post_init__(**kwargs)
         self.compare_map_types = list(self.compare_map_types)
         if self.compare_map_types and not self.compare_anomaly_map:
             raise ConfigError("compare_map_types needs compare_anomaly_map")
+        if self.compare_token_cells and not self.compare_anomaly_map:
+            raise ConfigError("compare_token_cells needs compare_anomaly_map")
         side = math.isqrt(self.compare_token_size)
-        if self.compare_query_grid and (not side or side**2 != self.compare_token_size):
-            raise ConfigError(
-                "compare_query_grid needs a square number of comparison tokens, such as 49 or 100, "
-                f"got compare_token_size {self.compare_token_size}"
-            )
+        for name in ("compare_query_grid", "compare_token_cells"):
+            if getattr(self, name) and (not side or side**2 != self.compare_token_size):
+                raise ConfigError(
+                    f"{name} needs a square number of comparison tokens, such as 49 or 100, "
+                    f"got compare_token_size {self.compare_token_size}"
+                )
 
 
 class ADCopilotConfig(Qwen2_5_VLConfig):

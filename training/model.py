@@ -32,6 +32,7 @@ from transformers.vision_utils import get_vision_position_ids, get_vision_window
 from adcopilot_edge.positions import ImageSpan, TextSpan, mrope_positions
 from adcopilot_edge.training.attention import BatchedVisionAttention
 from adcopilot_edge.training.comparison import ComparisonEncoder, patch_waves, query_places
+from adcopilot_edge.training.comparison_start import start_comparison
 from adcopilot_edge.training.config import (
     ADCopilotConfig,
     ADCopilotVisionConfig,
@@ -85,7 +86,7 @@ class ADCopilotVisionTower(Qwen2_5_VisionTransformerPretrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, ComparisonEncoder):
-            module.init_weights()
+            start_comparison(module)
 
     def to_patch_order(self, features: Tensor, grid_thw: Tensor) -> Tensor:
         """Undo the window permutation of ``features`` (N, C): rows in the processor's order."""
@@ -123,7 +124,8 @@ class ADCopilotVisionTower(Qwen2_5_VisionTransformerPretrainedModel):
             places = query_places(grids, self.config.compare_token_size)
             cos, sin = self.rotary_pos_emb(features[0], places.flatten(0, 1).to(grid_thw.device))
             anchors = (cos.unflatten(0, places.shape[:2]), sin.unflatten(0, places.shape[:2]))
-        tokens, logits = encoder(previous, current, anchors)
+        grids = [(rows, columns) for _, rows, columns in grid_thw.tolist()]
+        tokens, logits = encoder(previous, current, anchors, [grids[j] for _, j in pairs])
         if logits is None:
             return tokens, None
         return tokens, tuple(

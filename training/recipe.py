@@ -54,6 +54,7 @@ class ModelRecipe(Record):
     compare_map_scale: Literal[1, 2, 7, 14] = 1
     compare_map_margin: int = Field(default=0, ge=0, le=ROOM_PX)
     compare_map_types: tuple[str, ...] = ()
+    compare_token_cells: int = Field(default=0, ge=0, le=16)
 
 
 class BaseRecipe(Record):
@@ -62,8 +63,9 @@ class BaseRecipe(Record):
     checkpoint: a folder, or ``owner/name`` on the hub with ``revision`` a branch, tag or commit.
     The others add a fresh Comparison Encoder to a stock model, which needs compare_token_size, and
     must be left out where the checkpoint has one; they mean what they do in ``ModelRecipe``.
-    Two may be said of any checkpoint: compare_map_types, if it has a map, whose types are then told
-    apart anew, and compare_patch_places, which changes nothing until it is trained.
+    Three may be said of any checkpoint: compare_map_types, if it has a map, whose types are then
+    told apart anew, and compare_patch_places and compare_token_cells, which change nothing until
+    they are trained.
     shape: what a plan goes by while there is no such folder.
     """
 
@@ -78,6 +80,7 @@ class BaseRecipe(Record):
     compare_map_scale: Literal[1, 2, 7, 14] | None = None
     compare_map_margin: int | None = Field(default=None, ge=0, le=ROOM_PX)
     compare_map_types: tuple[str, ...] | None = None
+    compare_token_cells: int | None = Field(default=None, gt=0, le=16)
 
 
 class OptimizerRecipe(Record):

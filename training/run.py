@@ -29,6 +29,7 @@ from adcopilot_edge.training.checkpoint import (
     remove_leftovers,
     write_checkpoint,
 )
+from adcopilot_edge.training.comparison_start import point_queries_at_map
 from adcopilot_edge.training.config import ADCopilotConfig
 from adcopilot_edge.training.data import SampleBuilder, sample_builder
 from adcopilot_edge.training.evaluation_data import (
@@ -262,4 +263,4 @@ def _point_queries_at_map(model: ADCopilotForConditionalGeneration) -> None:
         raise ConfigError(
             "point_queries_at_map needs a Comparison Encoder with compare_anomaly_map"
         )
-    encoder.point_queries_at_map()
+    point_queries_at_map(encoder)

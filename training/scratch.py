@@ -89,6 +89,7 @@ def build_config(recipe: ModelRecipe, tokenizer: PreTrainedTokenizerFast) -> ADC
             "compare_map_scale": recipe.compare_map_scale,
             "compare_map_margin": recipe.compare_map_margin,
             "compare_map_types": list(recipe.compare_map_types),
+            "compare_token_cells": recipe.compare_token_cells,
         },
         compare_position_mode=recipe.compare_position_mode,
         image_token_id=token_id("<|image_pad|>"),

@@ -119,7 +119,7 @@ class StageRecipe(Record):
     dialogues are brought into with their aspect kept; without them they become squares of the
     recipe's ``image_size``. packing: lay short samples of a batch in a row, with equal results.
     point_queries_at_map: before the stage, half of the query decoder's heads are set to attend
-    where the anomaly map is high (see ``ComparisonEncoder.point_queries_at_map``).
+    where the anomaly map is high (see ``comparison_start.py``).
     """
 
     name: str = Field(min_length=1)
