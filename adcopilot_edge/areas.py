@@ -19,4 +19,5 @@ def area_shares(count: int, size: int) -> FloatArray:
     cuts = np.arange(count + 1) * (size / count)
     cells = np.arange(size)
     overlap = np.minimum(cuts[1:, None], cells + 1) - np.maximum(cuts[:-1, None], cells)
-    return (np.clip(overlap, 0.0, None) * (count / size)).astype(np.float32)
+    shares: FloatArray = (np.clip(overlap, 0.0, None) * (count / size)).astype(np.float32)
+    return shares

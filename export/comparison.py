@@ -14,9 +14,10 @@ import onnx_ir as ir
 from adcopilot_edge.export.checkpoint import Checkpoint
 from adcopilot_edge.export.dialect import Dialect, Rotary
 from adcopilot_edge.export.fused import FUSED
-from adcopilot_edge.export.graph import GraphBuilder, new_graph
+from adcopilot_edge.export.graph import new_graph
 from adcopilot_edge.export.linear import FloatForm, LinearForm
 from adcopilot_edge.export.section import Section
+from adcopilot_edge.export.told_map import add_told_map
 from adcopilot_edge.export.vision import VISION_EPS, vision_rotary
 from adcopilot_edge.export.windows import patch_indices, patch_places, place_rotary
 from adcopilot_edge.positions import grid_places, place_waves
@@ -63,21 +64,17 @@ def write_comparison_graph(
         )
         places = (anchors, rotary) if anchors is not None and rotary is not None else None
         tokens = _read_out(encoder, updated, places, grid)
+        logits = _map_logits(encoder, updated, grid) if config.compare_anomaly_map else None
+        types = _type_logits(encoder, updated, grid) if config.compare_map_types else None
+        if logits is not None and config.compare_token_cells:
+            tokens = add_told_map(encoder, tokens, logits, types, grid)
         token_shape = (config.compare_token_size, config.out_hidden_size)
         graph.output(tokens, "comparison_tokens", token_shape)
-        if config.compare_anomaly_map:
-            # Few outputs a patch: nothing to gain from INT8, and its scale is the map's own.
-            logits = encoder.with_form(FloatForm()).linear(updated, "anomaly_map")
-            raster = patch_indices(*grid, config.spatial_merge_size).ravel()
-            logits = graph.gather_rows(logits, raster, name="to_raster")
-            _add_map(graph, logits, grid, config.compare_map_scale)
-            if config.compare_map_types:
-                types = encoder.with_form(FloatForm()).linear(updated, "type_map")
-                types = graph.gather_rows(types, raster, name="types_to_raster")
-                type_shape = (*grid, len(config.compare_map_types))
-                graph.output(
-                    graph.reshape(types, type_shape, name="types"), "type_logits", type_shape
-                )
+        if logits is not None:
+            scale = config.compare_map_scale
+            graph.output(logits, "anomaly_logits", (grid[0] * scale, grid[1] * scale))
+        if types is not None:
+            graph.output(types, "type_logits", (*grid, len(config.compare_map_types)))
 
 
 def _anchor_rotary(checkpoint: Checkpoint, grid: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
@@ -90,14 +87,31 @@ def _anchor_rotary(checkpoint: Checkpoint, grid: tuple[int, int]) -> tuple[Float
     )
 
 
-def _add_map(graph: GraphBuilder, logits: ir.Value, grid: tuple[int, int], scale: int) -> None:
-    """Make the cells of all patches, in raster order (N, scale * scale), the map of the image."""
-    rows, columns = grid
+def _map_logits(encoder: Section, updated: ir.Value, grid: tuple[int, int]) -> ir.Value:
+    """Logits of the map (rows * k, columns * k): the cells of all patches in their places."""
+    graph, scale, (rows, columns) = encoder.graph, encoder.checkpoint.vision.compare_map_scale, grid
+    logits = _patch_logits(encoder, updated, "anomaly_map", grid)
     if scale > 1:
         cells = graph.reshape(logits, (rows, columns, scale, scale), name="cells")
         logits = graph.op("Transpose", [cells], {"perm": (0, 2, 1, 3)}, name="cell_rows")
-    shape = (rows * scale, columns * scale)
-    graph.output(graph.reshape(logits, shape, name="map"), "anomaly_logits", shape)
+    return graph.reshape(logits, (rows * scale, columns * scale), name="map")
+
+
+def _type_logits(encoder: Section, updated: ir.Value, grid: tuple[int, int]) -> ir.Value:
+    """Logits of the types of each patch, (rows, columns, types)."""
+    shape = (*grid, len(encoder.checkpoint.vision.compare_map_types))
+    logits = _patch_logits(encoder, updated, "type_map", grid)
+    return encoder.graph.reshape(logits, shape, name="types")
+
+
+def _patch_logits(
+    encoder: Section, updated: ir.Value, head: str, grid: tuple[int, int]
+) -> ir.Value:
+    """What a head of the map says of each patch, in raster order (N, outputs)."""
+    # Few outputs a patch: nothing to gain from INT8, and the scale is the map's own.
+    logits = encoder.with_form(FloatForm()).linear(updated, head)
+    raster = patch_indices(*grid, encoder.checkpoint.vision.spatial_merge_size).ravel()
+    return encoder.graph.gather_rows(logits, raster, name=f"{head}.to_raster")
 
 
 def _update_current(

@@ -72,11 +72,17 @@ def are_equal(some: Sequence[Tensor], others: Sequence[Tensor]) -> list[bool]:
     return [torch.equal(one, other) for one, other in zip(some, others, strict=True)]
 
 
-def test_places_of_patches_are_added_without_a_change_of_any_token(tmp_path: Path) -> None:
-    before, _ = load_base(base(tiny_checkpoint(tmp_path)))
-    after, _ = load_base(base(tmp_path, compare_patch_places=True))
+@pytest.mark.parametrize(
+    ("added", "new"),
+    [("compare_patch_places", "patch_places"), ("compare_token_cells", "told_map")],
+)
+def test_what_tokens_are_told_is_added_without_a_change_of_any(
+    tmp_path: Path, added: str, new: str
+) -> None:
+    before, _ = load_base(base(tiny_checkpoint(tmp_path, compare_token_size=9)))
+    after, _ = load_base(base(tmp_path, **{added: 2 if added == "compare_token_cells" else True}))
     weights = after.state_dict()
-    new = "model.visual.compare_visual_encoder.patch_places"
+    new = f"model.visual.compare_visual_encoder.{new}"
     assert weights.keys() - before.state_dict().keys() == {new}
     assert part_of(new) == "queries"
     grids = torch.tensor([[1, 4, 4], [1, 4, 6]])
@@ -85,10 +91,7 @@ def test_places_of_patches_are_added_without_a_change_of_any_token(tmp_path: Pat
     with torch.no_grad():
         one, other = (model.model.get_image_features(pixels, grids) for model in (before, after))
         assert are_equal(one.pooler_output, other.pooler_output) == [True, True]
-        encoder = after.model.visual.compare_visual_encoder
-        assert encoder is not None
-        assert encoder.patch_places is not None
-        encoder.patch_places += 0.1
+        after.get_parameter(new).add_(0.1)
         told = after.model.get_image_features(pixels, grids)
         alone = after.model.get_image_features(pixels[:16], grids[:1])
     assert are_equal(one.pooler_output, told.pooler_output) == [False, False]

@@ -59,7 +59,12 @@ def test_records_that_wait_for_the_disk_when_it_ends_are_interrupted_at_the_next
         job = case.worker.job()
         wait_until(lambda: len(case.journal.open_parts()) == 1)
         held, gate = threading.Event(), threading.Event()
-        refused = case.refuse_writes(lambda: (held.set(), gate.wait(SOON_S)))
+
+        def hold() -> None:
+            held.set()
+            gate.wait(SOON_S)
+
+        refused = case.refuse_writes(hold)
         assert held.wait(SOON_S)
         case.worker.answer(job, "normal")
         case.line.drain(0.0)

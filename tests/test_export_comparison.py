@@ -81,6 +81,13 @@ def test_a_patch_may_have_several_cells_of_the_map(tmp_path: Path) -> None:
     check_graph(tmp_path, tiny_config(compare_map_scale=7))
 
 
+@pytest.mark.parametrize("types", [[], ["a", "b", "c"]])
+@pytest.mark.parametrize("scale", [1, 7])
+def test_the_tokens_may_be_told_the_map(tmp_path: Path, scale: int, types: list[str]) -> None:
+    changes = {"compare_map_scale": scale, "compare_map_types": types}
+    check_graph(tmp_path, tiny_config(compare_token_size=9, compare_token_cells=4, **changes))
+
+
 def test_a_patch_may_be_told_its_type(tmp_path: Path) -> None:
     check_graph(tmp_path, tiny_config(compare_map_scale=2, compare_map_types=["a", "b", "c"]))
 

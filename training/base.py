@@ -30,7 +30,7 @@ _ENCODER = "compare_visual_encoder."
 _ADDABLE = {
     "compare_map_types": "compare_visual_encoder.type_map.",
     "compare_patch_places": "compare_visual_encoder.patch_places",
-    "compare_token_cells": "compare_visual_encoder.map_projector.",
+    "compare_token_cells": "compare_visual_encoder.told_map",
 }
 
 Loaded = tuple[ADCopilotForConditionalGeneration, ADCopilotProcessor]

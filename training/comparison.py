@@ -133,8 +133,8 @@ class ComparisonEncoder(nn.Module):
         )
         types = len(config.compare_map_types)
         self.type_map = nn.Linear(width, types) if types else None
-        self.map_projector = (
-            nn.Linear(num_told(config), config.out_hidden_size, bias=False)
+        self.told_map = (
+            nn.Parameter(torch.zeros(num_told(config), config.out_hidden_size))
             if config.compare_token_cells
             else None
         )
@@ -175,12 +175,12 @@ class ComparisonEncoder(nn.Module):
         logits = self.anomaly_map(cur)
         if self.type_map is not None:
             logits = torch.cat([logits, self.type_map(cur)], dim=-1)
-        if self.map_projector is not None:
+        if self.told_map is not None:
             told = [
                 told_of_map(row[: rows * columns], (rows, columns), self.config)
                 for row, (rows, columns) in zip(logits, grids, strict=True)
             ]
-            tokens = tokens + self.map_projector(torch.stack(told).to(tokens.dtype))
+            tokens = tokens + torch.stack(told).to(tokens.dtype) @ self.told_map
         return tokens, logits
 
     def _update_current(self, previous: FeatureBatch, current: FeatureBatch) -> Tensor:

@@ -44,8 +44,8 @@ def start_comparison(encoder: ComparisonEncoder) -> None:
     init.normal_(encoder.query_embeddings, mean=0.0, std=1.0)
     if encoder.patch_places is not None:
         init.zeros_(encoder.patch_places)
-    if encoder.map_projector is not None:
-        init.zeros_(encoder.map_projector.weight)
+    if encoder.told_map is not None:
+        init.zeros_(encoder.told_map)
     for linear in (
         *(getattr(encoder.decoder_cross_attn, name) for name in ("q_proj", "kv", "proj")),
         *(getattr(encoder.decoder_mlp, name) for name in ("gate_proj", "up_proj", "down_proj")),

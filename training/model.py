@@ -124,8 +124,8 @@ class ADCopilotVisionTower(Qwen2_5_VisionTransformerPretrainedModel):
             places = query_places(grids, self.config.compare_token_size)
             cos, sin = self.rotary_pos_emb(features[0], places.flatten(0, 1).to(grid_thw.device))
             anchors = (cos.unflatten(0, places.shape[:2]), sin.unflatten(0, places.shape[:2]))
-        grids = [(rows, columns) for _, rows, columns in grid_thw.tolist()]
-        tokens, logits = encoder(previous, current, anchors, [grids[j] for _, j in pairs])
+        sides = [(rows, columns) for _, rows, columns in grid_thw.tolist()]
+        tokens, logits = encoder(previous, current, anchors, [sides[j] for _, j in pairs])
         if logits is None:
             return tokens, None
         return tokens, tuple(

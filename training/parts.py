@@ -15,7 +15,7 @@ merged tokens. language: the language model with its head."""
 
 PARTS: tuple[Part, ...] = get_args(Part)
 
-_QUERY_SIDE = ("query_embeddings", "patch_places", "decoder_", "compare_projector", "map_projector")
+_QUERY_SIDE = ("query_embeddings", "patch_places", "decoder_", "compare_projector", "told_map")
 
 
 def part_of(name: str) -> Part:
