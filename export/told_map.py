@@ -31,16 +31,29 @@ def add_told_map(
     found = graph.op("Sigmoid", [logits], name=f"{name}.found")
     fine = side * parts
     cells = [size * config.compare_map_scale for size in grid]
-    told = _means(encoder, found, area_shares(fine, cells[0]), area_shares(fine, cells[1]), "parts")
-    told = graph.reshape(told, (side, parts, side, parts), name=f"{name}.cells")
-    told = graph.op("Transpose", [told], {"perm": (0, 2, 1, 3)}, name=f"{name}.by_token")
-    told = graph.reshape(told, (side**2, parts**2), name=f"{name}.rows")
+    means = _means(
+        encoder, found, area_shares(fine, cells[0]), area_shares(fine, cells[1]), "parts"
+    )
+    own = graph.reshape(means, (side, parts, side, parts), name=f"{name}.cells")
+    own = graph.op("Transpose", [own], {"perm": (0, 2, 1, 3)}, name=f"{name}.by_token")
+    told = [graph.reshape(own, (side**2, parts**2), name=f"{name}.own")]
+    turned = graph.op("Transpose", [means], {"perm": (1, 0)}, name=f"{name}.turned")
+    tokens_of = np.indices((side, side)).reshape(2, -1)
+    for image, band, which in ((means, tokens_of[0], "beside"), (turned, tokens_of[1], "along")):
+        bands = graph.reshape(image, (side, parts, fine), name=f"{name}.{which}.bands")
+        highest = graph.op(
+            "ReduceMax",
+            [bands, graph.constant(f"{name}.{which}.axis", np.array([1]))],
+            {"keepdims": 0},
+            name=f"{name}.{which}.highest",
+        )
+        told.append(graph.gather_rows(highest, band, name=f"{name}.{which}"))
     if types is not None:
-        by_type = _types_by_token(encoder, found, types, grid, side)
-        told = graph.op("Concat", [told, by_type], {"axis": 1}, name=f"{name}.all")
+        told.append(_types_by_token(encoder, found, types, grid, side))
+    everything = graph.op("Concat", told, {"axis": 1}, name=f"{name}.all")
     # A few numbers a token: nothing to gain from INT8.
     weights = graph.constant(f"{name}.weights", encoder.tensor("told_map").astype(np.float32))
-    update = graph.op("MatMul", [told, weights], name=f"{name}.update")
+    update = graph.op("MatMul", [everything, weights], name=f"{name}.update")
     return graph.add(update, tokens, name=f"{name}.tokens")
 
 

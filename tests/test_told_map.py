@@ -46,10 +46,12 @@ def test_parts_share_a_cell_that_a_cut_goes_through() -> None:
         np.testing.assert_allclose(area_shares(count, size).sum(1), 1.0, atol=1e-6)
 
 
-def test_a_found_patch_is_told_to_the_token_of_its_cell_alone() -> None:
+def test_a_found_patch_is_told_to_the_token_of_its_cell_and_along_its_bands() -> None:
     told = told_of_map(logits_with(1, 6), GRID, vision())
-    expected = torch.zeros(4, 4)
+    expected = torch.zeros(4, 4 + 4 + 4)
     expected[1, 3] = 0.5  # the upper right cell; its lower right part is one row of two patches
+    expected[:2, 4 + 3] = 0.5  # in the upper band: the last of four columns of parts
+    expected[[1, 3], 8 + 1] = 0.5  # in the right band: the second of four rows of parts
     torch.testing.assert_close(told, expected)
 
 
@@ -59,8 +61,8 @@ def test_types_are_told_by_how_many_patches_they_cover() -> None:
     logits[patch_indices(*GRID, 2)[3, 1]] = logits_with(0, 0, 0.0, 0.0)[0]
     told = told_of_map(logits, GRID, config)
     assert told.shape == (4, num_told(config))
-    torch.testing.assert_close(told[2, 4:], torch.tensor([1.5, 0.5]))
-    torch.testing.assert_close(told[[0, 1, 3], 4:], torch.zeros(3, 2))
+    torch.testing.assert_close(told[2, 12:], torch.tensor([1.5, 0.5]))
+    torch.testing.assert_close(told[[0, 1, 3], 12:], torch.zeros(3, 2))
 
 
 def test_the_map_does_not_learn_from_what_is_said_of_it() -> None:

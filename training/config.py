@@ -33,8 +33,8 @@ class ADCopilotVisionConfig(Qwen2_5_VLVisionConfig):
     compare_map_margin: pixels that people leave around a defect and the map does not mark.
     compare_map_types: names of the types of defect that each patch is told apart by; needs the map.
     compare_token_cells: each comparison token is told the map of its own cell of a square grid, in
-    so many parts along each side, and the types there; 0, as in released weights, is not. Needs the
-    map.
+    so many parts along each side, how far it goes on beyond, and the types there; 0, as in released
+    weights, is not. Needs the map (``told_map.py``).
     """
 
     model_type = "ad_copilot_vision"
