@@ -1,4 +1,4 @@
-"""Means over equal parts of a row of cells: how a map becomes coarser, wherever the cuts lie.
+"""How a map is told to the comparison tokens: means over equal parts, wherever the cuts lie.
 
 One rule for the torch model and the exported graph.
 """
@@ -8,6 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from adcopilot_edge.types import FloatArray
+
+TOLD_GAIN = 32.0
+"""What a token is told of the map, in 0..1, is multiplied by this. It is added to the rest of the
+token, whose numbers are about 10 in a trained model, and would hardly be heard beside them."""
 
 
 def area_shares(count: int, size: int) -> FloatArray:

@@ -10,7 +10,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from adcopilot_edge.areas import area_shares
+from adcopilot_edge.areas import TOLD_GAIN, area_shares
 from adcopilot_edge.export.section import Section
 from adcopilot_edge.types import FloatArray
 
@@ -52,7 +52,8 @@ def add_told_map(
         told.append(_types_by_token(encoder, found, types, grid, side))
     everything = graph.op("Concat", told, {"axis": 1}, name=f"{name}.all")
     # A few numbers a token: nothing to gain from INT8.
-    weights = graph.constant(f"{name}.weights", encoder.tensor("told_map").astype(np.float32))
+    matrix = np.float32(TOLD_GAIN) * encoder.tensor("told_map").astype(np.float32)
+    weights = graph.constant(f"{name}.weights", matrix)
     update = graph.op("MatMul", [everything, weights], name=f"{name}.update")
     return graph.add(update, tokens, name=f"{name}.tokens")
 

@@ -19,6 +19,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     apply_rotary_pos_emb_vision,
 )
 
+from adcopilot_edge.areas import TOLD_GAIN
 from adcopilot_edge.positions import PLACE_WAVES, grid_places, place_waves
 from adcopilot_edge.training.config import ADCopilotVisionConfig
 from adcopilot_edge.training.told_map import num_told, told_of_map
@@ -180,7 +181,7 @@ class ComparisonEncoder(nn.Module):
                 told_of_map(row[: rows * columns], (rows, columns), self.config)
                 for row, (rows, columns) in zip(logits, grids, strict=True)
             ]
-            tokens = tokens + torch.stack(told).to(tokens.dtype) @ self.told_map
+            tokens = tokens + TOLD_GAIN * torch.stack(told).to(tokens.dtype) @ self.told_map
         return tokens, logits
 
     def _update_current(self, previous: FeatureBatch, current: FeatureBatch) -> Tensor:
