@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from adcopilot_edge.areas import TOLD_GAIN
 from adcopilot_edge.prompt import DEFAULT_PROMPT
 from adcopilot_edge.runtime.preprocess import Preprocessor
 from adcopilot_edge.training.config import ADCopilotConfig
@@ -90,6 +91,8 @@ def tiny_model(config: ADCopilotConfig, seed: int = 0) -> ADCopilotForConditiona
                 parameter.copy_(0.1 * noise + (0.0 if name.endswith("bias") else 1.0))
             elif "embed_tokens" in name or "query_embeddings" in name:
                 parameter.copy_(noise)
+            elif "told_map" in name:
+                parameter.copy_(noise / TOLD_GAIN)
             else:
                 parameter.copy_(noise / parameter[0].numel() ** 0.5)
     return model
