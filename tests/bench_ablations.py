@@ -154,9 +154,7 @@ def with_model(**changes: Any) -> Change:
 
 def without_map_loss(recipe: TrainRecipe) -> TrainRecipe:
     """The map has no say: what it alone teaches is left out, and the head with it."""
-    recipe = with_model(compare_anomaly_map=False, compare_map_types=(), compare_token_cells=0)(
-        recipe
-    )
+    recipe = with_model(compare_anomaly_map=False, compare_map_types=())(recipe)
     return with_stages(recipe, [stage for stage in recipe.stages if stage.loss.has_text])
 
 
@@ -199,7 +197,7 @@ CHANGES: dict[str, Change] = {
     "no rotary terms in the encoder": with_model(compare_rope=False),
     "queries without a place": with_model(compare_query_grid=False),
     "queries told the places of patches": with_model(compare_patch_places=True),
-    "tokens not told the map": with_model(compare_token_cells=0),
+    "tokens told the map": with_model(compare_token_cells=8),
     "25 comparison tokens": with_model(compare_token_size=25),
     "49 comparison tokens": with_model(compare_token_size=49),
     "100 comparison tokens": with_model(compare_token_size=100),
