@@ -72,31 +72,45 @@ def are_equal(some: Sequence[Tensor], others: Sequence[Tensor]) -> list[bool]:
     return [torch.equal(one, other) for one, other in zip(some, others, strict=True)]
 
 
-@pytest.mark.parametrize(
-    ("added", "new"),
-    [("compare_patch_places", "patch_places"), ("compare_token_cells", "told_map")],
-)
-def test_what_tokens_are_told_is_added_without_a_change_of_any(
-    tmp_path: Path, added: str, new: str
-) -> None:
-    before, _ = load_base(base(tiny_checkpoint(tmp_path, compare_token_size=9)))
-    after, _ = load_base(base(tmp_path, **{added: 2 if added == "compare_token_cells" else True}))
-    weights = after.state_dict()
-    new = f"model.visual.compare_visual_encoder.{new}"
-    assert weights.keys() - before.state_dict().keys() == {new}
-    assert part_of(new) == "queries"
-    grids = torch.tensor([[1, 4, 4], [1, 4, 6]])
-    torch.manual_seed(0)
-    pixels = torch.randn(40, 3 * 2 * 14 * 14)
+def added(folder: Path, name: str, **changes: Any) -> list[ADCopilotForConditionalGeneration]:
+    """A checkpoint as it is and with the parameter ``name`` added by ``changes``."""
+    before, _ = load_base(base(tiny_checkpoint(folder, compare_token_size=9)))
+    after, _ = load_base(base(folder, **changes))
+    assert after.state_dict().keys() - before.state_dict().keys() == {name}
+    assert part_of(name) == "queries"
+    return [before, after]
+
+
+def tokens(model: ADCopilotForConditionalGeneration, count: int = 2) -> Sequence[Tensor]:
+    """The tokens of the first images of a pair of two sizes."""
+    grids = torch.tensor([[1, 4, 4], [1, 4, 6]])[:count]
+    pixels = torch.randn(40, 3 * 2 * 14 * 14, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        one, other = (model.model.get_image_features(pixels, grids) for model in (before, after))
-        assert are_equal(one.pooler_output, other.pooler_output) == [True, True]
-        after.get_parameter(new).add_(0.1)
-        told = after.model.get_image_features(pixels, grids)
-        alone = after.model.get_image_features(pixels[:16], grids[:1])
-    assert are_equal(one.pooler_output, told.pooler_output) == [False, False]
+        found = model.model.get_image_features(pixels[: int(grids.prod(-1).sum())], grids)
+    assert found.pooler_output is not None
+    return found.pooler_output
+
+
+def test_places_of_patches_are_added_without_a_change_of_any_token(tmp_path: Path) -> None:
+    name = "model.visual.compare_visual_encoder.patch_places"
+    before, after = added(tmp_path, name, compare_patch_places=True)
+    assert are_equal(tokens(before), tokens(after)) == [True, True]
+    with torch.no_grad():
+        after.get_parameter(name).add_(0.1)
+    assert are_equal(tokens(before), tokens(after)) == [False, False]
     # The first image is compared with itself, so the second one's padding does not matter to it.
-    torch.testing.assert_close(alone.pooler_output[0], told.pooler_output[0])
+    torch.testing.assert_close(tokens(after, 1)[0], tokens(after)[0])
+
+
+def test_what_the_map_says_is_told_from_the_first_step_on(tmp_path: Path) -> None:
+    name = "model.visual.compare_visual_encoder.told_map"
+    before, after = added(tmp_path, name, compare_token_cells=2)
+    assert 0.05 < float(after.get_parameter(name).detach().std()) < 0.2
+    told = [other - one for one, other in zip(tokens(before), tokens(after), strict=True)]
+    for image, cells in zip(told, (4, 6), strict=True):  # merged cells first, then the tokens
+        assert not image[:cells].any()
+        assert image[cells:].any(dim=1).all()
+    torch.testing.assert_close(tokens(after, 1)[0], tokens(after)[0])
 
 
 def test_a_checkpoint_of_ours_comes_as_it_is(tmp_path: Path) -> None:

@@ -24,6 +24,10 @@ _AROUND = ((0.0, 0.0), (-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5))
 # The map starts near the share of defective patches, so that the first steps are not spent on it.
 _ANOMALY_PRIOR_LOGIT = -3.5
 
+# What is told of a found region starts about as large as the rest of a token. From zero nothing is
+# learned: the language model has nothing to read, and so never asks for more.
+_TOLD_STD = 0.1
+
 # Key gain along the map's direction and query bias of a head pointed at the map.
 _POINTED_KEY_GAIN = 12.0
 _POINTED_QUERY_BIAS = 4.0
@@ -45,7 +49,7 @@ def start_comparison(encoder: ComparisonEncoder) -> None:
     if encoder.patch_places is not None:
         init.zeros_(encoder.patch_places)
     if encoder.told_map is not None:
-        init.zeros_(encoder.told_map)
+        init.normal_(encoder.told_map, mean=0.0, std=_TOLD_STD)
     for linear in (
         *(getattr(encoder.decoder_cross_attn, name) for name in ("q_proj", "kv", "proj")),
         *(getattr(encoder.decoder_mlp, name) for name in ("gate_proj", "up_proj", "down_proj")),

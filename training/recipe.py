@@ -63,9 +63,9 @@ class BaseRecipe(Record):
     checkpoint: a folder, or ``owner/name`` on the hub with ``revision`` a branch, tag or commit.
     The others add a fresh Comparison Encoder to a stock model, which needs compare_token_size, and
     must be left out where the checkpoint has one; they mean what they do in ``ModelRecipe``.
-    Three may be said of any checkpoint: compare_map_types, if it has a map, whose types are then
-    told apart anew, and compare_patch_places and compare_token_cells, which change nothing until
-    they are trained.
+    Three may be said of any checkpoint: compare_map_types and compare_token_cells, if it has a map,
+    whose types are then told apart and whose parts are told anew, and compare_patch_places, which
+    changes nothing until it is trained.
     shape: what a plan goes by while there is no such folder.
     """
 
