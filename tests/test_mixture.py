@@ -17,6 +17,7 @@ from adcopilot_edge.training.chat_ad.shards import shard_name
 from adcopilot_edge.training.data import sample_builder
 from adcopilot_edge.training.mixture import Mixture
 from adcopilot_edge.training.stage_data import (
+    PairSamples,
     StageData,
     first_number,
     mixture_of,
@@ -132,6 +133,14 @@ def curated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
         write_shard(folder / "data" / shard_name("train", shard, 2), samples, embed=True)
     return folder
+
+
+def test_a_source_of_generated_pairs_may_draw_some_surfaces_alone() -> None:
+    named = {"kind": "synthetic", "surfaces": ["collage", "woven"]}
+    (source,) = open_sources(stage_of(named), 0, 0)
+    assert isinstance(source, PairSamples)
+    drawn = [source.pair(number, size=112).category for number in range(4)]
+    assert drawn == ["collage", "woven"] * 2
 
 
 def test_stored_dialogues_are_sources_with_lengths_known_beforehand(curated: Path) -> None:

@@ -51,6 +51,8 @@ def write(path: Path, content: dict[str, Any]) -> str:
         ({"data": []}, "data"),
         ({"data": [{"kind": "chat-ad"}]}, "needs a path"),
         ({"data": [{"kind": "synthetic", "path": "x"}]}, "has no path"),
+        ({"data": [{"kind": "synthetic", "surfaces": ["ceramic tile"]}]}, "no training draws"),
+        ({"data": [{"kind": "folder", "path": "x", "surfaces": ["collage"]}]}, "no surfaces"),
         ({"data": [{"kind": "folder", "path": "x", "tasks": ["caption"]}]}, "not caption"),
         ({"data": [{"kind": "synthetic", "weight": float("inf")}]}, "weight"),
         ({"lora": {"parts": ["language"], "rnak": 8}}, "rnak"),

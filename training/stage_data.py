@@ -46,12 +46,16 @@ class SampleSource(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
 class SyntheticPairs:
-    """The pairs of our generator."""
+    """The pairs of our generator. surfaces: drawn in turn; all by their shares without any."""
+
+    surfaces: Sequence[str] = ()
 
     def pair(self, number: int, *, size: int) -> LabelledPair:
         """The pair of the seed ``number``."""
-        return generate_pair(number, size=size).to_labelled()
+        surface = self.surfaces[number % len(self.surfaces)] if self.surfaces else None
+        return generate_pair(number, size=size, surface=surface).to_labelled()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +148,13 @@ def resolve_steps(stage: StageRecipe, sources: Sequence[SampleSource], seed: int
 
 def _open(item: DataRecipe, first: int, seed: int) -> SampleSource:
     tasks = TASKS if item.tasks is None else tuple(t for t in TASKS if t in item.tasks)
+    pairs: PairSource
     if item.kind == "synthetic":
-        return PairSamples(SyntheticPairs(), first, item.count, tasks, item.questions)
+        pairs = SyntheticPairs(item.surfaces)
+        return PairSamples(pairs, first, item.count, tasks, item.questions)
     assert item.path is not None
     if item.kind == "chat-ad":
         return open_dialogues(item.path, split=item.split, tasks=item.tasks, count=item.count)
-    pairs: PairSource
     if item.kind == "changes":
         pairs = open_changes(Path(item.path), seed=seed)
     else:

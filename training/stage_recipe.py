@@ -11,6 +11,7 @@ from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS
 from adcopilot_edge.training.folder.settings import FolderSettings
 from adcopilot_edge.training.grpo_recipe import GrpoRecipe
 from adcopilot_edge.training.parts import Part
+from adcopilot_edge.training.synthetic import TRAINING_SURFACES
 from adcopilot_edge.training.tasks import DEFAULT_NUM_QUESTIONS
 from adcopilot_edge.types import TASKS
 
@@ -34,8 +35,9 @@ class DataRecipe(Record):
     against those of the stage's other sources. tasks: what is asked, of the four tasks for pairs
     and of Chat-AD's for dialogues; all where it is left out. questions: how many of them
     about a pair at most, the verdict counted. count: how many samples an epoch takes of it, at
-    most; a source that makes its pairs has no end without it. folder: of ``folder``, how its pairs
-    are made and what of it never trains.
+    most; a source that makes its pairs has no end without it. surfaces: of ``synthetic``, the ones
+    that are drawn, each as often; all by their shares where it is left out. folder: of ``folder``,
+    how its pairs are made and what of it never trains.
     """
 
     kind: DataKind
@@ -46,6 +48,7 @@ class DataRecipe(Record):
     tasks: tuple[str, ...] | None = Field(default=None, min_length=1)
     questions: int = Field(default=DEFAULT_NUM_QUESTIONS, ge=2, le=len(TASKS))
     count: int | None = Field(default=None, gt=0)
+    surfaces: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> DataRecipe:
@@ -54,6 +57,13 @@ class DataRecipe(Record):
             raise ValueError(f"data of the kind {self.kind} {state}")
         if self.kind != "folder" and self.folder != FolderSettings():
             raise ValueError(f"data of the kind {self.kind} has no table folder")
+        if self.kind != "synthetic" and self.surfaces:
+            raise ValueError(f"data of the kind {self.kind} has no surfaces")
+        if unknown := [name for name in self.surfaces if name not in TRAINING_SURFACES]:
+            raise ValueError(
+                f"no training draws {', '.join(unknown)}; the surfaces are "
+                f"{', '.join(TRAINING_SURFACES)}"
+            )
         known = SAMPLE_TASKS if self.kind == "chat-ad" else TASKS
         if unknown := [task for task in self.tasks or () if task not in known]:
             raise ValueError(

@@ -6,6 +6,13 @@ from adcopilot_edge.training.synthetic.records import (
     SyntheticDefect,
     SyntheticPair,
 )
-from adcopilot_edge.training.synthetic.surfaces import SURFACES
+from adcopilot_edge.training.synthetic.surfaces import SURFACES, TRAINING_SURFACES
 
-__all__ = ["DEFECT_LABELS", "SURFACES", "SyntheticDefect", "SyntheticPair", "generate_pair"]
+__all__ = [
+    "DEFECT_LABELS",
+    "SURFACES",
+    "TRAINING_SURFACES",
+    "SyntheticDefect",
+    "SyntheticPair",
+    "generate_pair",
+]

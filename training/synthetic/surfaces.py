@@ -129,6 +129,11 @@ UNSEEN_SURFACES: tuple[str, ...] = ("blister pack", "ceramic tile")
 
 _NUM_OTHERS = len(SURFACES) - len(_BOARD_SHARES) - len(UNSEEN_SURFACES)
 _OTHER_SHARE = (1.0 - sum(_BOARD_SHARES.values())) / _NUM_OTHERS
+TRAINING_SURFACES: tuple[str, ...] = tuple(
+    surface for surface in SURFACES if surface not in UNSEEN_SURFACES
+)
+"""Those that training may draw; the others are for measuring."""
+
 SURFACE_SHARES: tuple[float, ...] = tuple(
     0.0 if surface in UNSEEN_SURFACES else _BOARD_SHARES.get(surface, _OTHER_SHARE)
     for surface in SURFACES
