@@ -24,8 +24,8 @@ _AROUND = ((0.0, 0.0), (-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5))
 # The map starts near the share of defective patches, so that the first steps are not spent on it.
 _ANOMALY_PRIOR_LOGIT = -3.5
 
-# What is told of a found region starts about as large as the rest of a token. From zero nothing is
-# learned: the language model has nothing to read, and so never asks for more.
+# What is told of a found region starts about as large as the rest of a token. From zero it stayed
+# small for hundreds of steps: the language model has nothing to read, and so does not ask for more.
 _TOLD_STD = 0.1
 
 # Key gain along the map's direction and query bias of a head pointed at the map.
