@@ -58,6 +58,26 @@ def test_the_stage_ends_as_a_checkpoint_of_the_run(tmp_path: Path) -> None:
     assert again.checkpoint == ended.checkpoint
 
 
+def test_a_stage_that_ended_before_its_scores_is_scored_when_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(1)
+    start = train(tiny_recipe(3), tmp_path / "start", workers=0).checkpoint
+    run = tmp_path / "run"
+
+    def die(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr("adcopilot_edge.training.run.score_sets", die)
+        with pytest.raises(KeyboardInterrupt):
+            train(grpo_recipe(start), run, workers=0)
+    ended = train(grpo_recipe(start), run, workers=0, resume=True)
+    (scored,) = [event for event in events(run) if event["event"] == "evaluation"]
+    assert (scored["step"], scored["scores"]) == (2, ended.scores)
+    assert ended.checkpoint == run / "checkpoint-2"
+
+
 def test_a_frozen_model_in_bfloat16_keeps_its_type(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     start = train(tiny_recipe(3), tmp_path / "start", workers=0).checkpoint

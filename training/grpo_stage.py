@@ -7,6 +7,7 @@ its end becomes a checkpoint of the run like that of every other stage.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,20 @@ _ANSWERS_AT_ONCE = 8
 
 
 def train_grpo_stage(
-    recipe: TrainRecipe, plan: StagePlan, start: Path, folder: Path, *, report: Report
+    recipe: TrainRecipe,
+    plan: StagePlan,
+    start: Path,
+    folder: Path,
+    *,
+    score: Callable[[Path], None],
+    report: Report,
 ) -> None:
     """Train the model in the checkpoint ``start`` through a stage of the run in ``folder``.
 
-    A stage that was interrupted goes on. report: called with ``answers``, the figures of a step of
-    the run; all events of ``train_grpo`` are in the log of the stage's folder.
+    A stage that was interrupted goes on. score: called with what the stage ended with, before it
+    is a checkpoint of the run, so that no run is done without its scores. report: called with
+    ``answers``, the figures of a step of the run; all events of ``train_grpo`` are in the log of
+    the stage's folder.
 
     Raises ConfigError as ``grpo_settings`` and ``grpo_prompts``.
     """
@@ -57,6 +66,8 @@ def train_grpo_stage(
         resume=inner.exists(),
         report=tell,
     )
+    wait_for_all()
+    score(trained.checkpoint)
     progress = Progress(plan.last_step, plan.number, stage.steps)
     with write_checkpoint(
         folder, progress, recipe, is_writer=is_main_process(), wait=wait_for_all

@@ -202,11 +202,14 @@ class _Run:
             checkpoint = find_checkpoint(self.folder)
             assert checkpoint is not None
         self.log({"event": "stage", "name": plan.stage.name, "step": plan.first_step})
-        train_grpo_stage(self.recipe, plan, checkpoint.path, self.folder, report=self.log)
-        ended = find_checkpoint(self.folder)
-        assert ended is not None
-        model, processor = load_weights(ended.path, plan.stage)
-        self._evaluate(plan, processor, model.to(PartialState().device), plan.last_step)
+
+        def score(ended: Path) -> None:
+            model, processor = load_weights(ended, plan.stage)
+            self._evaluate(plan, processor, model.to(PartialState().device), plan.last_step)
+
+        train_grpo_stage(
+            self.recipe, plan, checkpoint.path, self.folder, score=score, report=self.log
+        )
 
     def _start(self, model: nn.Module, step: int) -> None:
         if not self._is_started:
