@@ -25,10 +25,10 @@ def stage(**changes: Any) -> StageRecipe:
     return StageRecipe.model_validate({**content, **changes})
 
 
-def estimate(batch: int = 1, **changes: Any) -> int:
+def estimate(batch: int = 1, shapes: dict[str, Any] | None = None, **changes: Any) -> int:
     chosen = stage(**changes)
     with torch.device("meta"):
-        model = ADCopilotForConditionalGeneration(tiny_config())
+        model = ADCopilotForConditionalGeneration(tiny_config(**(shapes or {})))
     start_stage(model, chosen, is_from_checkpoint=False)
     return activation_bytes(model, chosen, SHAPE, batch)
 
@@ -72,3 +72,18 @@ def test_checkpointing_keeps_inputs_and_one_block() -> None:
 def test_twice_the_samples_take_twice_the_memory() -> None:
     parts = ["tower", "comparison", "language"]
     assert estimate(2, trains=parts) == pytest.approx(2 * estimate(1, trains=parts), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"compare_query_grid": True},
+        {"compare_patch_places": True},
+        {"compare_token_cells": 4},
+    ],
+    ids=lambda choice: next(iter(choice)),
+)
+def test_what_a_comparison_encoder_may_have_is_counted(choice: dict[str, Any]) -> None:
+    plain: dict[str, Any] = {"compare_token_size": 9, "compare_rope": False}
+    parts = ["comparison", "queries", "language"]
+    assert estimate(shapes=plain | choice, trains=parts) > estimate(shapes=plain, trains=parts)

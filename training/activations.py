@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from adcopilot_edge.positions import PLACE_WAVES
 from adcopilot_edge.training.comparison import FeatureBatch
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.saved_tensors import kept_bytes
@@ -106,15 +107,23 @@ def _comparison(
     if encoder is None:
         return 0
     vision = model.config.vision
-    tables = None
-    if vision.compare_rope:
-        both = _meta(encoder, 2, images, patches, vision.hidden_size // vision.num_heads).detach()
+    head = vision.hidden_size // vision.num_heads
+    tables = anchors = waves = None
+    if vision.compare_rope or vision.compare_query_grid:
+        both = _meta(encoder, 2, images, patches, head).detach()
         tables = (both[0], both[1])
+    if vision.compare_query_grid:
+        both = _meta(encoder, 2, images, vision.compare_token_size, head).detach()
+        anchors = (both[0], both[1])
+    if vision.compare_patch_places:
+        waves = _meta(encoder, images, patches, PLACE_WAVES).detach()
     batches = []
     for _ in range(2):
         features = _meta(encoder, images, patches, vision.hidden_size)
-        batches.append(FeatureBatch(features.requires_grad_(needs_input), None, tables))
-    return _kept(encoder, *batches)
+        batches.append(FeatureBatch(features.requires_grad_(needs_input), None, tables, waves))
+    # What is kept for the told map depends on no shape of the image, so one row of cells stands for it.
+    merge = vision.spatial_merge_size
+    return _kept(encoder, *batches, anchors, [(merge, patches // merge)] * images)
 
 
 def _layer(model: ADCopilotForConditionalGeneration, batch: int, tokens: int) -> int:
