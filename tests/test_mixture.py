@@ -143,6 +143,13 @@ def test_a_source_of_generated_pairs_may_draw_some_surfaces_alone() -> None:
     assert drawn == ["collage", "woven"] * 2
 
 
+def test_a_source_of_generated_pairs_may_draw_so_many_defects() -> None:
+    (source,) = open_sources(stage_of({"kind": "synthetic", "num_defects": [1, 2]}), 0, 0)
+    assert isinstance(source, PairSamples)
+    drawn = [len(source.pair(number, size=112).boxes) for number in range(24)]
+    assert {*drawn} == {1, 2}
+
+
 def test_stored_dialogues_are_sources_with_lengths_known_beforehand(curated: Path) -> None:
     limits = (28 * 28, 28 * 28 * 30)
     builder = sample_builder(tiny.tiny_config(), tiny.tiny_processor(), 56, limits=limits)

@@ -53,6 +53,12 @@ def write(path: Path, content: dict[str, Any]) -> str:
         ({"data": [{"kind": "synthetic", "path": "x"}]}, "has no path"),
         ({"data": [{"kind": "synthetic", "surfaces": ["ceramic tile"]}]}, "no training draws"),
         ({"data": [{"kind": "folder", "path": "x", "surfaces": ["collage"]}]}, "no surfaces"),
+        (
+            {"data": [{"kind": "synthetic", "num_defects": [2, 1]}]},
+            "fewest and the most defects of a pair",
+        ),
+        ({"data": [{"kind": "synthetic", "num_defects": [0, 7]}]}, "within 0 to 6"),
+        ({"data": [{"kind": "folder", "path": "x", "num_defects": [1, 1]}]}, "no num_defects"),
         ({"data": [{"kind": "folder", "path": "x", "tasks": ["caption"]}]}, "not caption"),
         ({"data": [{"kind": "synthetic", "weight": float("inf")}]}, "weight"),
         ({"lora": {"parts": ["language"], "rnak": 8}}, "rnak"),

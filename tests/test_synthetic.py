@@ -150,6 +150,7 @@ def test_becomes_the_shared_record() -> None:
     [
         ({"seed": -1}, "must not be negative"),
         ({"seed": 0, "size": 64}, "size >= 112"),
+        ({"seed": 0, "num_defects": (2, 1)}, "within 0 to 6, got 2 and 1"),
         ({"seed": 0, "surface": "cheese"}, "unknown surface 'cheese'; known are: binary board"),
     ],
 )

@@ -121,7 +121,7 @@ def _comparison(
     for _ in range(2):
         features = _meta(encoder, images, patches, vision.hidden_size)
         batches.append(FeatureBatch(features.requires_grad_(needs_input), None, tables, waves))
-    # What is kept for the told map depends on no shape of the image, so one row of cells stands for it.
+    # What is kept of the told map is the same for all shapes of an image: here one row of cells.
     merge = vision.spatial_merge_size
     return _kept(encoder, *batches, anchors, [(merge, patches // merge)] * images)
 

@@ -48,14 +48,19 @@ class SampleSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SyntheticPairs:
-    """The pairs of our generator. surfaces: drawn in turn; all by their shares without any."""
+    """The pairs of our generator.
+
+    surfaces: drawn in turn; all by their shares without any. num_defects: see ``generate_pair``.
+    """
 
     surfaces: Sequence[str] = ()
+    num_defects: tuple[int, int] | None = None
 
     def pair(self, number: int, *, size: int) -> LabelledPair:
         """The pair of the seed ``number``."""
         surface = self.surfaces[number % len(self.surfaces)] if self.surfaces else None
-        return generate_pair(number, size=size, surface=surface).to_labelled()
+        pair = generate_pair(number, size=size, surface=surface, num_defects=self.num_defects)
+        return pair.to_labelled()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +155,7 @@ def _open(item: DataRecipe, first: int, seed: int) -> SampleSource:
     tasks = TASKS if item.tasks is None else tuple(t for t in TASKS if t in item.tasks)
     pairs: PairSource
     if item.kind == "synthetic":
-        pairs = SyntheticPairs(item.surfaces)
+        pairs = SyntheticPairs(item.surfaces, item.num_defects)
         return PairSamples(pairs, first, item.count, tasks, item.questions)
     assert item.path is not None
     if item.kind == "chat-ad":

@@ -11,7 +11,7 @@ from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS
 from adcopilot_edge.training.folder.settings import FolderSettings
 from adcopilot_edge.training.grpo_recipe import GrpoRecipe
 from adcopilot_edge.training.parts import Part
-from adcopilot_edge.training.synthetic import TRAINING_SURFACES
+from adcopilot_edge.training.synthetic import TRAINING_SURFACES, check_num_defects
 from adcopilot_edge.training.tasks import DEFAULT_NUM_QUESTIONS
 from adcopilot_edge.types import TASKS
 
@@ -36,8 +36,9 @@ class DataRecipe(Record):
     and of Chat-AD's for dialogues; all where it is left out. questions: how many of them
     about a pair at most, the verdict counted. count: how many samples an epoch takes of it, at
     most; a source that makes its pairs has no end without it. surfaces: of ``synthetic``, the ones
-    that are drawn, each as often; all by their shares where it is left out. folder: of ``folder``,
-    how its pairs are made and what of it never trains.
+    that are drawn, each as often; all by their shares where it is left out. num_defects: of
+    ``synthetic``, the fewest and the most of a pair; half of the pairs have none where it is left
+    out. folder: of ``folder``, how its pairs are made and what of it never trains.
     """
 
     kind: DataKind
@@ -49,6 +50,7 @@ class DataRecipe(Record):
     questions: int = Field(default=DEFAULT_NUM_QUESTIONS, ge=2, le=len(TASKS))
     count: int | None = Field(default=None, gt=0)
     surfaces: tuple[str, ...] = ()
+    num_defects: tuple[int, int] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> DataRecipe:
@@ -57,8 +59,10 @@ class DataRecipe(Record):
             raise ValueError(f"data of the kind {self.kind} {state}")
         if self.kind != "folder" and self.folder != FolderSettings():
             raise ValueError(f"data of the kind {self.kind} has no table folder")
-        if self.kind != "synthetic" and self.surfaces:
-            raise ValueError(f"data of the kind {self.kind} has no surfaces")
+        if self.kind != "synthetic" and (self.surfaces or self.num_defects):
+            raise ValueError(f"data of the kind {self.kind} has no surfaces and no num_defects")
+        if self.num_defects:
+            check_num_defects(self.num_defects)
         if unknown := [name for name in self.surfaces if name not in TRAINING_SURFACES]:
             raise ValueError(
                 f"no training draws {', '.join(unknown)}; the surfaces are "

@@ -1,6 +1,6 @@
 """Synthetic inspection pairs with exact truth, free of any licence: one seed, one pair."""
 
-from adcopilot_edge.training.synthetic.generator import generate_pair
+from adcopilot_edge.training.synthetic.generator import check_num_defects, generate_pair
 from adcopilot_edge.training.synthetic.records import (
     DEFECT_LABELS,
     SyntheticDefect,
@@ -14,5 +14,6 @@ __all__ = [
     "TRAINING_SURFACES",
     "SyntheticDefect",
     "SyntheticPair",
+    "check_num_defects",
     "generate_pair",
 ]

@@ -28,10 +28,17 @@ from adcopilot_edge.types import ImageArray
 
 MIN_SIZE = 112
 _BOARD_COUNTS = (0.40, 0.28, 0.16, 0.08, 0.05, 0.03)
+_MOST_DEFECTS = len(_BOARD_COUNTS)
 _OTHER_COUNTS = (0.62, 0.25, 0.09, 0.04)
 
 
-def generate_pair(seed: int, *, size: int = 224, surface: str | None = None) -> SyntheticPair:
+def generate_pair(
+    seed: int,
+    *,
+    size: int = 224,
+    surface: str | None = None,
+    num_defects: tuple[int, int] | None = None,
+) -> SyntheticPair:
     """The golden and test image that ``seed`` stands for; half of all seeds have no defect.
 
     The same arguments always give the same pixels.
@@ -40,31 +47,47 @@ def generate_pair(seed: int, *, size: int = 224, surface: str | None = None) -> 
         seed: any integer that is not negative.
         size: height and width of both images in pixels.
         surface: one of ``SURFACES``; without it nearly half of the pairs are binary boards.
+        num_defects: the fewest and the most, each number between as often; without it half of the
+            pairs are good. Where not all find room a pair has fewer, but at least one.
 
     Raises:
-        ConfigError: the seed, size or surface is out of range.
+        ConfigError: the seed, size, surface or number of defects is out of range.
     """
-    _check(seed, size, surface)
+    _check(seed, size, surface, num_defects)
     rng = np.random.default_rng(seed)
     is_defective = bool(rng.random() < 0.5)
     chosen = SURFACES[int(rng.choice(len(SURFACES), p=SURFACE_SHARES))]
     name = surface if surface is not None else chosen
     counts = _BOARD_COUNTS if name in (BINARY_BOARD, COLOUR_BOARD) else _OTHER_COUNTS
-    num_defects = int(rng.choice(len(counts), p=counts)) + 1 if is_defective else 0
+    planned = int(rng.choice(len(counts), p=counts)) + 1 if is_defective else 0
+    if num_defects is not None:
+        planned = int(rng.integers(num_defects[0], num_defects[1] + 1))
     for attempt in itertools.count():
-        pair = _attempt(np.random.default_rng((seed, 1 + attempt)), name, size, num_defects, seed)
+        pair = _attempt(np.random.default_rng((seed, 1 + attempt)), name, size, planned, seed)
         if pair is not None:
             return pair
     raise AssertionError("unreachable")
 
 
-def _check(seed: int, size: int, surface: str | None) -> None:
+def _check(seed: int, size: int, surface: str | None, num_defects: tuple[int, int] | None) -> None:
     if seed < 0:
         raise ConfigError(f"the seed of a synthetic pair must not be negative, got {seed}")
     if size < MIN_SIZE:
         raise ConfigError(f"a synthetic pair must have size >= {MIN_SIZE} pixels, got {size}")
     if surface is not None and surface not in DRAW_SURFACE:
         raise ConfigError(f"unknown surface {surface!r}; known are: {', '.join(SURFACES)}")
+    if num_defects is not None:
+        check_num_defects(num_defects)
+
+
+def check_num_defects(num_defects: tuple[int, int]) -> None:
+    """Raise ConfigError where it is no range that a pair can have."""
+    fewest, most = num_defects
+    if not 0 <= fewest <= most <= _MOST_DEFECTS:
+        raise ConfigError(
+            "num_defects is the fewest and the most defects of a pair, within 0 to "
+            f"{_MOST_DEFECTS}, got {fewest} and {most}"
+        )
 
 
 def _attempt(
