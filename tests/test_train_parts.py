@@ -104,7 +104,7 @@ def test_scores_add_up_what_was_found() -> None:
     assert scores.map_verdict == 0.5
     assert scores.map_iou == 0.25
     assert scores.map_miou == 0.25
-    assert scores.text_miou == 0.25
+    assert (scores.text_miou, scores.num_answers) == (0.25, 1)
     assert scores.token_accuracy == {"verdict": 0.75}
     assert summarise([PairFinding(False)]).verdict is None
 

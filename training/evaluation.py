@@ -38,12 +38,13 @@ class QuickScores:
     value decides. map_iou: intersection over union of cells marked and cells covered by a defect,
     all pairs together. map_miou: mean BBox-Mask IoU of the boxes around the map's regions, over the
     defective pairs whose place is known; map_types: share of the patches of defects whose type is
-    right; text_miou: of the boxes in words, over those of them that
-    were asked in words. token_accuracy: share of answer tokens predicted, per task. What was not
-    asked or has no head is None.
+    right; text_miou: of the boxes in words, over those of them that were asked in words, which are
+    num_answers. token_accuracy: share of answer tokens predicted, per task. What was not asked or
+    has no head is None.
     """
 
     num_pairs: int
+    num_answers: int
     verdict: float | None
     map_verdict: float | None
     map_iou: float | None
@@ -127,6 +128,7 @@ def summarise(findings: Sequence[PairFinding], text_ious: Sequence[float] = ()) 
     union = sum(item.cells[1] for item in findings)
     return QuickScores(
         num_pairs=len(findings),
+        num_answers=len(text_ious),
         verdict=_verdicts([(item.is_anomaly, item.says) for item in findings]),
         map_verdict=_verdicts([(item.is_anomaly, item.map_says) for item in findings]),
         map_iou=sum(item.cells[0] for item in findings) / union if union else None,

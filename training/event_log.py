@@ -97,6 +97,6 @@ def _scalars(event: Mapping[str, Any]) -> dict[str, float]:
         for figure, value in scores.items():
             if isinstance(value, dict):
                 found |= {f"{name}/{figure}/{key}": item for key, item in value.items()}
-            elif value is not None and figure != "num_pairs":
+            elif value is not None and not figure.startswith("num_"):
                 found[f"{name}/{figure}"] = value
     return found

@@ -92,12 +92,17 @@ class OptimizerRecipe(Record):
 
 
 class ScheduleRecipe(Record):
-    """How often things happen, in optimizer steps; how many pairs an evaluation takes."""
+    """How often things happen, in optimizer steps; how many pairs an evaluation takes.
+
+    evaluation_answers: of how many of these pairs, at most, the boxes are also asked in words,
+    token by token; pairs whose boxes are known.
+    """
 
     log_every_steps: int = Field(gt=0)
     evaluate_every_steps: int = Field(gt=0)
     checkpoint_every_steps: int = Field(gt=0)
     evaluation_pairs: int = Field(gt=0)
+    evaluation_answers: int = Field(default=32, gt=0)
 
 
 class TrainRecipe(Record):

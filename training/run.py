@@ -231,6 +231,7 @@ class _Run:
             self.sets,
             has_text=plan.stage.has_text,
             batch_size=plan.stage.device_batch_size or _EVALUATION_BATCH,
+            num_answers=self.recipe.schedule.evaluation_answers,
             margin=config.vision.compare_map_margin,
         )
         self.scores.update(scored.scores)

@@ -17,7 +17,8 @@ from adcopilot_edge.training.sample_sheet import Shown, draw_sheet
 from adcopilot_edge.types import LabelledPair
 
 NUM_SHOWN = 8
-"""Pairs of a set that are asked in words and drawn; the first ones."""
+"""Pairs of a set that are drawn, with a sentence each; the first ones."""
+_ANSWERS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,13 @@ def score_sets(
     *,
     has_text: bool,
     batch_size: int,
+    num_answers: int,
     margin: int,
 ) -> Scored:
     """Score ``model`` on every set; every process calls it.
 
-    has_text: whether the stage trains words, so that they are worth asking for. margin: as in
-    ``find_in_pairs``.
+    has_text: whether the stage trains words, so that they are worth asking for. num_answers:
+    of how many pairs with boxes these are asked in words. margin: as in ``find_in_pairs``.
     """
     scores: dict[str, dict[str, Any]] = {}
     sheets: dict[str, Image.Image] = {}
@@ -52,10 +54,15 @@ def score_sets(
         first = list(pairs[:NUM_SHOWN])
         located: list[str] = []
         described: list[str] = []
+        text_ious: list[float] = []
         if has_text:
+            asked = [pair for pair in pairs if pair.boxes][:num_answers]
+            for start in range(0, len(asked), _ANSWERS_AT_ONCE):
+                some = asked[start : start + _ANSWERS_AT_ONCE]
+                text_ious += box_ious(answer_pairs(model, processor, builder, some, "locate"), some)
             located = answer_pairs(model, processor, builder, first, "locate")
             described = answer_pairs(model, processor, builder, first, "describe")
-        scores[name] = summarise(findings, box_ious(located, first) if located else ()).to_json()
+        scores[name] = summarise(findings, text_ious).to_json()
         sheets[name] = draw_sheet(
             [
                 Shown(

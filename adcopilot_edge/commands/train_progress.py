@@ -65,7 +65,7 @@ def scores_line(name: str, scores: dict[str, Any]) -> str:
         "map patch IoU": scores["map_iou"],
         "map box IoU": scores["map_miou"],
         "map types": scores["map_types"],
-        "text box IoU": scores["text_miou"],
+        f"text box IoU of {scores.get('num_answers', 'some')}": scores["text_miou"],
     }
     known = [f"{label} {value:.3f}" for label, value in figures.items() if value is not None]
     return f"{name} ({scores['num_pairs']} pairs): {', '.join(known)}"
