@@ -45,6 +45,14 @@ def test_without_a_choice_generated_pairs_are_scored() -> None:
     assert sets["synthetic"][0].name.endswith("500000")
 
 
+def test_generated_pairs_to_score_on_may_be_of_some_surfaces_unseen_ones_too() -> None:
+    data = {"kind": "synthetic", "surfaces": ["blister pack", "woven"], "num_defects": [1, 1]}
+    sets = evaluation_sets(recipe([{"kind": "synthetic"}], [{"kind": "synthetic"}, data]), {})
+    assert [*sets] == ["synthetic", "synthetic blister pack, woven"]
+    found = [(pair.category, len(pair.boxes)) for pair in sets["synthetic blister pack, woven"]]
+    assert found == [("blister pack", 1), ("woven", 1), ("blister pack", 1)]
+
+
 def test_each_source_is_scored_under_its_name(tmp_path: Path) -> None:
     lids = str(write_listed(tmp_path / "lids", num_good=12))
     photos = str(write_photos(tmp_path / "photos", 1))

@@ -52,6 +52,7 @@ def write(path: Path, content: dict[str, Any]) -> str:
         ({"data": [{"kind": "chat-ad"}]}, "needs a path"),
         ({"data": [{"kind": "synthetic", "path": "x"}]}, "has no path"),
         ({"data": [{"kind": "synthetic", "surfaces": ["ceramic tile"]}]}, "no training draws"),
+        ({"data": [{"kind": "synthetic", "surfaces": ["cheese"]}]}, "unknown surfaces cheese"),
         ({"data": [{"kind": "folder", "path": "x", "surfaces": ["collage"]}]}, "no surfaces"),
         (
             {"data": [{"kind": "synthetic", "num_defects": [2, 1]}]},

@@ -12,8 +12,8 @@ from adcopilot_edge.errors import ConfigError, TooFewSamplesError
 from adcopilot_edge.training.changes.source import open_changes
 from adcopilot_edge.training.folder import Folder, held_out_pairs, open_folder, write_list
 from adcopilot_edge.training.recipe import TrainRecipe
+from adcopilot_edge.training.stage_data import SyntheticPairs
 from adcopilot_edge.training.stage_recipe import DataRecipe
-from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.types import LabelledPair
 
 _FIRST_NUMBER = 500_000
@@ -43,9 +43,14 @@ def evaluation_sets(
     """
     sets = {}
     for item in recipe.evaluation or (DataRecipe(kind="synthetic"),):
-        name = item.kind if item.path is None else f"{item.kind} {Path(item.path).name}"
-        sets[name] = _pairs(item, recipe, folders)
+        sets[_name(item)] = _pairs(item, recipe, folders)
     return sets
+
+
+def _name(item: DataRecipe) -> str:
+    """What kind of pairs they are, and of what."""
+    of = ", ".join(item.surfaces) if item.path is None else Path(item.path).name
+    return f"{item.kind} {of}".strip()
 
 
 def write_holdouts(folders: Mapping[str, Folder], run: Path) -> list[Path]:
@@ -68,7 +73,8 @@ def _pairs(
 ) -> list[LabelledPair]:
     size, numbers = recipe.image_size, range(_FIRST_NUMBER, _FIRST_NUMBER + _count(item, recipe))
     if item.kind == "synthetic":
-        return [generate_pair(number, size=size).to_labelled() for number in numbers]
+        made = SyntheticPairs(item.surfaces, item.num_defects)
+        return [made.pair(number, size=size) for number in numbers]
     assert item.path is not None
     if item.kind == "changes":
         changes = open_changes(Path(item.path), seed=recipe.seed)

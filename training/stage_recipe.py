@@ -11,7 +11,7 @@ from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS
 from adcopilot_edge.training.folder.settings import FolderSettings
 from adcopilot_edge.training.grpo_recipe import GrpoRecipe
 from adcopilot_edge.training.parts import Part
-from adcopilot_edge.training.synthetic import TRAINING_SURFACES, check_num_defects
+from adcopilot_edge.training.synthetic import SURFACES, TRAINING_SURFACES, check_num_defects
 from adcopilot_edge.training.tasks import DEFAULT_NUM_QUESTIONS
 from adcopilot_edge.types import TASKS
 
@@ -63,10 +63,9 @@ class DataRecipe(Record):
             raise ValueError(f"data of the kind {self.kind} has no surfaces and no num_defects")
         if self.num_defects:
             check_num_defects(self.num_defects)
-        if unknown := [name for name in self.surfaces if name not in TRAINING_SURFACES]:
+        if unknown := [name for name in self.surfaces if name not in SURFACES]:
             raise ValueError(
-                f"no training draws {', '.join(unknown)}; the surfaces are "
-                f"{', '.join(TRAINING_SURFACES)}"
+                f"unknown surfaces {', '.join(unknown)}; known are {', '.join(SURFACES)}"
             )
         known = SAMPLE_TASKS if self.kind == "chat-ad" else TASKS
         if unknown := [task for task in self.tasks or () if task not in known]:
@@ -184,6 +183,12 @@ class StageRecipe(Record):
         ]
         if wrong := [message for is_wrong, message in findings if is_wrong]:
             raise ValueError("; ".join(wrong))
+        drawn = {surface for item in self.data for surface in item.surfaces}
+        if unseen := sorted(drawn.difference(TRAINING_SURFACES)):
+            raise ValueError(
+                f"no training draws {', '.join(unseen)}, which are there to be scored on; the "
+                f"others are {', '.join(TRAINING_SURFACES)}"
+            )
         return self
 
     @property
