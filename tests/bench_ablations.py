@@ -221,7 +221,9 @@ def thinking(**rewards: float) -> Variant:
         (stage,) = think.stages
         assert stage.grpo is not None
         reward = stage.grpo.reward.model_copy(update=rewards)
+        surfaces = {"surfaces": recipe.stages[0].data[0].surfaces}
         changes = {
+            "data": tuple(item.model_copy(update=surfaces) for item in stage.data),
             "grpo": stage.grpo.model_copy(update={"reward": reward}),
             "steps": max(1, round(recipe.steps * THINK_SHARE)),
             "warmup_steps": 0,
@@ -233,6 +235,7 @@ def thinking(**rewards: float) -> Variant:
                 "base": BaseRecipe(checkpoint=str(run_folder(out, FIRST, seed) / "checkpoint")),
                 "stages": (stage.model_copy(update=changes),),
                 "schedule": recipe.schedule,
+                "evaluation": recipe.evaluation,
             }
         )
 
