@@ -90,36 +90,13 @@ def tensorrt_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[Precision
 
     Engines may be built into it.
     """
+    from tensorrt_export import tensorrt_bundle
     from tiny import tiny_checkpoint
-
-    from adcopilot_edge.calibration.pairs import CalibrationPairs
-    from adcopilot_edge.export.pipeline import export_bundle
-    from adcopilot_edge.export.recipe import ExportRecipe
-    from adcopilot_edge.training.synthetic import generate_pair
 
     folder = tmp_path_factory.mktemp("tensorrt")
     checkpoint = tiny_checkpoint(folder / "checkpoint")
-    pairs = [generate_pair(seed, size=112).to_labelled() for seed in range(2)]
     precisions: tuple[Precision, ...] = ("fp16", "int8")
-    bundles = {}
-    for vision in precisions:
-        recipe = ExportRecipe(
-            image_height=112,
-            image_width=140,
-            target="tensorrt",
-            vision=vision,
-            llm="int4",
-            num_parity_pairs=1,
-            max_new_tokens=4,
-        )
-        bundles[vision] = export_bundle(
-            checkpoint,
-            folder / vision,
-            recipe,
-            pairs=pairs,
-            calibration=CalibrationPairs("generated boards", pairs),
-        )
-    return bundles
+    return {vision: tensorrt_bundle(checkpoint, folder / vision, vision) for vision in precisions}
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorrt_export import tensorrt_bundle
+from tiny import tiny_checkpoint
 from wide import PADDED_MLP, WIDTH, wide_bundle, wide_checkpoint
 
 from adcopilot_edge.bundle import Bundle
@@ -73,6 +75,16 @@ def test_the_small_model_compiles(
     files = {path.name for path in plans[0].engine.parent.iterdir()}
     engines = {plan.engine.name for plan in plans}
     assert files == engines | {f"{name}.json" for name in engines}
+
+
+@pytest.mark.parametrize("vision", ["fp16", "int8"])
+def test_tokens_told_the_map_compile(tmp_path: Path, rtx: Api, vision: Precision) -> None:
+    told = {"compare_token_size": 4, "compare_token_cells": 2, "compare_map_types": ["a", "b"]}
+    checkpoint = tiny_checkpoint(tmp_path / "checkpoint", **told)
+    bundle = tensorrt_bundle(checkpoint, tmp_path / "bundle", vision)
+    (_, plan) = plan_builds(bundle, rtx, AMPERE)
+    # The map and the types; means and types of the cells, two products each; what is told.
+    assert build_engine(bundle, plan, rtx, AMPERE).products["fp32"] == 2 + 2 * 2 + 1
 
 
 def test_the_compiler_keeps_the_types(tensorrt_bundles: dict[Precision, Bundle], rtx: Api) -> None:

@@ -102,6 +102,12 @@ def test_what_the_manifest_lists_may_be_float32(network: Network) -> None:
     assert check_products(API, network, manifest) == {"fp32": 5}
 
 
+@pytest.mark.parametrize("name", ["anomaly_map", "type_map", "told.parts.bands", "told.update"])
+def test_what_has_few_outputs_is_float32_in_every_precision(network: Network, name: str) -> None:
+    network.linear(f"visual.compare_visual_encoder.{name}", FLOAT)
+    assert check_products(API, network, graph("fp16")) == {"fp32": 1}
+
+
 @pytest.mark.parametrize(
     "name", ["attn.qkv", "attn.window0.mixed_by_head", "attn2", "attn_x", "anomaly_map"]
 )

@@ -15,8 +15,8 @@ from adcopilot_edge.errors import BuildError
 from adcopilot_edge.manifest import Graph
 from adcopilot_edge.runtime.engines.api import Api
 
-# Stay float32 in every precision: few outputs a patch.
-_ALWAYS_EXACT = r".+\.(anomaly|type)_map"
+# Stay float32 in every precision: few outputs a patch, few numbers a token.
+_ALWAYS_EXACT = r".+\.((anomaly|type)_map|told\.[a-z_.]+)"
 
 
 @dataclass(frozen=True, slots=True)
