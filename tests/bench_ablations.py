@@ -1,21 +1,22 @@
 """Train a small model with one choice changed at a time, several seeds each, and compare.
 
 Every run has the same number of optimizer steps and sees the same number of pairs; a variant that
-leaves out a stage trains everything together for all of the steps. Two further variants go on from
-the recipe as it is by stage 3, with and without the reward for boxes. Scores are taken on pairs
-that no run trained on. Runs that are done are kept, so the program goes on where it was stopped,
-and several may share the work.
+leaves out a stage trains everything together for all of the steps. With ``--think-from`` the runs
+are stage 3 behind a checkpoint that has boxes in words, with and without the reward for them.
+Scores are taken on pairs that no run trained on. Runs that are done are kept, so the program goes
+on where it was stopped, and several may share the work.
 
     python tests/bench_ablations.py --out runs/ablations --share 1/2 &
     python tests/bench_ablations.py --out runs/ablations --share 2/2
     python tests/bench_ablations.py --out runs/ablations --picture docs/ablations.png
+    python tests/bench_ablations.py --out runs/rewards --think-from runs/nano-types/checkpoint
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -29,11 +30,14 @@ from adcopilot_edge.training.stage_recipe import LossRecipe
 
 Change = Callable[[TrainRecipe], TrainRecipe]
 Scores = dict[str, Any]
+Rows = dict[str, list[Scores]]
+"""The scores of each variant's runs."""
 
 ENCODER = ("comparison", "queries")
+ABLATION = "ablation"
 THINK = "nano-think"
-THINK_SHARE = 1 / 20
-"""Steps of stage 3 for a step of the recipe; each draws 64 answers."""
+BEFORE = "before stage 3"
+STAGE_3 = "stage 3"
 
 FIGURES: dict[str, Callable[[Scores], float | None]] = {
     "verdict": lambda run: run["verdict"],
@@ -47,22 +51,24 @@ FIGURES: dict[str, Callable[[Scores], float | None]] = {
 
 def main() -> None:
     options = parse_options()
-    recipe = load_recipe(options.recipe)
+    recipe = thinking(options.think_from) if options.think_from else load_recipe(options.recipe)
+    changes = REWARDS if options.think_from else CHANGES
     if options.steps:
         recipe = recipe.with_steps(options.steps)
     first, shares = options.share
     if not options.picture:
-        # Of each seed the first variant first, since the last ones go on from it.
-        runs = [(name, seed) for seed in range(options.seeds) for name in VARIANTS]
+        runs = [(name, seed) for seed in range(options.seeds) for name in changes]
         for name, seed in runs[first - 1 :: shares]:
             if not options.only or name in options.only:
-                run_once(
-                    VARIANTS[name](recipe, options.out, seed), run_folder(options.out, name, seed)
-                )
-                write(options.out / "table.md", table(options.out, options.seeds).encode())
-    print(table(options.out, options.seeds))
+                changed = changes[name](recipe.model_copy(update={"seed": seed}))
+                assert changed.steps == recipe.steps, "all variants have the same budget"
+                run_once(changed, run_folder(options.out, name, seed))
+                rows = read_rows(options.out, changes, options.seeds)
+                write(options.out / "table.md", table(rows).encode())
+    rows = read_rows(options.out, changes, options.seeds)
+    print(table(rows))
     if options.picture:
-        draw(options.out, options.seeds, options.picture)
+        draw(rows, options.picture)
 
 
 def run_folder(out: Path, name: str, seed: int) -> Path:
@@ -88,10 +94,27 @@ def write(path: Path, content: bytes) -> None:
         stream.write(content)
 
 
-def read_scores(folder: Path, name: str, num_seeds: int) -> list[Scores]:
-    """The scores of a variant's runs that are done."""
-    paths = [run_folder(folder, name, seed) / "scores.json" for seed in range(num_seeds)]
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+def read_rows(folder: Path, names: Iterable[str], num_seeds: int) -> Rows:
+    """The scores of the runs that are done; before those of stage 3 the scores it began at."""
+    rows: Rows = {}
+    for name in names:
+        runs = [run_folder(folder, name, seed) for seed in range(num_seeds)]
+        done = [run for run in runs if (run / "scores.json").exists()]
+        if name == STAGE_3:
+            rows[BEFORE] = [scores_at_start(run) for run in done[:1]]
+        rows[name] = [json.loads((run / "scores.json").read_text(encoding="utf-8")) for run in done]
+    return rows
+
+
+def scores_at_start(run: Path) -> Scores:
+    """The first evaluation of a run of stage 3, before its first step."""
+    for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        if event["event"] == "evaluation":
+            assert event["step"] == 0, f"{run} was not scored before its first step"
+            (found,) = event["scores"].values()
+            return dict(found)
+    raise AssertionError(f"{run} has no evaluation")
 
 
 def values_of(runs: Sequence[Scores], figure: str) -> list[float]:
@@ -100,12 +123,11 @@ def values_of(runs: Sequence[Scores], figure: str) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def table(folder: Path, num_seeds: int) -> str:
+def table(rows: Rows) -> str:
     """Mean and spread of every variant, as a table in Markdown."""
     lines = ["| " + " | ".join(("variant", "runs", *FIGURES)) + " |"]
     lines.append("| --- " * (len(FIGURES) + 2) + "|")
-    for name in VARIANTS:
-        runs = read_scores(folder, name, num_seeds)
+    for name, runs in rows.items():
         cells = [spread(values_of(runs, figure)) for figure in FIGURES]
         lines.append("| " + " | ".join((name, str(len(runs)), *cells)) + " |")
     return "\n".join(lines) + "\n"
@@ -118,15 +140,15 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
 
 
-def draw(folder: Path, num_seeds: int, path: Path) -> None:
+def draw(rows: Rows, path: Path) -> None:
     """Draw a panel for each figure: the runs of each variant, and a line at their mean."""
     from matplotlib.figure import Figure
 
-    shown = Figure(figsize=(3.0 * len(FIGURES), 0.3 * len(VARIANTS) + 1), layout="constrained")
+    shown = Figure(figsize=(3.0 * len(FIGURES), 0.3 * len(rows) + 1), layout="constrained")
     panels = np.atleast_1d(shown.subplots(1, len(FIGURES), sharey=True))
     for panel, figure in zip(panels, FIGURES, strict=True):
-        for row, name in enumerate(VARIANTS):
-            values = values_of(read_scores(folder, name, num_seeds), figure)
+        for row, runs in enumerate(rows.values()):
+            values = values_of(runs, figure)
             colour = "#1259c3" if row == 0 else "#5b6672"
             panel.plot(values, [row] * len(values), "o", color=colour, alpha=0.6, markersize=5)
             if values:
@@ -136,7 +158,7 @@ def draw(folder: Path, num_seeds: int, path: Path) -> None:
         panel.set_title(figure, fontsize=10)
         panel.grid(axis="y", color="#eceef1")
         panel.tick_params(labelsize=8)
-    panels[0].set_yticks(range(len(VARIANTS)), list(VARIANTS))
+    panels[0].set_yticks(range(len(rows)), list(rows))
     panels[0].invert_yaxis()
     shown.savefig(path, dpi=110)
 
@@ -198,54 +220,33 @@ CHANGES: dict[str, Change] = {
     "positions: diagonal_scaled": with_model(compare_position_mode="diagonal_scaled"),
     "plus residual": with_model(compare_minus_residual=False),
 }
-FIRST = next(iter(CHANGES))
-Variant = Callable[[TrainRecipe, Path, int], TrainRecipe]
 
 
-def changed(change: Change) -> Variant:
-    """A run of the recipe with ``change``."""
-
-    def variant(recipe: TrainRecipe, out: Path, seed: int) -> TrainRecipe:
-        made = change(recipe.model_copy(update={"seed": seed}))
-        assert made.steps == recipe.steps, "all variants have the same budget"
-        return made
-
-    return variant
+def thinking(checkpoint: str) -> TrainRecipe:
+    """Stage 3 of the nano behind ``checkpoint``, scored as often and on as much as the others."""
+    think, ablation = load_recipe(THINK), load_recipe(ABLATION)
+    schedule = ablation.schedule.model_copy(update={"evaluate_every_steps": think.steps})
+    return think.model_copy(
+        update={"base": BaseRecipe(checkpoint=checkpoint), "schedule": schedule}
+    )
 
 
-def thinking(**rewards: float) -> Variant:
-    """A run of stage 3 behind that of the recipe as it is; with other weights of the rewards."""
+def with_rewards(**rewards: float) -> Change:
+    """Other weights of the rewards of stage 3."""
 
-    def variant(recipe: TrainRecipe, out: Path, seed: int) -> TrainRecipe:
-        think = load_recipe(THINK)
-        (stage,) = think.stages
+    def change(recipe: TrainRecipe) -> TrainRecipe:
+        (stage,) = recipe.stages
         assert stage.grpo is not None
         reward = stage.grpo.reward.model_copy(update=rewards)
-        surfaces = {"surfaces": recipe.stages[0].data[0].surfaces}
-        changes = {
-            "data": tuple(item.model_copy(update=surfaces) for item in stage.data),
-            "grpo": stage.grpo.model_copy(update={"reward": reward}),
-            "steps": max(1, round(recipe.steps * THINK_SHARE)),
-            "warmup_steps": 0,
-        }
-        return think.model_copy(
-            update={
-                "seed": seed,
-                "image_size": recipe.image_size,
-                "base": BaseRecipe(checkpoint=str(run_folder(out, FIRST, seed) / "checkpoint")),
-                "stages": (stage.model_copy(update=changes),),
-                "schedule": recipe.schedule,
-                "evaluation": recipe.evaluation,
-            }
-        )
+        grpo = stage.grpo.model_copy(update={"reward": reward})
+        return recipe.model_copy(update={"stages": (stage.model_copy(update={"grpo": grpo}),)})
 
-    return variant
+    return change
 
 
-VARIANTS: dict[str, Variant] = {
-    **{name: changed(change) for name, change in CHANGES.items()},
-    "then stage 3": thinking(),
-    "then stage 3, no reward for boxes": thinking(boxes=0.0),
+REWARDS: dict[str, Change] = {
+    STAGE_3: with_rewards(),
+    "stage 3, no reward for boxes": with_rewards(boxes=0.0),
 }
 
 
@@ -259,11 +260,12 @@ def share(text: str) -> tuple[int, int]:
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--recipe", default="ablation", help="a recipe's name or a TOML file")
+    parser.add_argument("--recipe", default=ABLATION, help="a recipe's name or a TOML file")
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="of every run, instead of the recipe's")
-    parser.add_argument("--only", nargs="*", choices=list(VARIANTS))
+    parser.add_argument("--think-from", help="a checkpoint: compare rewards of stage 3 behind it")
+    parser.add_argument("--only", nargs="*", choices=[*CHANGES, *REWARDS])
     parser.add_argument("--share", type=share, default=(1, 1), help="I/N: every N-th run, from I")
     parser.add_argument("--picture", type=Path, help="train nothing, draw what is there")
     return parser.parse_args()

@@ -14,6 +14,7 @@ from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.training.grpo_stage import grpo_settings
 from adcopilot_edge.training.recipe import TrainRecipe
 from adcopilot_edge.training.run import train
+from adcopilot_edge.training.scoring import Scored, score_sets
 from adcopilot_edge.training.stage_weights import load_weights
 
 pytestmark = pytest.mark.torch
@@ -38,6 +39,10 @@ def grpo_recipe(checkpoint: Path, **changes: Any) -> TrainRecipe:
     return TrainRecipe.model_validate(content)
 
 
+def evaluations(run: Path) -> list[dict[str, Any]]:
+    return [event for event in events(run) if event["event"] == "evaluation"]
+
+
 def test_the_stage_ends_as_a_checkpoint_of_the_run(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     start = train(tiny_recipe(3), tmp_path / "start", workers=0).checkpoint
@@ -46,14 +51,13 @@ def test_the_stage_ends_as_a_checkpoint_of_the_run(tmp_path: Path) -> None:
     assert ended.checkpoint == run / "checkpoint-2"
     told = [event for event in events(run) if event["event"] == "answers"]
     assert [event["step"] for event in told] == [1, 2]
-    (scored,) = [event for event in events(run) if event["event"] == "evaluation"]
-    assert scored["step"] == 2
-    assert scored["scores"] == ended.scores
+    before, after = evaluations(run)
+    assert (before["step"], after["step"]) == (0, 2)
+    assert after["scores"] == ended.scores
+    assert before["scores"]["synthetic"]["verdict"] is not None
     assert ended.scores["synthetic"]["verdict"] is not None
-    before, after = (
-        load_file(folder / "model.safetensors") for folder in (start, ended.checkpoint)
-    )
-    assert before.keys() == after.keys()
+    first, last = (load_file(folder / "model.safetensors") for folder in (start, ended.checkpoint))
+    assert first.keys() == last.keys()
     again = train(grpo_recipe(start), run, workers=0, resume=True)
     assert again.checkpoint == ended.checkpoint
 
@@ -65,15 +69,22 @@ def test_a_stage_that_ended_before_its_scores_is_scored_when_resumed(
     start = train(tiny_recipe(3), tmp_path / "start", workers=0).checkpoint
     run = tmp_path / "run"
 
-    def die(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
+    calls = []
+
+    def die_at_the_end(*sets: Any, **settings: Any) -> Scored:
+        calls.append(sets)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return score_sets(*sets, **settings)
 
     with monkeypatch.context() as dying:
-        dying.setattr("adcopilot_edge.training.run.score_sets", die)
+        dying.setattr("adcopilot_edge.training.run.score_sets", die_at_the_end)
         with pytest.raises(KeyboardInterrupt):
             train(grpo_recipe(start), run, workers=0)
+    (before,) = evaluations(run)
     ended = train(grpo_recipe(start), run, workers=0, resume=True)
-    (scored,) = [event for event in events(run) if event["event"] == "evaluation"]
+    assert evaluations(run)[0] == before
+    (scored,) = evaluations(run)[1:]
     assert (scored["step"], scored["scores"]) == (2, ended.scores)
     assert ended.checkpoint == run / "checkpoint-2"
 

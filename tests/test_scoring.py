@@ -40,7 +40,9 @@ def scored(pairs: list[LabelledPair], *, num_answers: int) -> dict[str, Any]:
     return found.scores["made"]
 
 
-def test_boxes_in_words_are_those_of_the_bad_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_boxes_in_words_are_those_of_the_bad_pairs_and_no_pair_is_asked_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[tuple[Task, int]] = []
 
     def answer(model: object, _: object, builder: object, pairs: Any, task: Task) -> list[str]:
@@ -49,7 +51,7 @@ def test_boxes_in_words_are_those_of_the_bad_pairs(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("adcopilot_edge.training.scoring.answer_pairs", answer)
     scores = scored([GOOD, *BAD], num_answers=18)
-    assert asked == [("locate", 16), ("locate", 2), ("locate", NUM_SHOWN), ("describe", NUM_SHOWN)]
+    assert asked == [("locate", 16), ("locate", 3), ("describe", NUM_SHOWN)]
     assert (scores["num_pairs"], scores["num_answers"]) == (21, 18)
     assert scores["text_miou"] == pytest.approx(17 / 18)
 

@@ -183,11 +183,16 @@ class _Run:
         trainer.train(str(checkpoint.path) if done and checkpoint else None)
 
     def _train_grpo(self, plan: StagePlan, checkpoint: Checkpoint | None) -> None:
-        """Train through a stage of GRPO; the run's start becomes a checkpoint before."""
+        """Train through a stage of GRPO; the run's start is scored and becomes a checkpoint before.
+
+        Such a stage is scored at its end alone, so without that nobody saw what it brought.
+        """
         from adcopilot_edge.training.grpo_stage import train_grpo_stage, wait_for_all
 
+        self.log({"event": "stage", "name": plan.stage.name, "step": plan.first_step})
         if checkpoint is None:
             model, processor = load_start(self.recipe)
+            self._evaluate(plan, processor, model.to(PartialState().device), plan.first_step)
             is_main = is_main_process()
             with write_checkpoint(
                 self.folder,
@@ -201,7 +206,6 @@ class _Run:
                     processor.save_pretrained(target)
             checkpoint = find_checkpoint(self.folder)
             assert checkpoint is not None
-        self.log({"event": "stage", "name": plan.stage.name, "step": plan.first_step})
 
         def score(ended: Path) -> None:
             model, processor = load_weights(ended, plan.stage)

@@ -52,15 +52,18 @@ def score_sets(
             model, builder, pairs, has_text=has_text, batch_size=batch_size, margin=margin
         )
         first = list(pairs[:NUM_SHOWN])
-        located: list[str] = []
+        located: dict[int, str] = {}
         described: list[str] = []
         text_ious: list[float] = []
         if has_text:
-            asked = [pair for pair in pairs if pair.boxes][:num_answers]
+            bad = [place for place, pair in enumerate(pairs) if pair.boxes][:num_answers]
+            asked = sorted({*range(len(first)), *bad})
             for start in range(0, len(asked), _ANSWERS_AT_ONCE):
                 some = asked[start : start + _ANSWERS_AT_ONCE]
-                text_ious += box_ious(answer_pairs(model, processor, builder, some, "locate"), some)
-            located = answer_pairs(model, processor, builder, first, "locate")
+                chosen = [pairs[place] for place in some]
+                answers = answer_pairs(model, processor, builder, chosen, "locate")
+                located.update(zip(some, answers, strict=True))
+            text_ious = box_ious([located[place] for place in bad], [pairs[place] for place in bad])
             described = answer_pairs(model, processor, builder, first, "describe")
         scores[name] = summarise(findings, text_ious).to_json()
         sheets[name] = draw_sheet(
