@@ -72,6 +72,7 @@ class _Checked:
 
 def _check(root: Path, layout: str | None) -> _Checked:
     """What ``root`` holds; whatever is wrong with it becomes a finding, so that others follow."""
+    from adcopilot_edge.training.chat_ad.comparable import lone_categories
     from adcopilot_edge.training.chat_ad.readers import find_reader
     from adcopilot_edge.training.chat_ad.source import Finding
 
@@ -80,8 +81,16 @@ def _check(root: Path, layout: str | None) -> _Checked:
     except DatasetError as err:
         return _Checked(root=root, layout=None, images=[], findings=[Finding(root, str(err))])
     held = reader.survey(root, source=root.resolve().name)
+    lone = [
+        Finding(
+            root,
+            f"the category {one.category} has {one.words}, so no pair can be made of that; add "
+            "normal images of the same product to the data set, or leave it out",
+        )
+        for one in lone_categories(held.images)
+    ]
     return _Checked(
-        root=root, layout=reader.name, images=list(held.images), findings=list(held.findings)
+        root=root, layout=reader.name, images=list(held.images), findings=[*held.findings, *lone]
     )
 
 

@@ -87,16 +87,15 @@ def run_curation(plan: CurationPlan, out: Path, *, as_json: bool) -> None:
 
 def run_preview(plan: CurationPlan, *, as_json: bool) -> None:
     """Print of how much a set would be made."""
+    from adcopilot_edge.training.chat_ad.comparable import count_comparable, lone_categories
     from adcopilot_edge.training.chat_ad.pipeline import preview
 
     with StepProgress() as progress:
         images, left_out = preview(plan, report=progress)
     categories = Counter(f"{image.source}/{image.category}" for image in images)
-    lonely = set(categories) - {
-        f"{image.source}/{image.category}" for image in images if image.is_normal or image.template
-    }
+    lone = {f"{one.source}/{one.category}": one.words for one in lone_categories(images)}
     normal = sum(image.is_normal for image in images)
-    most = len(images) * len(plan.tasks) * plan.per_pair
+    most = count_comparable(images) * len(plan.tasks) * plan.per_pair
     reasons = Counter[tuple[str, str]]((one.step, one.reason) for one in left_out)
     if as_json:
         print_json(
@@ -105,7 +104,7 @@ def run_preview(plan: CurationPlan, *, as_json: bool) -> None:
                 "normal": normal,
                 "defective": len(images) - normal,
                 "categories": dict(sorted(categories.items())),
-                "without_templates": sorted(lonely),
+                "without_templates": sorted(lone),
                 "most_dialogues": most,
                 "left_out": _reasons(reasons),
             }
@@ -114,9 +113,9 @@ def run_preview(plan: CurationPlan, *, as_json: bool) -> None:
     print_fact("images", f"{len(images)}: {normal} normal, {len(images) - normal} defective")
     print_fact("categories", str(len(categories)))
     _print_numbers(categories)
-    if lonely:
-        print_fact("useless", f"{', '.join(sorted(lonely))}: no normal image to compare with")
-    print_fact("dialogues", f"at most {most}")
+    if lone:
+        print_fact("useless", "\n".join(f"{name}: {lone[name]}" for name in sorted(lone)))
+    print_fact("dialogues", f"at most {most}" if most else "none")
     _print_left_out(reasons)
 
 

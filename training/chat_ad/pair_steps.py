@@ -10,6 +10,11 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from adcopilot_edge.errors import DatasetError
+from adcopilot_edge.training.chat_ad.comparable import (
+    count_comparable,
+    lone_categories,
+    reasons_for_no_pair,
+)
 from adcopilot_edge.training.chat_ad.duplicates import Repeat, find_repeats
 from adcopilot_edge.training.chat_ad.files import find_pictures
 from adcopilot_edge.training.chat_ad.fingerprint import Fingerprint
@@ -33,16 +38,17 @@ def read(run: Run) -> None:
     """Take the images of all sources into this run.
 
     Raises:
-        DatasetError: A folder can't be read, nothing is left, or, if the plan is strict, an image
-            is of an evaluated class.
+        DatasetError: A folder can't be read, no image is left that a normal one can be compared
+            with, or, if the plan is strict, an image is of an evaluated class.
     """
     if run.work.is_done("read"):
         return
     images, left_out = read_sources(run.plan, run.report)
     if run.plan.strict:
         refuse_leaks([one for one in left_out if one.step == "exclude"])
-    if not images:
-        raise DatasetError("the sources give no image; --dry-run says what was left out and why")
+    if not count_comparable(images):
+        reasons = reasons_for_no_pair(left_out, lone_categories(images))
+        raise DatasetError(f"no pair can be made: {reasons}")
     run.tell("1-read", left_out)
     write_records(run.work.path / _IMAGES, images)
     evaluated = [path for folder in run.plan.exclude_images for path in find_pictures(folder)]
@@ -132,7 +138,8 @@ def drop_repeats(run: Run) -> None:
     left_out += [_repeat(pair, repeats[pair.key]) for pair in pairs if pair.key in repeats]
     kept = [pair for pair in pairs if pair.key not in repeats]
     if not kept:
-        raise DatasetError(f"of {len(pairs)} pairs none is left; --check says what is wrong")
+        reasons = reasons_for_no_pair([*run.left_out(), *left_out])
+        raise DatasetError(f"of {len(pairs)} pairs none is left: {reasons}")
     run.tell("3-pairs", left_out)
     run.write_parts("pairs", kept)
     run.work.finish("pairs")
