@@ -57,14 +57,14 @@ def main() -> None:
         recipe = recipe.with_steps(options.steps)
     first, shares = options.share
     if not options.picture:
-        runs = [(name, seed) for seed in range(options.seeds) for name in changes]
+        names = [name for name in changes if not options.only or name in options.only]
+        runs = [(name, seed) for seed in range(options.seeds) for name in names]
         for name, seed in runs[first - 1 :: shares]:
-            if not options.only or name in options.only:
-                changed = changes[name](recipe.model_copy(update={"seed": seed}))
-                assert changed.steps == recipe.steps, "all variants have the same budget"
-                run_once(changed, run_folder(options.out, name, seed))
-                rows = read_rows(options.out, changes, options.seeds)
-                write(options.out / "table.md", table(rows).encode())
+            changed = changes[name](recipe.model_copy(update={"seed": seed}))
+            assert changed.steps == recipe.steps, "all variants have the same budget"
+            run_once(changed, run_folder(options.out, name, seed))
+            rows = read_rows(options.out, changes, options.seeds)
+            write(options.out / "table.md", table(rows).encode())
     rows = read_rows(options.out, changes, options.seeds)
     print(table(rows))
     if options.picture:
@@ -260,11 +260,12 @@ def share(text: str) -> tuple[int, int]:
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--recipe", default=ABLATION, help="a recipe's name or a TOML file")
+    begins = parser.add_mutually_exclusive_group()
+    begins.add_argument("--recipe", default=ABLATION, help="a recipe's name or a TOML file")
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="of every run, instead of the recipe's")
-    parser.add_argument("--think-from", help="a checkpoint: compare rewards of stage 3 behind it")
+    begins.add_argument("--think-from", help="a checkpoint: compare rewards of stage 3 behind it")
     parser.add_argument("--only", nargs="*", choices=[*CHANGES, *REWARDS])
     parser.add_argument("--share", type=share, default=(1, 1), help="I/N: every N-th run, from I")
     parser.add_argument("--picture", type=Path, help="train nothing, draw what is there")

@@ -110,7 +110,7 @@ def test_a_checkpoint_that_is_not_there_needs_a_shape(tmp_path: Path) -> None:
 
 def test_answers_that_are_drawn_count_with_their_tokens(checkpoint: Path) -> None:
     grpo = {"group_size": 4, "max_new_tokens": 700}
-    found = plan(checkpoint, trains=["language"], method="grpo", grpo=grpo, batch_size=4)
+    found = plan(checkpoint, trains=["language"], method="grpo", loss={}, grpo=grpo, batch_size=4)
     assert found.sample.answers == 700
     assert [item.accumulation for item in found.memory] == [1] * 3
     # Every device that draws answers has the whole model.

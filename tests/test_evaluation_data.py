@@ -48,9 +48,17 @@ def test_without_a_choice_generated_pairs_are_scored() -> None:
 def test_generated_pairs_to_score_on_may_be_of_some_surfaces_unseen_ones_too() -> None:
     data = {"kind": "synthetic", "surfaces": ["blister pack", "woven"], "num_defects": [1, 1]}
     sets = evaluation_sets(recipe([{"kind": "synthetic"}], [{"kind": "synthetic"}, data]), {})
-    assert [*sets] == ["synthetic", "synthetic blister pack, woven"]
-    found = [(pair.category, len(pair.boxes)) for pair in sets["synthetic blister pack, woven"]]
+    named = "synthetic blister pack, woven with 1 to 1 defects"
+    assert [*sets] == ["synthetic", named]
+    found = [(pair.category, len(pair.boxes)) for pair in sets[named]]
     assert found == [("blister pack", 1), ("woven", 1), ("blister pack", 1)]
+
+
+def test_no_set_takes_the_place_of_another_of_its_name(tmp_path: Path) -> None:
+    photos = [str(write_photos(tmp_path / name / "photos", 1)) for name in ("a", "b")]
+    made = [{"kind": "changes", "path": path} for path in photos]
+    sets = evaluation_sets(recipe([{"kind": "synthetic"}], [*made, {"kind": "synthetic"}]), {})
+    assert [*sets] == ["changes photos", "changes photos (2)", "synthetic"]
 
 
 def test_each_source_is_scored_under_its_name(tmp_path: Path) -> None:

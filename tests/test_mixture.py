@@ -99,6 +99,14 @@ def test_a_stage_mixes_what_its_recipe_says() -> None:
     assert (again[7].patches == data[7].patches).all()
 
 
+def test_no_run_trains_on_what_evaluate_measures_on() -> None:
+    measured = range(900_000_000, 1_000_000_000)
+    for seed in range(20):
+        run = range(first_number(seed, 0), first_number(seed, 50_000_000))
+        assert run.stop <= measured.start or measured.stop <= run.start, seed
+        assert run.stop <= first_number(seed + 1, 0)
+
+
 def stage_of(*data: dict[str, Any], **changes: Any) -> StageRecipe:
     content = {"name": "x", "trains": ["tower"], "steps": 1, "batch_size": 4, "learning_rate": 1}
     return StageRecipe.model_validate(

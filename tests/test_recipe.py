@@ -40,6 +40,12 @@ def write(path: Path, content: dict[str, Any]) -> str:
         ({"trains": []}, "nothing learns"),
         ({"image_size": 100}, "multiple of 28"),
         ({"method": "grpo", "grpo": {}, "image_size": 56}, "grpo has no image_size"),
+        ({"method": "grpo", "grpo": {}}, "grpo has no loss"),
+        ({"method": "grpo", "grpo": {}, "packing": True}, "grpo has no packing"),
+        (
+            {"method": "grpo", "grpo": {}, "data": [{"kind": "synthetic", "weight": 2.0}]},
+            "grpo has no weight in its data",
+        ),
         ({"data": [{"kind": "synthetic", "questions": 5}]}, "questions"),
         ({"lora": {"parts": ["comparison"]}}, "in trains and in lora"),
         ({"method": "grpo"}, "grpo table"),
@@ -97,7 +103,9 @@ def test_the_number_of_devices_changes_the_accumulation_and_nothing_else() -> No
     with pytest.raises(ConfigError, match="does not divide into 8 devices"):
         stage.accumulation(8)
     assert recipe(batch_size=8).stages[0].accumulation(4) == 1
-    answers = recipe(batch_size=4, device_batch_size=4, method="grpo", grpo={"group_size": 8})
+    answers = recipe(
+        batch_size=4, device_batch_size=4, method="grpo", grpo={"group_size": 8}, loss={}
+    )
     assert answers.stages[0].accumulation(2) == 4
 
 
@@ -105,6 +113,14 @@ def test_steps_are_not_known_while_a_stage_has_epochs() -> None:
     with pytest.raises(ConfigError, match="steps of one"):
         _ = recipe(steps=0, epochs=2).steps
     assert recipe(steps=200, warmup_share=0.03).stages[0].rise() == 6
+
+
+def test_a_shortened_run_reaches_its_learning_rate() -> None:
+    nano = load_recipe("nano")
+    shorter = nano.with_steps(nano.steps // 10)
+    for stage, whole in zip(shorter.stages, nano.stages, strict=True):
+        assert stage.rise() / stage.steps == pytest.approx(whole.rise() / whole.steps, abs=0.02)
+    assert recipe(steps=200, warmup_steps=20).with_steps(20).stages[0].rise() == 2
 
 
 def test_the_folder_of_data_may_be_another() -> None:

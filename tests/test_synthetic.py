@@ -9,6 +9,7 @@ import pytest
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.metrics import roc_auc
+from adcopilot_edge.training.pair_sheet import draw_pairs
 from adcopilot_edge.training.synthetic import (
     DEFECT_LABELS,
     SURFACES,
@@ -16,7 +17,6 @@ from adcopilot_edge.training.synthetic import (
     generate_pair,
 )
 from adcopilot_edge.training.synthetic.conveyor import Conveyor
-from adcopilot_edge.training.synthetic.preview import contact_sheet
 from adcopilot_edge.training.synthetic.surfaces import (
     DRAW_SURFACE,
     SURFACE_SHARES,
@@ -159,8 +159,8 @@ def test_refuses_bad_arguments(arguments: dict[str, object], words: str) -> None
         generate_pair(**arguments)  # type: ignore[arg-type]
 
 
-def test_contact_sheet_has_a_cell_for_each_seed() -> None:
-    sheet = contact_sheet(range(5), size=112, columns=2)
+def test_a_sheet_has_a_cell_for_each_pair() -> None:
+    sheet = draw_pairs((generate_pair(n, size=112).to_labelled() for n in range(5)), columns=2)
     assert sheet.mode == "RGB"
     assert sheet.size == (2 * 348, 3 * 130)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,20 @@ def test_two_runs_share_a_picture(tmp_path: Path, cli: Callable[..., tuple[int, 
     assert code == 0, err
     with Image.open(picture) as drawn:
         assert drawn.size == sheet.size
+
+
+def test_a_run_lies_where_its_recipe_says(
+    tmp_path: Path, cli: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = resources.files("adcopilot_edge.training") / "recipes" / "nano.toml"
+    mine = source.read_text(encoding="utf-8").replace('name = "nano"', 'name = "mine"')
+    (tmp_path / "my-nano.toml").write_text(mine, encoding="utf-8")
+    (tmp_path / "runs").mkdir()
+    write_log(tmp_path / "runs" / "mine", steps=4, verdict=0.5)
+    code, _, err = cli("train", "my-nano.toml", "--curves", tmp_path / "curves.png")
+    assert code == 0, err
+    assert (tmp_path / "curves.png").exists()
 
 
 def test_what_is_no_run_is_said(tmp_path: Path) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from adcopilot_edge.commands import preview
 from adcopilot_edge.commands.train_recipe import read_data, read_recipe
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.training.recipe import load_recipe
@@ -46,6 +49,26 @@ def test_data_needs_a_kind_and_a_folder(text: str) -> None:
 def test_a_kind_twice_is_an_error() -> None:
     with pytest.raises(ConfigError, match="twice"):
         read_data(["folder=a", "folder=b"])
+
+
+@pytest.mark.torch
+def test_the_sheet_shows_the_pairs_of_the_recipe(
+    cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preview, "_PAIRS", 3)
+    pairs = list(islice(preview.first_pairs(load_recipe("ablation")), 4))
+    assert {pair.category for pair in pairs} == {"binary board"}
+    assert {pair.test.shape for pair in pairs} == {(112, 112, 3)}
+    code, _, err = cli("train", "ablation", "--preview", tmp_path / "sheet.png")
+    assert code == 0, err
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (3 * (3 * 112 + 3 * 4), 112 + 14 + 4)
+    code, _, err = cli("train", "no-recipe", "--preview", tmp_path / "other.png")
+    assert code == ConfigError.exit_code
+    assert "no recipe 'no-recipe'" in err
+    code, _, err = cli("train", "finetune", "--preview", tmp_path / "other.png")
+    assert code != 0
+    assert not (tmp_path / "other.png").exists()
 
 
 def test_a_recipe_from_scratch_has_no_base() -> None:

@@ -158,3 +158,17 @@ def test_a_loss_of_types_needs_types(tmp_path: Path) -> None:
     recipe = tiny_recipe(3, loss=LossRecipe(anomaly_map=1.0, map_types=1.0))
     with pytest.raises(ConfigError, match="tells no types apart"):
         train(recipe, tmp_path, workers=0)
+
+
+@pytest.mark.torch
+def test_a_loss_of_the_map_needs_a_map(tmp_path: Path) -> None:
+    from train_cases import tiny_recipe
+
+    from adcopilot_edge.training.run import train
+    from adcopilot_edge.training.stage_recipe import LossRecipe
+
+    recipe = tiny_recipe(3, loss=LossRecipe(verdict=1.0, anomaly_map=1.0))
+    assert recipe.model is not None
+    model = recipe.model.model_copy(update={"compare_anomaly_map": False})
+    with pytest.raises(ConfigError, match="the model has no anomaly map"):
+        train(recipe.model_copy(update={"model": model}), tmp_path, workers=0)

@@ -41,16 +41,20 @@ def evaluation_sets(
         ConfigError: A source has no pairs.
         TooFewSamplesError: No part of a folder is held out.
     """
-    sets = {}
+    sets: dict[str, list[LabelledPair]] = {}
     for item in recipe.evaluation or (DataRecipe(kind="synthetic"),):
-        sets[_name(item)] = _pairs(item, recipe, folders)
+        name = _name(item)
+        same = sum(other == name or other.startswith(f"{name} (") for other in sets)
+        sets[f"{name} ({same + 1})" if same else name] = _pairs(item, recipe, folders)
     return sets
 
 
 def _name(item: DataRecipe) -> str:
     """What kind of pairs they are, and of what."""
     of = ", ".join(item.surfaces) if item.path is None else Path(item.path).name
-    return f"{item.kind} {of}".strip()
+    if item.num_defects:
+        of += " with {} to {} defects".format(*item.num_defects)
+    return " ".join(f"{item.kind} {of}".split())
 
 
 def write_holdouts(folders: Mapping[str, Folder], run: Path) -> list[Path]:

@@ -34,6 +34,7 @@ from adcopilot_edge.training.grpo_trainer import PairGrpoTrainer
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.parts import train_only, trainable
 from adcopilot_edge.training.processor import ADCopilotProcessor
+from adcopilot_edge.training.schedule import LAST_RATE
 
 CHECKPOINT_NAME = "checkpoint"
 _TRAINER_NAME = "trainer"
@@ -164,9 +165,12 @@ def trainer_arguments(settings: GrpoRun, run: Path) -> GRPOConfig:
         num_iterations=grpo.iterations,
         shuffle_dataset=False,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": LAST_RATE},
         warmup_steps=settings.warmup_steps,
         weight_decay=settings.weight_decay,
+        adam_beta1=settings.betas[0],
+        adam_beta2=settings.betas[1],
         max_grad_norm=settings.max_grad_norm,
         optim="adamw_torch",
         loss_type="grpo",

@@ -89,6 +89,7 @@ class GrpoRun(_Record):
     warmup_steps: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
     lora: GrpoLora | None = GrpoLora()
     trains: tuple[Part, ...] = ()
     is_bf16: bool = False

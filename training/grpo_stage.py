@@ -105,6 +105,7 @@ def grpo_settings(recipe: TrainRecipe, stage: StageRecipe) -> GrpoRun:
         "learning_rate": stage.learning_rate,
         "warmup_steps": stage.rise(),
         "weight_decay": recipe.optimizer.weight_decay,
+        "betas": recipe.optimizer.betas,
         "max_grad_norm": recipe.optimizer.max_grad_norm,
         "lora": lora,
         "trains": stage.trains,

@@ -186,7 +186,7 @@ class TrainRecipe(Record):
         return self.model_copy(update={"base": base})
 
     def with_steps(self, steps: int) -> TrainRecipe:
-        """The recipe shortened or stretched to ``steps``, every stage in proportion.
+        """The recipe shortened or stretched to ``steps``, stages and their warm-up in proportion.
 
         Raises ConfigError when there are fewer steps than stages, or one of several has epochs.
         """
@@ -196,8 +196,7 @@ class TrainRecipe(Record):
                 f"got {steps}"
             )
         if len(self.stages) == 1:  # no proportion to know, so it may have epochs
-            only = self.stages[0].model_copy(update={"steps": steps, "epochs": 0.0})
-            return self.model_copy(update={"stages": (only,)})
+            return self.model_copy(update={"stages": (self.stages[0].with_steps(steps),)})
         ends = [0]
         done = 0
         for index, stage in enumerate(self.stages, start=1):
@@ -205,7 +204,7 @@ class TrainRecipe(Record):
             end = max(round(steps * done / self.steps), ends[-1] + 1)
             ends.append(min(end, steps - (len(self.stages) - index)))
         stages = tuple(
-            stage.model_copy(update={"steps": end - start})
+            stage.with_steps(end - start)
             for stage, start, end in zip(self.stages, ends, ends[1:], strict=False)
         )
         return self.model_copy(update={"stages": stages})

@@ -7,7 +7,7 @@ through a callback; prints nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,11 @@ class _Run:
             model, processor = load_weights(checkpoint.path, stage)
         self._start(model, plan.first_step + done)
         start_stage(model, stage, is_from_checkpoint=recipe.base is not None)
+        if stage.loss.anomaly_map and not model.config.vision.compare_anomaly_map:
+            raise ConfigError(
+                f"stage {stage.name} has a loss anomaly_map, and the model has no anomaly map; "
+                "leave the loss out, or start from a model that has one"
+            )
         if stage.loss.map_types and not model.config.vision.compare_map_types:
             raise ConfigError(
                 f"stage {stage.name} has a loss map_types, and the model tells no types apart; say "
@@ -191,19 +196,7 @@ class _Run:
 
         self.log({"event": "stage", "name": plan.stage.name, "step": plan.first_step})
         if checkpoint is None:
-            model, processor = load_start(self.recipe)
-            self._evaluate(plan, processor, model.to(PartialState().device), plan.first_step)
-            is_main = is_main_process()
-            with write_checkpoint(
-                self.folder,
-                Progress(0, plan.number, 0),
-                self.recipe,
-                is_writer=is_main,
-                wait=wait_for_all,
-            ) as target:
-                if is_main:
-                    model.save_pretrained(target)
-                    processor.save_pretrained(target)
+            self._write_start(plan, wait_for_all)
             checkpoint = find_checkpoint(self.folder)
             assert checkpoint is not None
 
@@ -214,6 +207,19 @@ class _Run:
         train_grpo_stage(
             self.recipe, plan, checkpoint.path, self.folder, score=score, report=self.log
         )
+
+    def _write_start(self, plan: StagePlan, wait: Callable[[], None]) -> None:
+        """Score the run's start and write it as a checkpoint; nothing of the model is kept."""
+        model, processor = load_start(self.recipe)
+        self._evaluate(plan, processor, model.to(PartialState().device), plan.first_step)
+        is_main = is_main_process()
+        start = Progress(0, plan.number, 0)
+        with write_checkpoint(
+            self.folder, start, self.recipe, is_writer=is_main, wait=wait
+        ) as target:
+            if is_main:
+                model.save_pretrained(target)
+                processor.save_pretrained(target)
 
     def _start(self, model: nn.Module, step: int) -> None:
         if not self._is_started:

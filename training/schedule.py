@@ -11,6 +11,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from adcopilot_edge.training.recipe import ScheduleRecipe, TrainRecipe
 from adcopilot_edge.training.stage_recipe import StageRecipe
 
+LAST_RATE = 0.1
+"""The share of a stage's learning rate that is left at its end."""
+
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
@@ -43,7 +46,8 @@ def rate_share(step: int, *, warmup_steps: int, steps: int) -> float:
     if step <= warmup_steps:
         return step / max(1, warmup_steps)
     progress = (step - warmup_steps) / max(1, steps - warmup_steps)
-    return 0.1 + 0.45 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    fall = (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+    return LAST_RATE + (1 - LAST_RATE) * fall
 
 
 class RunSchedule(TrainerCallback):

@@ -26,6 +26,8 @@ FIRST_TRAINING_NUMBER = 1_000_000
 """Numbers of training pairs start here; those below belong to the tokenizer and to evaluation."""
 
 _RUN_NUMBERS = 100_000_000
+_EVALUATED = (8, 10)
+"""From which run's numbers on, and for how many runs', pairs are measured on: no run has them."""
 _QUESTION_TOKENS = 40  # a question and its answer, about
 
 
@@ -121,7 +123,9 @@ class StageData(Dataset[Sample]):
 
 def first_number(seed: int, samples_before: int) -> int:
     """The number of a stage's first made pair: no other stage or seed of a recipe has it too."""
-    return FIRST_TRAINING_NUMBER + seed * _RUN_NUMBERS + samples_before
+    first, count = _EVALUATED
+    run = seed if seed < first else seed + count
+    return FIRST_TRAINING_NUMBER + run * _RUN_NUMBERS + samples_before
 
 
 def mixture_of(stage: StageRecipe, sources: Sequence[SampleSource], seed: int) -> Mixture:

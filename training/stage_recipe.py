@@ -20,6 +20,17 @@ Method = Literal["sft", "grpo"]
 Precision = Literal["bf16", "fp32"]
 
 
+_NOT_GRPO = (
+    "image_size",
+    "vision_learning_rate",
+    "group_by_length",
+    "packing",
+    "point_queries_at_map",
+    "loss",
+)
+"""What of a stage GRPO has no use for; to say it is an error."""
+
+
 class Record(BaseModel):
     """A record of a recipe: frozen, and an unknown key is an error."""
 
@@ -175,7 +186,7 @@ class StageRecipe(Record):
                 "a part is in trains and in lora",
             ),
             ((self.method == "grpo") != (self.grpo is not None), "method grpo has a grpo table"),
-            (self.method == "grpo" and self.image_size is not None, "grpo has no image_size"),
+            *((True, f"grpo has no {name}") for name in self._unused_by_grpo()),
             (
                 self.method == "sft" and not any(self.loss.model_dump().values()),
                 "no loss has a weight above 0",
@@ -190,6 +201,14 @@ class StageRecipe(Record):
                 f"others are {', '.join(TRAINING_SURFACES)}"
             )
         return self
+
+    def _unused_by_grpo(self) -> list[str]:
+        """What is said of a stage of GRPO that it would pass over."""
+        if self.method != "grpo":
+            return []
+        fields = type(self).model_fields
+        said = [name for name in _NOT_GRPO if getattr(self, name) != fields[name].default]
+        return said + ["weight in its data"] * any(item.weight != 1.0 for item in self.data)
 
     @property
     def learning_parts(self) -> tuple[Part, ...]:
@@ -234,6 +253,11 @@ class StageRecipe(Record):
     def rise(self) -> int:
         """The steps for which the learning rate rises. The stage must have its steps."""
         return self.warmup_steps or round(self.warmup_share * self.steps)
+
+    def with_steps(self, steps: int) -> StageRecipe:
+        """The stage with so many steps in place of its own or its epochs; its warm-up follows."""
+        warmup = round(self.warmup_steps * steps / self.steps) if self.steps else self.warmup_steps
+        return self.model_copy(update={"steps": steps, "epochs": 0.0, "warmup_steps": warmup})
 
     def with_paths(self, paths: dict[str, str]) -> StageRecipe:
         """The stage with other folders for its data, by kind."""

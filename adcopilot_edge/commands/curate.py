@@ -103,20 +103,22 @@ def curate(
 ) -> None:
     """Make conversations about pairs of pictures from folders of data sets.
 
-    The layouts are DeepPCB's (deeppcb), golden/ with good/ and bad/ (plain), MVTec AD's, also of
-    MPDD, BTAD and GoodsAD (mvtec), mvtec-loco, visa, real-iad, kolektor, magnetic-tile, COCO's JSON
-    (coco), Pascal VOC's XML (voc) and YOLO's text files (yolo).
+    The layouts are DeepPCB's (deeppcb), a list of pairs in pairs.jsonl (list), golden/ with good/
+    and bad/ (plain), MVTec AD's, also of MPDD, BTAD and GoodsAD (mvtec), mvtec-loco, visa,
+    real-iad, kolektor, magnetic-tile, COCO's JSON (coco), Pascal VOC's XML (voc) and YOLO's text
+    files (yolo).
 
-    Each image gets a normal template of its category and dialogues about both, whose answers hold
-    to masks, boxes and labels. The set has Parquet shards that datasets.load_dataset(DIR) reads, a
-    card (README.md), a sheet of samples (sheet.png), counts.json, and left_out.jsonl with what was
-    left out and why. Killed and started again, a run goes on; engine and workers change no byte.
+    Each image gets a normal template of its category, without which it can't be used, and dialogues
+    about both, whose answers hold to masks, boxes and labels. The set has Parquet shards that
+    datasets.load_dataset(DIR) reads, a card (README.md), a sheet of samples (sheet.png),
+    counts.json, and left_out.jsonl with what was left out and why. Killed and started again, a run
+    goes on; engine and workers change no byte.
 
     A query that looks like an earlier one is left out only if its defects are the same too.
     --check exits with 5 when anything is wrong, --strict when anything leaks.
 
-    Examples: adcopilot-edge curate NEU-DET GC10-DET --check;
-    adcopilot-edge curate line-images NEU-DET --out chat-ad --exclude-classes mmad --workers 8;
+    Examples: adcopilot-edge curate MPDD KolektorSDD --check;
+    adcopilot-edge curate line-images MPDD --out chat-ad --exclude-classes mmad --workers 8;
     adcopilot-edge curate chat-ad --export llama-factory --out chat-ad-lf
     """
     if check:

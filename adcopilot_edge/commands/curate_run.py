@@ -216,7 +216,7 @@ def _one_of(kind: Any, option: str, word: str) -> Any:
 def _licence(text: str) -> tuple[str, str]:
     source, equals, licence = text.partition("=")
     if not equals or not source.strip() or not licence.strip():
-        raise ConfigError(f"--license {text}: write SOURCE=LICENCE, as in NEU-DET=CC-BY-4.0")
+        raise ConfigError(f"--license {text}: write SOURCE=LICENCE, as in line-images=CC-BY-4.0")
     return source.strip(), licence.strip()
 
 

@@ -94,7 +94,7 @@ def _read_pairs(choice: PairChoice, *, size: int, run: Run) -> list[Any]:
         )
     from adcopilot_edge.training.synthetic import generate_pair
 
-    first = 900_000_000 + run.seed * 1_000_000  # far from the seeds that training uses
+    first = 900_000_000 + run.seed * 1_000_000  # no run trains on them, see first_number
     surfaces = choice.only or (None,)
     return [
         generate_pair(

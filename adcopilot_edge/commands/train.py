@@ -54,7 +54,7 @@ def train(
         Path | None, typer.Option(help="DeepPCB's folder: score real tiles at each evaluation.")
     ] = None,
     preview: Annotated[
-        Path | None, typer.Option(help="Only draw a sheet of training pairs into this picture.")
+        Path | None, typer.Option(help="Only draw the first pairs of the recipe into this picture.")
     ] = None,
     changes: Annotated[
         Path | None, typer.Option(help="With --preview: pairs made from this folder's photographs.")
@@ -85,29 +85,30 @@ def train(
 
     Example: torchrun --nproc-per-node 4 -m adcopilot_edge train recipe.toml --parallel fsdp
     """
-    if preview is not None:
-        draw_preview(preview, changes)
-        if as_json:
-            print_json({"preview": str(preview)})
-        return
     from adcopilot_edge.errors import ConfigError, MissingExtraError
 
     if beside and curves is None:
         raise ConfigError("--beside goes with --curves; add --curves PICTURE.png")
-    if curves is not None:
-        draw_runs([out if out is not None else Path("runs") / recipe, *(beside or [])], curves)
-        if as_json:
-            print_json({"curves": str(curves)})
-        return
-    if changes is not None:
+    if changes is not None and preview is None:
         raise ConfigError("--changes goes with --preview; add --preview SHEET.png")
     for package in ("torch", "transformers", "accelerate", "tensorboard"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(feature="train", extra="train", package=package)
+    chosen = read_recipe(recipe, base=base, data=data or (), seed=seed, steps=steps)
+    run = out if out is not None else Path("runs") / chosen.name
+    if preview is not None:
+        draw_preview(preview, chosen, changes)
+        if as_json:
+            print_json({"preview": str(preview)})
+        return
+    if curves is not None:
+        draw_runs([run, *(beside or [])], curves)
+        if as_json:
+            print_json({"curves": str(curves)})
+        return
     from adcopilot_edge.training.arguments import is_main_process, leave_group
     from adcopilot_edge.training.run import train as run_training
 
-    chosen = read_recipe(recipe, base=base, data=data or (), seed=seed, steps=steps)
     if parallel not in ("ddp", "fsdp"):
         raise ConfigError(f"--parallel is ddp or fsdp, got {parallel!r}")
     if dry_run:
@@ -121,7 +122,6 @@ def train(
         held_out["deeppcb"] = read_tiles(
             eval_deeppcb, tile=chosen.image_size, count=chosen.schedule.evaluation_pairs
         )
-    run = out if out is not None else Path("runs") / chosen.name
     with TrainProgress() as progress:
         trained = run_training(
             chosen,
