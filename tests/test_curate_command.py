@@ -142,6 +142,7 @@ def test_a_dry_run_counts_and_writes_nothing(cli: Cli, line: Path, tmp_path: Pat
         "without_templates": [],
         "most_dialogues": 20,
         "left_out": {"exclude: evaluated class": 5},
+        "teacher": None,
     }
     code, told, _ = cli("curate", line, *words)
     assert "dialogues  at most 20" in told

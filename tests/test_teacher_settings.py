@@ -92,6 +92,22 @@ def test_an_estimate_sends_nothing_and_counts_what_is_left(tmp_path) -> None:
     assert estimate(pairs, settings.model_copy(update={"budget": Budget()})).max_cost is None
 
 
+def test_an_estimate_says_which_limits_a_run_may_reach(tmp_path) -> None:
+    pairs = six_pairs(tmp_path)
+    settings = teacher_settings({**PLAIN, "folder": tmp_path / "none", "image_side": 140})
+    need = estimate(pairs, settings)
+    tokens = need.text_tokens_in + need.picture_tokens_in + need.max_tokens_out
+    for budget, limits in (
+        (Budget(max_requests=6, max_tokens=tokens, max_cost=1.0, price_in=2, price_out=10), ()),
+        (
+            Budget(max_requests=5, max_tokens=tokens - 1),
+            ("max_requests 5", f"max_tokens {tokens - 1}"),
+        ),
+        (Budget(max_cost=0.1, price_in=2, price_out=10), ("max_cost 0.1",)),
+    ):
+        assert estimate(pairs, settings.model_copy(update={"budget": budget})).limits == limits
+
+
 def test_a_request_waits_until_the_answers_to_others_make_room() -> None:
     async def scenario() -> list[str]:
         spending = Spending(Budget(max_tokens=100))

@@ -26,7 +26,12 @@ def curate(
         bool, typer.Option("--check", help="Only say what the folders hold and what is wrong.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only count what would be made of how much.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only count what would be made of how much; with --teacher also the requests, "
+            "tokens and costs.",
+        ),
     ] = False,
     layout: Annotated[
         str | None, typer.Option(help="The layout of all of them; by default each is recognised.")

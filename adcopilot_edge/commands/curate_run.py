@@ -15,6 +15,7 @@ from adcopilot_edge.errors import ConfigError, MissingExtraError
 if TYPE_CHECKING:
     from adcopilot_edge.training.chat_ad.pipeline import Curated
     from adcopilot_edge.training.chat_ad.plan import CurationPlan
+    from adcopilot_edge.training.chat_ad.teacher.estimate import Estimate
     from adcopilot_edge.training.chat_ad.teacher.settings import TeacherSettings
 
 _PACKAGES = ("datasets", "imagehash")
@@ -86,12 +87,13 @@ def run_curation(plan: CurationPlan, out: Path, *, as_json: bool) -> None:
 
 
 def run_preview(plan: CurationPlan, *, as_json: bool) -> None:
-    """Print of how much a set would be made."""
+    """Print of how much a set would be made, and what its teacher would be sent."""
     from adcopilot_edge.training.chat_ad.comparable import count_comparable, lone_categories
-    from adcopilot_edge.training.chat_ad.pipeline import preview
+    from adcopilot_edge.training.chat_ad.pipeline import estimate_teacher, preview
 
     with StepProgress() as progress:
         images, left_out = preview(plan, report=progress)
+        estimated = estimate_teacher(plan, report=progress)
     categories = Counter(f"{image.source}/{image.category}" for image in images)
     lone = {f"{one.source}/{one.category}": one.words for one in lone_categories(images)}
     normal = sum(image.is_normal for image in images)
@@ -107,6 +109,7 @@ def run_preview(plan: CurationPlan, *, as_json: bool) -> None:
                 "without_templates": sorted(lone),
                 "most_dialogues": most,
                 "left_out": _reasons(reasons),
+                "teacher": None if estimated is None else estimated.to_json(),
             }
         )
         return
@@ -117,6 +120,8 @@ def run_preview(plan: CurationPlan, *, as_json: bool) -> None:
         print_fact("useless", "\n".join(f"{name}: {lone[name]}" for name in sorted(lone)))
     print_fact("dialogues", f"at most {most}" if most else "none")
     _print_left_out(reasons)
+    if plan.teacher is not None and estimated is not None:
+        _print_estimate(estimated, plan.teacher)
 
 
 def export_set(
@@ -164,6 +169,25 @@ def export_set(
     print_fact("written", f"{out} for {trainer}: {_listed(splits)}")
     if form.trainer == "llama-factory":
         print_fact("train with", f"image_min_pixels: {pixels[0]}, image_max_pixels: {pixels[1]}")
+
+
+def _print_estimate(estimated: Estimate, settings: TeacherSettings) -> None:
+    print_fact(
+        "teacher",
+        f"{estimated.requests} requests to {settings.model}, {estimated.cached} answers are in "
+        f"{settings.folder}",
+    )
+    words, pictures = estimated.text_tokens_in, estimated.picture_tokens_in
+    print_fact(
+        "tokens",
+        f"in about {words + pictures}: {words} of words, {pictures} of pictures\n"
+        f"out at most {estimated.max_tokens_out}",
+    )
+    print_fact("sends", f"about {estimated.sent_bytes / 1e6:.1f} MB of pictures")
+    if estimated.max_cost is not None:
+        print_fact("costs", f"at most {estimated.max_cost:.4f}, by the prices of its budget")
+    if estimated.limits:
+        print_fact("budget", f"the run may stop at {', '.join(estimated.limits)}")
 
 
 def _to_json(curated: Curated) -> dict[str, Any]:

@@ -5,22 +5,28 @@ Knows neither the command line nor how a step does its work.
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adcopilot_edge.errors import ConfigError, EdgeError
 from adcopilot_edge.training.chat_ad import pair_steps, set_steps
 from adcopilot_edge.training.chat_ad.counts import Counts
 from adcopilot_edge.training.chat_ad.engines import open_engine
 from adcopilot_edge.training.chat_ad.left_out import LeftOut
+from adcopilot_edge.training.chat_ad.mined import MinedPair
 from adcopilot_edge.training.chat_ad.plan import CurationPlan
 from adcopilot_edge.training.chat_ad.reading import read_sources
 from adcopilot_edge.training.chat_ad.run import Run, refuse_leaks
 from adcopilot_edge.training.chat_ad.source import SourceImage
 from adcopilot_edge.training.chat_ad.work_folder import WorkFolder
 from adcopilot_edge.types import OnStep
+
+if TYPE_CHECKING:
+    from adcopilot_edge.training.chat_ad.teacher.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +57,7 @@ def curate_set(plan: CurationPlan, out: Path, *, report: OnStep) -> Curated:
             open_engine(plan.engine, plan.workers) as engine,
         ):
             run = Run(plan, work, engine, report)
-            pair_steps.read(run)
-            pair_steps.look(run)
-            pair_steps.match(run)
-            pair_steps.mine(run)
-            pair_steps.drop_repeats(run)
+            _make_pairs(run)
             set_steps.write_dialogues(run)
             taught = set_steps.ask_teacher(run)
             counts = set_steps.write_shards(run)
@@ -84,3 +86,49 @@ def preview(plan: CurationPlan, *, report: OnStep) -> tuple[list[SourceImage], l
     if plan.strict:
         refuse_leaks([one for one in left_out if one.step == "exclude"])
     return images, left_out
+
+
+def estimate_teacher(plan: CurationPlan, *, report: OnStep) -> Estimate | None:
+    """What the plan's teacher would be sent, None without one; sends nothing.
+
+    What a request holds depends on its pair, so all pairs are made, by processes of this machine
+    whatever engine, in a folder that is removed again.
+
+    Raises:
+        ConfigError: The folder can't be written, or the plan can't be carried out.
+        DatasetError: A source can't be used, nothing is left, or something leaks under ``strict``.
+        InputError: A picture can't be read.
+    """
+    if plan.teacher is None:
+        return None
+    from adcopilot_edge.training.chat_ad.teacher.estimate import estimate
+
+    try:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            WorkFolder(Path(folder) / "set", plan.origin()) as work,
+            open_engine("local", plan.workers) as engine,
+        ):
+            run = Run(plan, work, engine, report)
+            _make_pairs(run)
+            return estimate(_told(list(run.read_parts("pairs", MinedPair)), report), plan.teacher)
+    except OSError as err:
+        raise ConfigError(
+            f"the pairs can't be written below {tempfile.gettempdir()}: {err}; make room, or set "
+            "TMPDIR to another folder"
+        ) from err
+
+
+def _make_pairs(run: Run) -> None:
+    pair_steps.read(run)
+    pair_steps.look(run)
+    pair_steps.match(run)
+    pair_steps.mine(run)
+    pair_steps.drop_repeats(run)
+
+
+def _told(pairs: list[MinedPair], report: OnStep) -> Iterator[MinedPair]:
+    """The pairs, each told when it is asked for."""
+    for number, pair in enumerate(pairs):
+        report("requests", number, len(pairs))
+        yield pair

@@ -15,7 +15,7 @@ from adcopilot_edge.training.chat_ad.teacher.ask import (
     request_key,
 )
 from adcopilot_edge.training.chat_ad.teacher.cache import CACHE_FILE, AnswerCache
-from adcopilot_edge.training.chat_ad.teacher.settings import TeacherSettings
+from adcopilot_edge.training.chat_ad.teacher.settings import Budget, TeacherSettings
 
 MEASURED_PAIRS = 64
 """So many pairs have their pictures scaled and packed; the others count as their mean."""
@@ -29,7 +29,8 @@ class Estimate:
     three characters each. picture_tokens_in: at 28 x 28 pixels each, as Qwen2.5-VL has it; another
     teacher counts otherwise. max_tokens_out: if every answer were as long as it may be. sent_bytes:
     of the pictures as base64; measured_pairs: on how many requests it is measured. max_cost: of all
-    those tokens, None without prices.
+    those tokens, None without prices. limits: those of the budget at which the run may stop, as
+    ``max_requests 100``.
     """
 
     requests: int
@@ -40,6 +41,7 @@ class Estimate:
     sent_bytes: int
     measured_pairs: int
     max_cost: float | None
+    limits: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The estimate as one object."""
@@ -52,6 +54,7 @@ class Estimate:
             "sent_bytes": self.sent_bytes,
             "measured_pairs": self.measured_pairs,
             "max_cost": None if self.max_cost is None else round(self.max_cost, 6),
+            "limits": list(self.limits),
         }
 
 
@@ -78,7 +81,8 @@ def estimate(pairs: Iterable[MinedPair], settings: TeacherSettings) -> Estimate:
         if requests <= MEASURED_PAIRS:
             sent_bytes += sum(len(url) for url in pictures_of(pair, settings))
     measured = min(requests, MEASURED_PAIRS)
-    max_out = requests * settings.max_answer_tokens
+    tokens_in, max_out = text_tokens + picture_tokens, requests * settings.max_answer_tokens
+    max_cost = settings.budget.cost(tokens_in, max_out)
     return Estimate(
         requests=requests,
         cached=cached,
@@ -87,7 +91,19 @@ def estimate(pairs: Iterable[MinedPair], settings: TeacherSettings) -> Estimate:
         max_tokens_out=max_out,
         sent_bytes=round(sent_bytes * requests / measured) if measured else 0,
         measured_pairs=measured,
-        max_cost=settings.budget.cost(text_tokens + picture_tokens, max_out),
+        max_cost=max_cost,
+        limits=_limits(settings.budget, requests, tokens_in + max_out, max_cost),
+    )
+
+
+def _limits(budget: Budget, requests: int, tokens: int, cost: float | None) -> tuple[str, ...]:
+    """The limits that so many requests, tokens or costs exceed."""
+    needs = {"max_requests": requests, "max_tokens": tokens, "max_cost": cost}
+    given = ((name, getattr(budget, name), need) for name, need in needs.items())
+    return tuple(
+        f"{name} {limit:g}" if name == "max_cost" else f"{name} {limit}"
+        for name, limit, need in given
+        if limit is not None and need is not None and need > limit
     )
 
 
