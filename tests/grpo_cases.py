@@ -9,7 +9,7 @@ from typing import Any
 import tiny
 import torch
 
-from adcopilot_edge.training.grpo_evaluation import inputs_of
+from adcopilot_edge.training.greedy import inputs_of
 from adcopilot_edge.training.grpo_prompts import PairPrompts, Prompt
 from adcopilot_edge.training.grpo_recipe import GrpoLora, GrpoRecipe, GrpoRun
 from adcopilot_edge.training.processor import ADCopilotProcessor

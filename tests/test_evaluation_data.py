@@ -1,18 +1,22 @@
-"""What a run is scored on: sources by name, folders by what they hold out, never what trains."""
+"""What a run is scored on: sources by name, what is held out of them, never what trains."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adcopilot_edge.calibration.pair_list import read_pair_list
-from adcopilot_edge.errors import ConfigError, TooFewSamplesError
+from adcopilot_edge.errors import ConfigError, DatasetError, TooFewSamplesError
+from adcopilot_edge.training.dialogues import DialogueSamples
 from adcopilot_edge.training.evaluation_data import evaluation_sets, open_folders, write_holdouts
-from adcopilot_edge.training.folder import FolderPairs
+from adcopilot_edge.training.folder import Folder, FolderPairs
 from adcopilot_edge.training.recipe import TrainRecipe, load_recipe
 from adcopilot_edge.training.stage_data import PairSamples, open_sources
+from adcopilot_edge.types import LabelledPair
+from tests.dialogue_sets import write_dialogues
 from tests.part_folders import write_listed, write_plain
 from tests.photos import write_photos
 
@@ -39,15 +43,21 @@ def recipe(data: list[dict[str, Any]], evaluation: list[dict[str, Any]]) -> Trai
     )
 
 
+def pair_sets(chosen: TrainRecipe, folders: Mapping[str, Folder]) -> dict[str, list[LabelledPair]]:
+    """What is scored, where it is pairs alone."""
+    sets = evaluation_sets(chosen, folders)
+    return {name: [*held] for name, held in sets.items() if not isinstance(held, DialogueSamples)}
+
+
 def test_without_a_choice_generated_pairs_are_scored() -> None:
-    sets = evaluation_sets(recipe([{"kind": "synthetic"}], []), {})
+    sets = pair_sets(recipe([{"kind": "synthetic"}], []), {})
     assert {name: len(pairs) for name, pairs in sets.items()} == {"synthetic": 3}
     assert sets["synthetic"][0].name.endswith("500000")
 
 
 def test_generated_pairs_to_score_on_may_be_of_some_surfaces_unseen_ones_too() -> None:
     data = {"kind": "synthetic", "surfaces": ["blister pack", "woven"], "num_defects": [1, 1]}
-    sets = evaluation_sets(recipe([{"kind": "synthetic"}], [{"kind": "synthetic"}, data]), {})
+    sets = pair_sets(recipe([{"kind": "synthetic"}], [{"kind": "synthetic"}, data]), {})
     named = "synthetic blister pack, woven with 1 to 1 defects"
     assert [*sets] == ["synthetic", named]
     found = [(pair.category, len(pair.boxes)) for pair in sets[named]]
@@ -57,7 +67,7 @@ def test_generated_pairs_to_score_on_may_be_of_some_surfaces_unseen_ones_too() -
 def test_no_set_takes_the_place_of_another_of_its_name(tmp_path: Path) -> None:
     photos = [str(write_photos(tmp_path / name / "photos", 1)) for name in ("a", "b")]
     made = [{"kind": "changes", "path": path} for path in photos]
-    sets = evaluation_sets(recipe([{"kind": "synthetic"}], [*made, {"kind": "synthetic"}]), {})
+    sets = pair_sets(recipe([{"kind": "synthetic"}], [*made, {"kind": "synthetic"}]), {})
     assert [*sets] == ["changes photos", "changes photos (2)", "synthetic"]
 
 
@@ -73,7 +83,7 @@ def test_each_source_is_scored_under_its_name(tmp_path: Path) -> None:
         ],
     )
     folders = open_folders(chosen)
-    sets = evaluation_sets(chosen, folders)
+    sets = pair_sets(chosen, folders)
     held = {part.image.path.name for part in folders[lids].held_out}
     assert {pair.name for pair in sets["folder lids"]} == held
     assert len(sets["changes photos"]) == 2
@@ -118,9 +128,46 @@ def test_nothing_held_out_can_not_be_scored(tmp_path: Path) -> None:
         evaluation_sets(chosen, open_folders(chosen))
 
 
-def test_dialogues_can_not_be_scored() -> None:
-    with pytest.raises(ConfigError, match="dialogues, not pairs"):
-        evaluation_sets(recipe([{"kind": "synthetic"}], [{"kind": "chat-ad", "path": "x"}]), {})
+def held(path: Path, **more: Any) -> dict[str, Any]:
+    return {"kind": "chat-ad", "path": str(path), "split": "validation", **more}
+
+
+def test_dialogues_that_were_held_out_are_scored(tmp_path: Path) -> None:
+    folder = write_dialogues(tmp_path / "talks", {"train": 1, "validation": 2})
+    items = [held(folder), held(folder, tasks=["locate"], count=1)]
+    chosen = recipe([{"kind": "chat-ad", "path": str(folder)}], [{"kind": "synthetic"}, *items])
+    sets = evaluation_sets(chosen, {})
+    name = "chat-ad talks validation"
+    assert [*sets] == ["synthetic", name, f"{name} (2)"]
+    every, places = sets[name], sets[f"{name} (2)"]
+    assert isinstance(every, DialogueSamples)
+    assert isinstance(places, DialogueSamples)
+    # As many as the schedule says, and as the source says.
+    assert (every.size, places.size) == (3, 1)
+    assert every.stored(0).sample.split == "validation"
+    assert places.task(0) == "locate"
+
+
+def test_a_set_with_nothing_held_out_says_how_to_make_one(tmp_path: Path) -> None:
+    folder = write_dialogues(tmp_path / "talks", {"train": 1})
+    for path in (folder, tmp_path / "none"):
+        chosen = recipe([{"kind": "synthetic"}], [held(path)])
+        with pytest.raises(ConfigError, match=rf"curate FOLDERS --out {path} --validation 0\.02"):
+            evaluation_sets(chosen, {})
+
+
+def test_dialogues_that_train_are_not_scored(tmp_path: Path) -> None:
+    folder = write_dialogues(tmp_path / "talks", {"train": 1})
+    trains = {"kind": "chat-ad", "path": str(folder)}
+    with pytest.raises(ConfigError, match=r"the split train of .* trains"):
+        evaluation_sets(recipe([trains], [trains]), {})
+
+
+def test_dialogues_about_other_tasks_are_refused(tmp_path: Path) -> None:
+    folder = write_dialogues(tmp_path / "talks", {"validation": 1}, tasks=("caption",))
+    chosen = recipe([{"kind": "synthetic"}], [held(folder, tasks=["choice"])])
+    with pytest.raises(DatasetError, match="no dialogue of the split validation about choice"):
+        evaluation_sets(chosen, {})
 
 
 def test_a_folder_split_in_two_ways_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from adcopilot_edge.errors import ConfigError, DatasetError
 from adcopilot_edge.prompt import DEFAULT_PROMPT, SWAPPED_VERDICT
 from adcopilot_edge.training.chat_ad.sample import ChatSample, Turn
 from adcopilot_edge.training.chat_ad.shards import StoredSample
-from adcopilot_edge.training.grpo_evaluation import inputs_of
+from adcopilot_edge.training.greedy import inputs_of
 from adcopilot_edge.training.grpo_prompts import (
     ChatPrompts,
     PairPrompts,

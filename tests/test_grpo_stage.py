@@ -16,6 +16,7 @@ from adcopilot_edge.training.recipe import TrainRecipe
 from adcopilot_edge.training.run import train
 from adcopilot_edge.training.scoring import Scored, score_sets
 from adcopilot_edge.training.stage_weights import load_weights
+from tests.dialogue_sets import write_dialogues
 
 pytestmark = pytest.mark.torch
 
@@ -47,7 +48,11 @@ def test_the_stage_ends_as_a_checkpoint_of_the_run(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     start = train(tiny_recipe(3), tmp_path / "start", workers=0).checkpoint
     run = tmp_path / "run"
-    ended = train(grpo_recipe(start), run, workers=0)
+    talks = write_dialogues(tmp_path / "talks", {"validation": 2}, tasks=("choice", "locate"))
+    held = {"kind": "chat-ad", "path": str(talks), "split": "validation"}
+    content = grpo_recipe(start).model_dump(mode="json")
+    recipe = TrainRecipe.model_validate({**content, "evaluation": [{"kind": "synthetic"}, held]})
+    ended = train(recipe, run, workers=0)
     assert ended.checkpoint == run / "checkpoint-2"
     told = [event for event in events(run) if event["event"] == "answers"]
     assert [event["step"] for event in told] == [1, 2]
@@ -56,9 +61,12 @@ def test_the_stage_ends_as_a_checkpoint_of_the_run(tmp_path: Path) -> None:
     assert after["scores"] == ended.scores
     assert before["scores"]["synthetic"]["verdict"] is not None
     assert ended.scores["synthetic"]["verdict"] is not None
+    talked = [event["scores"]["chat-ad talks validation"] for event in (before, after)]
+    assert [(item["num_dialogues"], item["num_answers"]) for item in talked] == [(3, 3)] * 2
+    assert [*talked[0]["loss"]] == ["all", "choice", "locate"]
     first, last = (load_file(folder / "model.safetensors") for folder in (start, ended.checkpoint))
     assert first.keys() == last.keys()
-    again = train(grpo_recipe(start), run, workers=0, resume=True)
+    again = train(recipe, run, workers=0, resume=True)
     assert again.checkpoint == ended.checkpoint
 
 

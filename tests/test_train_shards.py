@@ -18,6 +18,7 @@ from adcopilot_edge.export.recipe import ExportRecipe
 from adcopilot_edge.training.recipe import TrainRecipe
 from adcopilot_edge.training.run import train
 from adcopilot_edge.training.synthetic import generate_pair
+from tests.dialogue_sets import write_dialogues
 
 pytestmark = pytest.mark.torch
 
@@ -50,9 +51,12 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def recipe(start: Path) -> TrainRecipe:
-    """Batches of four pairs, all at once."""
-    return started_from(tiny_recipe(STEPS), start, batch_size=4)
+def recipe(start: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainRecipe:
+    """Batches of four pairs, all at once; scored on three pairs and five dialogues too."""
+    talks = write_dialogues(tmp_path_factory.mktemp("held") / "talks", {"validation": 2})
+    held = {"kind": "chat-ad", "path": str(talks), "split": "validation", "count": 5}
+    content = started_from(tiny_recipe(STEPS), start, batch_size=4).model_dump(mode="json")
+    return TrainRecipe.model_validate({**content, "evaluation": [{"kind": "synthetic"}, held]})
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +84,9 @@ def test_two_processes_train_as_one_does(
     twos = [item["scores"] for item in events(tmp_path / "run") if item["event"] == "evaluation"]
     assert len(twos) == len(ones)
     assert twos[0]["synthetic"]["num_pairs"] == ones[0]["synthetic"]["num_pairs"]
+    talks, expected = (scores[-1]["chat-ad talks validation"] for scores in (twos, ones))
+    assert (talks["num_dialogues"], talks["num_answers"]) == (5, expected["num_answers"])
+    assert talks["loss"] == pytest.approx(expected["loss"], rel=1e-3)
 
 
 def test_shards_go_on_after_an_interruption_and_become_a_bundle(

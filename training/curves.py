@@ -29,6 +29,13 @@ _FIGURES = {
     "map_types": "map, types of patches",
     "text_miou": "words, mean IoU of boxes",
 }
+_DIALOGUE_FIGURES = {
+    ("loss", "all"): "loss of what is said",
+    ("token_accuracy", "all"): "tokens of what is said, share predicted",
+    ("answers", "choice"): "choices, share right",
+    ("answers", "boxes"): "places of defects, IoU",
+    ("answers", "normal"): "normal parts, share without a place",
+}
 _SMOOTHING = 0.8  # of what was before, in a curve of losses
 
 # All lengths are pixels of the finished picture.
@@ -110,11 +117,20 @@ def _values(event: Mapping[str, Any]) -> dict[str, float]:
     if event["event"] != "evaluation":
         return {}
     return {
-        f"{name}: {title}": scores[figure]
+        f"{name}: {title}": value
         for name, scores in event["scores"].items()
-        for figure, title in _FIGURES.items()
-        if scores.get(figure) is not None
+        for title, value in _titled(scores).items()
+        if value is not None
     }
+
+
+def _titled(scores: Mapping[str, Any]) -> dict[str, float | None]:
+    """What is drawn of the scores of one set; of dialogues all tasks together."""
+    if "num_dialogues" in scores:
+        return {
+            title: scores[figure].get(part) for (figure, part), title in _DIALOGUE_FIGURES.items()
+        }
+    return {title: scores.get(figure) for figure, title in _FIGURES.items()}
 
 
 def _smoothed(curve: Curve) -> Curve:
@@ -133,7 +149,8 @@ def _draw_panel(title: str, lines: Sequence[tuple[Curve, str]], last: int) -> Im
     draw.text((0, _TOP // 2), fitted, fill=_INK, font=text_font(15), anchor="lm")
     # Scores share one scale, losses begin at 0.
     peak = max(value for curve, _ in lines for _, value in curve)
-    top = peak * 1.05 if title.startswith("loss") and peak > 0 else 1.0
+    is_loss = title.startswith("loss") or title.endswith(_DIALOGUE_FIGURES["loss", "all"])
+    top = peak * 1.05 if is_loss and peak > 0 else 1.0
     left, right, bottom = _LEFT, _PANEL[0] - 8, _PANEL[1] - _BOTTOM
     for quarter in range(5):
         y = bottom - (bottom - _TOP) * quarter / 4

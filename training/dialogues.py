@@ -5,6 +5,7 @@ Knows the columns of the shards and not how they are written.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adcopilot_edge.errors import DatasetError
-from adcopilot_edge.training.chat_ad.shards import ShardSet, read_shards
+from adcopilot_edge.training.chat_ad.sample import SampleTask
+from adcopilot_edge.training.chat_ad.shards import ShardSet, StoredSample, read_shards
 from adcopilot_edge.types import IntArray
 
 if TYPE_CHECKING:
@@ -23,13 +25,25 @@ _CHARACTERS_A_TOKEN = 4
 
 
 class DialogueSamples:
-    """The dialogues of a curated set that ``tasks`` are about, the first ``count`` of them."""
+    """The dialogues of a curated set that ``tasks`` are about, at most ``count`` of them.
+
+    is_drawn: ``count`` of all of them, always the same ones, in order; otherwise the first. A set
+    lies category by category, so that its first ones tell of one product.
+    """
 
     def __init__(
-        self, shards: ShardSet, tasks: Sequence[str] | None = None, count: int | None = None
+        self,
+        shards: ShardSet,
+        tasks: Sequence[str] | None = None,
+        count: int | None = None,
+        *,
+        is_drawn: bool = False,
     ) -> None:
         self._shards = shards
-        self._chosen = _choose(shards, tasks)[:count]
+        chosen = _choose(shards, tasks)
+        if is_drawn and count is not None and count < len(chosen):
+            chosen = chosen[sorted(random.Random(0).sample(range(len(chosen)), count))]
+        self._chosen = chosen[:count]
 
     @property
     def size(self) -> int:
@@ -38,14 +52,26 @@ class DialogueSamples:
 
     def sample(self, number: int, builder: SampleBuilder) -> Sample:
         """The dialogue with its images. Raises InputError for a picture that can't be read."""
-        stored = self._shards[int(self._chosen[number])]
+        stored = self.stored(number)
         return builder.build_dialogue(stored.sample, stored.template_image(), stored.query_image())
+
+    def stored(self, number: int) -> StoredSample:
+        """The dialogue as it is stored."""
+        return self._shards[int(self._chosen[number])]
+
+    def task(self, number: int) -> SampleTask:
+        """What the dialogue is about, without reading its images."""
+        return self._tasks[int(self._chosen[number])]
 
     def length(self, number: int, builder: SampleBuilder) -> int:
         """The tokens of two images of the query's size, and a quarter of the characters."""
         place = int(self._chosen[number])
         width, height, characters = (column[place] for column in self._extents)
         return 2 * builder.image_tokens(width, height) + characters // _CHARACTERS_A_TOKEN
+
+    @cached_property
+    def _tasks(self) -> list[SampleTask]:
+        return _column(self._shards, "task")
 
     @cached_property
     def _extents(self) -> tuple[list[int], list[int], list[int]]:
@@ -60,15 +86,21 @@ class DialogueSamples:
 
 
 def open_dialogues(
-    folder: str, *, split: str, tasks: Sequence[str] | None, count: int | None
+    folder: str,
+    *,
+    split: str,
+    tasks: Sequence[str] | None,
+    count: int | None,
+    is_drawn: bool = False,
 ) -> DialogueSamples:
-    """The dialogues in a folder that ``curate`` wrote.
+    """The dialogues in a folder that ``curate`` wrote; see ``DialogueSamples``.
 
     Raises:
         DatasetError: It holds no curated set, or none of its dialogues is about ``tasks``.
         ConfigError: It has no such split.
     """
-    samples = DialogueSamples(read_shards(Path(folder), split=split), tasks, count)
+    shards = read_shards(Path(folder), split=split)
+    samples = DialogueSamples(shards, tasks, count, is_drawn=is_drawn)
     if not samples.size:
         raise DatasetError(
             f"{folder} has no dialogue of the split {split} about {', '.join(tasks or ())}"

@@ -11,16 +11,15 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from adcopilot_edge.metrics import balanced_accuracy, box_mask_iou
 from adcopilot_edge.prompt import DEFAULT_PROMPT
 from adcopilot_edge.runtime.anomaly_map import map_boxes, map_probabilities
-from adcopilot_edge.training.arguments import num_processes, process_number
 from adcopilot_edge.training.data import Batch, SampleBuilder
-from adcopilot_edge.training.forward import Outputs, Words, to_device
+from adcopilot_edge.training.forward import Outputs, Words, answer_rows, to_device
 from adcopilot_edge.training.packing import KINDS
+from adcopilot_edge.training.process_share import gather_in_order, share_of
 from adcopilot_edge.training.targets import place_cells
 from adcopilot_edge.types import BBox, FloatArray, LabelledPair
 
@@ -96,9 +95,7 @@ def find_in_pairs(
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    world, rank = num_processes(), process_number()
-    # Every process needs as many batches as the others: shards are gathered in each.
-    share = [(rank + world * turn) % len(pairs) for turn in range(-(-len(pairs) // world))]
+    share = share_of(len(pairs))
     found: list[tuple[int, PairFinding]] = []
     for start in range(0, len(share), batch_size):
         numbers = share[start : start + batch_size]
@@ -112,9 +109,7 @@ def find_in_pairs(
             _read_maps(findings, outputs.anomaly_logits, batch, chosen, margin, builder.map_cells)
         found += zip(numbers, findings, strict=True)
     model.train(was_training)
-    gathered: list[tuple[int, PairFinding]] = gather_object(found) if world > 1 else found
-    by_number = dict(gathered)
-    return [by_number[number] for number in range(len(pairs))]
+    return gather_in_order(found)
 
 
 def summarise(findings: Sequence[PairFinding], text_ious: Sequence[float] = ()) -> QuickScores:
@@ -150,7 +145,7 @@ def _read_words(
     correct = words.logits.argmax(-1).cpu() == labels
     yes, no = (builder.encode(letter)[0] for letter in (DEFAULT_PROMPT.yes, DEFAULT_PROMPT.no))
     prefers_yes = words.logits[:, yes].cpu() >= words.logits[:, no].cpu()
-    row = torch.nonzero(batch.text.kinds[:, 1:] >= 0)[:, 0]
+    row = answer_rows(batch.text)
     for number, item in enumerate(findings):
         mine = row == number
         for kind, name in enumerate(KINDS):

@@ -74,6 +74,11 @@ def _run_text(
     )
 
 
+def answer_rows(text: PackedBatch) -> Tensor:
+    """The row of each labelled place, in the order of ``Words``: (K,) int64."""
+    return torch.nonzero(text.kinds[:, 1:] >= 0)[:, 0]
+
+
 def to_device(value: _Value, device: torch.device) -> _Value:
     """``value`` with its tensors on ``device``: of dataclasses and tuples those inside."""
     moved: Any = value

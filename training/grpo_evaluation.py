@@ -9,15 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import (
-    BatchFeature,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl.models.utils import disable_gradient_checkpointing
 
+from adcopilot_edge.training.greedy import greedy_answers
 from adcopilot_edge.training.grpo_log import Report
 from adcopilot_edge.training.grpo_prompts import Prompt, Prompts
 from adcopilot_edge.training.grpo_recipe import GrpoRecipe, GrpoRun
@@ -117,35 +112,8 @@ def answer(
     model: Any, processor: ADCopilotProcessor, batch: Sequence[Prompt], recipe: GrpoRecipe
 ) -> list[str]:
     """The model's greedy answers to a batch of prompts."""
-    inputs = inputs_of(processor, batch).to(model.device)
     with disable_gradient_checkpointing(model, None):
-        ids = model.generate(
-            **inputs,
-            max_new_tokens=recipe.max_new_tokens,
-            do_sample=False,
-            suppress_tokens=[processor.image_token_id],
-            pad_token_id=processor.tokenizer.pad_token_id,
-            eos_token_id=processor.tokenizer.eos_token_id,
-        )
-    said = ids[:, inputs["input_ids"].shape[1] :]
-    words: list[str] = processor.batch_decode(said, skip_special_tokens=True)
-    return words
-
-
-def inputs_of(processor: ADCopilotProcessor, batch: Sequence[Prompt]) -> BatchFeature:
-    """The model's inputs for a batch of prompts, padded on the left."""
-    texts = [
-        processor.apply_chat_template(item.messages, add_generation_prompt=True, tokenize=False)
-        for item in batch
-    ]
-    made: BatchFeature = processor(
-        text=texts,
-        images=[list(item.images) for item in batch],
-        padding=True,
-        padding_side="left",
-        return_tensors="pt",
-    )
-    return made
+        return greedy_answers(model, processor, batch, max_new_tokens=recipe.max_new_tokens)
 
 
 def _mean(values: Sequence[float]) -> float:

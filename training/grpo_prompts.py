@@ -16,7 +16,7 @@ from PIL import Image
 
 from adcopilot_edge.errors import ConfigError, DatasetError
 from adcopilot_edge.prompt import DEFAULT_PROMPT, END_OF_TURN
-from adcopilot_edge.training.chat_ad.sample import ChatSample, Turn, fill_boxes
+from adcopilot_edge.training.chat_ad.sample import ChatSample, SampleTask, Turn, fill_boxes
 from adcopilot_edge.training.chat_ad.shards import StoredSample
 from adcopilot_edge.training.conversation import chat_messages
 from adcopilot_edge.training.image_rule import ImageRule
@@ -28,6 +28,9 @@ from adcopilot_edge.types import BBox, ImageArray, LabelledPair, Task
 
 CHECKABLE: tuple[Task, ...] = ("verdict", "locate")
 """The tasks about pairs that have one right answer: a letter, and boxes."""
+
+CHECKABLE_DIALOGUES: tuple[SampleTask, ...] = ("choice", "locate")
+"""The tasks of Chat-AD whose last answer may be right or wrong."""
 
 _MOST_TRIES = 100
 

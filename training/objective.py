@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adcopilot_edge.training.data import Batch
-from adcopilot_edge.training.forward import Outputs
+from adcopilot_edge.training.forward import Outputs, Words
 from adcopilot_edge.training.packing import KINDS
 from adcopilot_edge.training.stage_recipe import LossRecipe
 
@@ -43,12 +43,16 @@ def loss_sums(outputs: Outputs, batch: Batch) -> Tensor:
     some = words.logits if words is not None else logits[0] if logits is not None else torch.ones(1)
     text = some.new_zeros(len(KINDS), dtype=torch.float32)
     if words is not None:
-        tokens = functional.cross_entropy(words.logits.float(), words.labels, reduction="none")
-        text = text.index_add(0, words.kinds, tokens)
+        text = text.index_add(0, words.kinds, token_losses(words))
     maps = text.new_zeros(2)
     if logits is not None:
         maps = torch.stack([_cell_loss(logits, batch), _type_loss(logits, batch)])
     return torch.cat([text, maps])
+
+
+def token_losses(words: Words) -> Tensor:
+    """The cross-entropy of each labelled token: (K,) float32."""
+    return functional.cross_entropy(words.logits.float(), words.labels, reduction="none")
 
 
 def _cell_loss(logits: Sequence[Tensor], batch: Batch) -> Tensor:

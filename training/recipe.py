@@ -92,10 +92,11 @@ class OptimizerRecipe(Record):
 
 
 class ScheduleRecipe(Record):
-    """How often things happen, in optimizer steps; how many pairs an evaluation takes.
+    """How often things happen, in optimizer steps; how many pairs or dialogues a set is scored on.
 
     evaluation_answers: of how many of these pairs, at most, the boxes are also asked in words,
-    token by token; pairs whose boxes are known.
+    token by token; pairs whose boxes are known. Of dialogues, how many questions with one right
+    answer are answered.
     """
 
     log_every_steps: int = Field(gt=0)

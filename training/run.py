@@ -33,6 +33,7 @@ from adcopilot_edge.training.comparison_start import point_queries_at_map
 from adcopilot_edge.training.config import ADCopilotConfig
 from adcopilot_edge.training.data import SampleBuilder, sample_builder
 from adcopilot_edge.training.evaluation_data import (
+    EvaluationSet,
     evaluation_sets,
     open_folders,
     write_holdouts,
@@ -60,7 +61,7 @@ _EVALUATION_BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """The end of a run: where the checkpoint lies and the last scores by set of pairs."""
+    """The end of a run: where the checkpoint lies and the last scores by set."""
 
     checkpoint: Path
     steps: int
@@ -84,7 +85,7 @@ def train(
 
     Raises:
         ConfigError: The folder holds a checkpoint and ``resume`` is false, or it was made by
-            another recipe; or the loss is no number.
+            another recipe; what to score on is not there; or the loss is no number.
         CheckpointError: The checkpoint to start from can't be used.
     """
     if parallel == "fsdp" and (whole := [one.name for one in recipe.stages if not one.can_shard]):
@@ -128,7 +129,7 @@ class _Run:
     recipe: TrainRecipe
     workers: int
     parallel: Parallel
-    sets: Mapping[str, Sequence[LabelledPair]]
+    sets: Mapping[str, EvaluationSet]
     log: EventLog
     scores: dict[str, dict[str, Any]]
     _is_started: bool = False
@@ -233,7 +234,9 @@ class _Run:
     ) -> None:
         config = model.config
         assert isinstance(config, ADCopilotConfig)
-        builder = sample_builder(config, processor, self.recipe.image_size)
+        builder = sample_builder(
+            config, processor, self.recipe.image_size, limits=plan.stage.limits
+        )
         scored = score_sets(
             model,
             processor,
@@ -243,6 +246,7 @@ class _Run:
             batch_size=plan.stage.device_batch_size or _EVALUATION_BATCH,
             num_answers=self.recipe.schedule.evaluation_answers,
             margin=config.vision.compare_map_margin,
+            grpo=plan.stage.grpo,
         )
         self.scores.update(scored.scores)
         self.log({"event": "evaluation", "step": step, "scores": scored.scores})

@@ -58,7 +58,9 @@ class TrainProgress:
 
 
 def scores_line(name: str, scores: dict[str, Any]) -> str:
-    """The scores of one set of pairs in a line, without those that were not measured."""
+    """The scores of one set in a line, without those that were not measured."""
+    if "num_dialogues" in scores:
+        return _dialogue_line(name, scores)
     figures = {
         "verdict": scores["verdict"],
         "map verdict": scores["map_verdict"],
@@ -69,3 +71,18 @@ def scores_line(name: str, scores: dict[str, Any]) -> str:
     }
     known = [f"{label} {value:.3f}" for label, value in figures.items() if value is not None]
     return f"{name} ({scores['num_pairs']} pairs): {', '.join(known)}"
+
+
+def _dialogue_line(name: str, scores: dict[str, Any]) -> str:
+    said = [
+        f"{label} {scores[figure]['all']:.3f}"
+        + "".join(
+            f", {task} {value:.3f}" for task, value in scores[figure].items() if task != "all"
+        )
+        for label, figure in (("loss", "loss"), ("tokens", "token_accuracy"))
+        if scores[figure]
+    ]
+    if scores["answers"]:
+        earned = ", ".join(f"{kind} {value:.3f}" for kind, value in scores["answers"].items())
+        said.append(f"answers of {scores['num_answers']}: {earned}")
+    return f"{name} ({scores['num_dialogues']} dialogues): {'; '.join(said) or 'no words yet'}"
