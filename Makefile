@@ -20,8 +20,9 @@ SIZES      ?= 448 672
 # Interpreters that have llama-cpp-python and onnxruntime-genai; without: no peers of the decoder.
 LLAMA      ?=
 GENAI      ?=
-# For `make figures`: where DeepPCB is, and its boards that chose nothing.
+# For `make figures`: where DeepPCB is, its boards that chose nothing, a bundle to hold against.
 DEEPPCB       ?= DeepPCB
+AGAINST       ?=
 UNUSED_BOARDS := group20085 group92000 group77000 group50600
 # How long `make soak` keeps a steady load.
 SOAK_HOURS ?= 2
@@ -60,7 +61,7 @@ soak: $(VENV)/ready ## the same at length: some hours, SOAK_HOURS=24 of them a s
 	$(VENV)/bin/python tests/trial_soak.py --hours $(SOAK_HOURS)
 
 figures: $(VENV)/ready ## what the embedded model can do, as the README says; DEEPPCB=its folder
-	$(VENV)/bin/adcopilot-edge evaluate deeppcb $(DEEPPCB) --pairs 400 $(UNUSED_BOARDS:%=--only %)
+	$(VENV)/bin/adcopilot-edge evaluate deeppcb $(DEEPPCB) --pairs 400 $(UNUSED_BOARDS:%=--only %) $(AGAINST:%=--against %)
 	$(VENV)/bin/adcopilot-edge evaluate synthetic --pairs 200 --no-text --only "colour board"
 	$(VENV)/bin/adcopilot-edge evaluate synthetic --pairs 400 --no-text --only "blister pack" --only "ceramic tile"
 

@@ -11,7 +11,8 @@ import torch
 
 from adcopilot_edge.training.greedy import inputs_of
 from adcopilot_edge.training.grpo_prompts import PairPrompts, Prompt
-from adcopilot_edge.training.grpo_recipe import GrpoLora, GrpoRecipe, GrpoRun
+from adcopilot_edge.training.grpo_recipe import GrpoRecipe, GrpoRun
+from adcopilot_edge.training.lora_recipe import LoraRecipe
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.stage_data import SyntheticPairs
 
@@ -60,7 +61,7 @@ def run_settings(steps: int, *, grpo: dict[str, Any] | None = None, **changes: A
         "prompts_per_step": 2,
         "device_batch_size": 8,
         "learning_rate": 1e-2,
-        "lora": GrpoLora(rank=4, alpha=8),
+        "lora": LoraRecipe(parts=("language",), rank=4, alpha=8),
         "checkpoint_every_steps": 2,
         "samples_every_steps": 1,
     }

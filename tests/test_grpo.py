@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.training.grpo import (
+    adapters_of,
     known_warnings,
-    language_lora,
     train_grpo,
     trainer_arguments,
 )
@@ -102,7 +102,7 @@ def test_what_is_scored_is_what_was_said(start: Path, tmp_path: Path) -> None:
         args=args,
         rewards=rewards.functions,
         rows=as_dataset(prompts, count=2, seed=0, at_once=2),
-        adapters=language_lora(chosen.lora),
+        adapters=adapters_of(chosen.lora),
     )
     policy: Any = trainer.model
     model = policy.get_base_model()

@@ -17,8 +17,8 @@ from adcopilot_edge.export.checkpoint import open_checkpoint
 from adcopilot_edge.export.merged import write_merged
 from adcopilot_edge.training.base import load_base
 from adcopilot_edge.training.lora import add_adapters, merged_state, save_adapter
+from adcopilot_edge.training.lora_recipe import LoraRecipe
 from adcopilot_edge.training.recipe import BaseRecipe
-from adcopilot_edge.training.stage_recipe import LoraRecipe
 
 pytestmark = pytest.mark.torch
 

@@ -16,8 +16,8 @@ from train_cases import events, losses, run_script, tiny_recipe
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.training.checkpoint import find_checkpoint
 from adcopilot_edge.training.event_log import scores_by
+from adcopilot_edge.training.lora_recipe import LoraRecipe
 from adcopilot_edge.training.run import train
-from adcopilot_edge.training.stage_recipe import LoraRecipe
 
 pytestmark = pytest.mark.torch
 

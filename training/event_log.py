@@ -16,11 +16,11 @@ from PIL import Image
 
 from adcopilot_edge.runtime.overlay import save_image
 from adcopilot_edge.training.arguments import is_main_process
+from adcopilot_edge.training.curves import LOG_NAME
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-LOG_NAME = "log.jsonl"
 BOARD_NAME = "tensorboard"
 SAMPLES_NAME = "samples"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig, PeftModel, TaskType
 from torch.utils.tensorboard import SummaryWriter
 from transformers import PrinterCallback
 from transformers.integrations.integration_utils import TensorBoardCallback
@@ -26,11 +26,14 @@ from trl.trainer.grpo_config import GRPOConfig
 from adcopilot_edge.atomic import atomic_write
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.record import tell_changes
+from adcopilot_edge.training.curves import LOG_NAME
 from adcopilot_edge.training.grpo_evaluation import Evaluation
 from adcopilot_edge.training.grpo_log import GrpoEvents, Report, Rewards
 from adcopilot_edge.training.grpo_prompts import Prompts, as_dataset
-from adcopilot_edge.training.grpo_recipe import GrpoLora, GrpoRun
+from adcopilot_edge.training.grpo_recipe import GrpoRun
 from adcopilot_edge.training.grpo_trainer import PairGrpoTrainer
+from adcopilot_edge.training.lora import lora_config
+from adcopilot_edge.training.lora_recipe import LoraRecipe
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.parts import train_only, trainable
 from adcopilot_edge.training.processor import ADCopilotProcessor
@@ -39,11 +42,6 @@ from adcopilot_edge.training.schedule import LAST_RATE
 CHECKPOINT_NAME = "checkpoint"
 _TRAINER_NAME = "trainer"
 _SETTINGS_NAME = "grpo.json"
-# The vision tower's layers bear some of these names too, so the path counts.
-_LANGUAGE_LAYERS = (
-    r"(.*\.)?language_model\.layers\.\d+\."
-    r"(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +100,12 @@ def train_grpo(
                 seed=settings.seed,
                 at_once=settings.prompts_per_step,
             ),
-            adapters=language_lora(settings.lora) if settings.lora else None,
+            adapters=adapters_of(settings.lora) if settings.lora else None,
         )
         learner = trainer.model
         assert learner is not None
         trainer.remove_callback(PrinterCallback)  # the events say it
-        log = _log_to(run / "log.jsonl", report)
+        log = _log_to(run / LOG_NAME, report)
         trainer.add_callback(GrpoEvents(log))
         if args.process_index == 0:
             # A writer of its own: by itself the callback goes where the process once said.
@@ -187,15 +185,11 @@ def trainer_arguments(settings: GrpoRun, run: Path) -> GRPOConfig:
     )
 
 
-def language_lora(recipe: GrpoLora) -> LoraConfig:
-    """Adapters on the attention and MLP of the language model's layers, and nowhere else."""
-    return LoraConfig(
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        lora_dropout=recipe.dropout,
-        target_modules=_LANGUAGE_LAYERS,
-        task_type="CAUSAL_LM",
-    )
+def adapters_of(recipe: LoraRecipe) -> LoraConfig:
+    """The adapters as trl puts them around a model, where other stages put them into it."""
+    config = lora_config(recipe)
+    config.task_type = TaskType.CAUSAL_LM
+    return config
 
 
 def _prepare_folder(run: Path, start: Path, settings: GrpoRun, *, resume: bool) -> Path | None:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from adcopilot_edge.record import Record
+from adcopilot_edge.training.lora_recipe import LoraRecipe
 from adcopilot_edge.training.parts import Part
 from adcopilot_edge.training.rewards import TruthKind
 from adcopilot_edge.training.thinking import ThinkingTags
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RewardRecipe(_Record):
+class RewardRecipe(Record):
     """Weights of a reward's terms: format, and of the task's term by its kind.
 
     boxes counts for places, on normal images too; 0 leaves a term out (an ablation).
@@ -34,7 +32,7 @@ class RewardRecipe(_Record):
         return self.choice if kind == "choice" else self.boxes
 
 
-class GrpoRecipe(_Record):
+class GrpoRecipe(Record):
     """Group-relative policy optimization on answers that can be checked.
 
     group_size: answers to one question. iterations: optimizer steps on the same answers. beta:
@@ -62,22 +60,15 @@ class GrpoRecipe(_Record):
         return None if given is False else given
 
 
-class GrpoLora(_Record):
-    """Low-rank adapters on the linear layers of the language model; tower and encoder have none."""
-
-    rank: int = Field(default=64, gt=0)
-    alpha: int = Field(default=128, gt=0)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-
-
-class GrpoRun(_Record):
+class GrpoRun(Record):
     """One run of GRPO, of which ``grpo`` is what a recipe's table says.
 
-    trains: parts that learn in full, where there is no ``lora``. prompts_per_step: questions of an
-    optimizer step over all devices. device_batch_size: completions that a device takes through the
-    model at once. samples_every_steps: how often what was said is kept. evaluate_every_steps: how
-    often the held-out prompts are answered greedily. evaluation_prompts: how many of them there are
-    at most. is_bf16: of the products; what learns stays in float32.
+    lora: on the language model alone; trains: parts that learn in full; one of the two.
+    prompts_per_step: questions of an optimizer step over all devices. device_batch_size:
+    completions that a device takes through the model at once. samples_every_steps: how often what
+    was said is kept. evaluate_every_steps: how often the held-out prompts are answered greedily.
+    evaluation_prompts: how many of them there are at most. is_bf16: of the products; what learns
+    stays in float32.
     """
 
     grpo: GrpoRecipe = GrpoRecipe()
@@ -90,7 +81,7 @@ class GrpoRun(_Record):
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
     betas: tuple[float, float] = (0.9, 0.999)
-    lora: GrpoLora | None = GrpoLora()
+    lora: LoraRecipe | None = LoraRecipe(parts=("language",))
     trains: tuple[Part, ...] = ()
     is_bf16: bool = False
     gradient_checkpointing: bool = False

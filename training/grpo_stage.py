@@ -21,7 +21,7 @@ from adcopilot_edge.training.checkpoint import Progress, write_checkpoint
 from adcopilot_edge.training.grpo import train_grpo
 from adcopilot_edge.training.grpo_log import Report
 from adcopilot_edge.training.grpo_prompts import CHECKABLE, ChatPrompts, PairPrompts, Prompts
-from adcopilot_edge.training.grpo_recipe import GrpoLora, GrpoRun
+from adcopilot_edge.training.grpo_recipe import GrpoRun
 from adcopilot_edge.training.image_rule import image_rule
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.recipe import TrainRecipe
@@ -85,15 +85,10 @@ def wait_for_all() -> None:
 def grpo_settings(recipe: TrainRecipe, stage: StageRecipe) -> GrpoRun:
     """What ``train_grpo`` is told. Raises ConfigError for what it can't do."""
     assert stage.grpo is not None
-    lora = None
-    if stage.lora is not None:
-        if stage.lora.parts != ("language",) or stage.lora.targets is not None:
-            raise ConfigError(
-                f"stage {stage.name}: adapters of GRPO are on the language model's layers; "
-                'write lora.parts = ["language"] without targets'
-            )
-        lora = GrpoLora(
-            rank=stage.lora.rank, alpha=round(stage.lora.alpha), dropout=stage.lora.dropout
+    if stage.lora is not None and stage.lora.parts != ("language",):
+        raise ConfigError(
+            f"stage {stage.name}: adapters of GRPO are on the language model's layers; "
+            'write lora.parts = ["language"]'
         )
     schedule = recipe.schedule
     settings: dict[str, Any] = {
@@ -107,7 +102,7 @@ def grpo_settings(recipe: TrainRecipe, stage: StageRecipe) -> GrpoRun:
         "weight_decay": recipe.optimizer.weight_decay,
         "betas": recipe.optimizer.betas,
         "max_grad_norm": recipe.optimizer.max_grad_norm,
-        "lora": lora,
+        "lora": stage.lora,
         "trains": stage.trains,
         "is_bf16": stage.precision == "bf16",
         "gradient_checkpointing": stage.gradient_checkpointing,

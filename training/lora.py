@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from adcopilot_edge.errors import CheckpointError, ConfigError
+from adcopilot_edge.training.lora_recipe import LoraRecipe
 from adcopilot_edge.training.parts import Part
-from adcopilot_edge.training.stage_recipe import LoraRecipe
 
 _MLP = ("gate_proj", "up_proj", "down_proj")
 _CROSS = ("q_proj", "kv", "proj")

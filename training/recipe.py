@@ -11,9 +11,10 @@ from pydantic import Field, ValidationError, model_validator
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.positions import ComparePositionMode
+from adcopilot_edge.record import Record
 from adcopilot_edge.training.folder.settings import FolderSettings
 from adcopilot_edge.training.shapes import ShapeName
-from adcopilot_edge.training.stage_recipe import DataRecipe, Record, StageRecipe
+from adcopilot_edge.training.stage_recipe import DataRecipe, StageRecipe
 
 if sys.version_info >= (3, 11):
     import tomllib

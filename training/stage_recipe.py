@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.record import Record
 from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS
 from adcopilot_edge.training.folder.settings import FolderSettings
 from adcopilot_edge.training.grpo_recipe import GrpoRecipe
+from adcopilot_edge.training.lora_recipe import LoraRecipe
 from adcopilot_edge.training.parts import Part
 from adcopilot_edge.training.synthetic import SURFACES, TRAINING_SURFACES, check_num_defects
 from adcopilot_edge.training.tasks import DEFAULT_NUM_QUESTIONS
@@ -29,12 +31,6 @@ _NOT_GRPO = (
     "loss",
 )
 """What of a stage GRPO has no use for; to say it is an error."""
-
-
-class Record(BaseModel):
-    """A record of a recipe: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DataRecipe(Record):
@@ -89,20 +85,6 @@ class DataRecipe(Record):
     def with_paths(self, paths: dict[str, str]) -> DataRecipe:
         """The source with another folder, where there is one for its kind."""
         return self.model_copy(update={"path": paths[self.kind]}) if self.kind in paths else self
-
-
-class LoraRecipe(Record):
-    """Low-rank adapters on ``parts``: ``alpha / rank`` times the product of two factors.
-
-    targets: the last names of the linear layers that get one, in every part; where it is left out
-    those of ``lora.PART_TARGETS``.
-    """
-
-    parts: tuple[Part, ...] = Field(min_length=1)
-    rank: int = Field(default=64, gt=0)
-    alpha: int = Field(default=128, gt=0)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    targets: tuple[str, ...] | None = Field(default=None, min_length=1)
 
 
 class LossRecipe(Record):

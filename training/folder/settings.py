@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from adcopilot_edge.record import Record
 
 Symmetry = Literal["none", "flips", "all"]
 """Which of the eight turns and mirrorings of a square both images of a pair may get: none, the two
 mirrorings and the half turn, or all."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FolderShares(_Record):
+class FolderShares(Record):
     """How often a pair is of each kind; where a folder has no bad part, more are painted.
 
     good: golden and a good part. bad: golden and a bad part. painted: golden and a good part with
@@ -43,7 +41,7 @@ class FolderShares(_Record):
         return self.good, 0.0, self.bad + self.painted
 
 
-class FolderSettings(_Record):
+class FolderSettings(Record):
     """How pairs are made from the parts of a folder.
 
     layout: the name of the reader; the first that knows the folder where it is left out. holdout:
