@@ -129,3 +129,15 @@ def test_the_folder_of_data_may_be_another() -> None:
     assert [item.path for item in moved.stages[0].data] == ["b", None]
     with pytest.raises(ConfigError, match="no data of the kind folder"):
         chosen.with_paths({"folder": "c"})
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((Path(__file__).parents[1] / "docs" / "nano-runs").glob("*.toml")),
+    ids=lambda p: p.stem,
+)
+def test_the_recipes_of_the_embedded_nano_can_be_run(path: Path) -> None:
+    made = load_recipe(str(path))
+    assert made.name == path.stem
+    assert made.base is not None
+    assert made.base.checkpoint.startswith("runs/")
