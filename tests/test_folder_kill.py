@@ -65,9 +65,9 @@ def _records_after_a_kill(tmp_path, box, monkeypatch, kill, table, *, is_held):
             running.worker.gate.clear()
         assert kill.came.wait(20.0)
         assert inputs.all[0].join(20.0)
+        running.daemon.journal.set_fact("a", 1).result()  # acceptances are on the disk by now,
         if not is_held:
-            wait_for(lambda: not running.daemon.journal.open_parts())
-        running.daemon.journal.set_fact("a", 1).result()  # what was told to it is written by now
+            wait_for(lambda: not running.daemon.journal.open_parts())  # and their records too
         (tmp_path / "later").mkdir()
         shutil.copytree(tmp_path / "state", tmp_path / "later" / "state")
         inputs.all[0]._claims.close()
