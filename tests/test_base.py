@@ -15,7 +15,7 @@ from torch import Tensor
 from adcopilot_edge.errors import CheckpointError, ConfigError
 from adcopilot_edge.training.base import load_base, start_config
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
-from adcopilot_edge.training.parts import part_of
+from adcopilot_edge.training.model_parts import part_of
 from adcopilot_edge.training.recipe import BaseRecipe, load_recipe
 
 pytestmark = pytest.mark.torch

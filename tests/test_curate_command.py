@@ -67,6 +67,7 @@ def test_json_has_every_folder_also_one_that_no_reader_knows(
         "folder": str(folder),
         "layout": "yolo",
         "images": 2,
+        "excluded": 0,
         "normal": 1,
         "defective": 1,
         "defects": {"dent": 1, "scratch": 1},

@@ -62,6 +62,23 @@ def test_a_check_takes_a_data_set_that_names_its_templates(cli: Cli, tmp_path: P
     assert (code, "wrong      nothing" in out) == (0, True)
 
 
+def test_a_check_passes_over_what_a_curation_excludes(
+    cli: Cli, bad_only: Path, tmp_path: Path
+) -> None:
+    classes = tmp_path / "classes.txt"
+    classes.write_text("steel/Steel\n")
+    words = ("curate", bad_only, "--check", "--exclude-classes")
+    code, out, _ = cli(*words, classes)
+    assert (code, "wrong      nothing" in out) == (0, True)
+    assert "2 images of classes that are evaluated on" in out
+    code, out, _ = cli(*words, classes, "--json")
+    (source,) = json.loads(out)["sources"]
+    assert (source["images"], source["excluded"], source["findings"]) == (0, 2, [])
+    code, _, err = cli(*words, tmp_path / "none.txt")
+    assert code == 2
+    assert "there is no such file" in err
+
+
 def test_a_set_without_any_pair_says_why(cli: Cli, bad_only: Path, tmp_path: Path) -> None:
     screws = write_set(tmp_path / "parts", ["screw", "tile"])
     words = ("--exclude-classes", "mmad", "--out", tmp_path / "set")

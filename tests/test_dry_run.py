@@ -13,7 +13,7 @@ from tiny import RECIPE, tiny_checkpoint, tiny_config, tiny_model
 
 from adcopilot_edge.errors import CheckpointError, ConfigError
 from adcopilot_edge.training.dry_run import StageDryRun, commands, dry_run
-from adcopilot_edge.training.parts import PARTS, part_of
+from adcopilot_edge.training.model_parts import PARTS, part_of
 from adcopilot_edge.training.recipe import TrainRecipe, load_recipe
 
 pytestmark = pytest.mark.torch

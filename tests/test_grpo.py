@@ -24,7 +24,7 @@ from adcopilot_edge.training.grpo_prompts import Prompts, as_dataset
 from adcopilot_edge.training.grpo_recipe import GrpoRecipe, GrpoRun
 from adcopilot_edge.training.grpo_trainer import PairGrpoTrainer
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
-from adcopilot_edge.training.parts import part_of
+from adcopilot_edge.training.model_parts import part_of
 from adcopilot_edge.training.processor import ADCopilotProcessor
 
 pytestmark = [pytest.mark.torch]

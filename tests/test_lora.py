@@ -25,7 +25,7 @@ from adcopilot_edge.training.lora import (
 )
 from adcopilot_edge.training.lora_recipe import LoraRecipe
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
-from adcopilot_edge.training.parts import PARTS, part_of, trainable
+from adcopilot_edge.training.model_parts import PARTS, part_of, trainable
 from adcopilot_edge.training.stage_model import end_stage, start_stage
 from adcopilot_edge.training.stage_recipe import StageRecipe
 

@@ -62,10 +62,10 @@ def test_a_place_depends_on_its_number_and_the_seed_alone() -> None:
 
 
 def test_epochs_are_passes_over_the_first_source() -> None:
-    assert Mixture([1, 1], [300, None], seed=0).num_samples(2) == 1200
-    assert Mixture([1], [300], seed=0).num_samples(0.5) == 150
+    assert Mixture([1, 1], [300, None], seed=0).num_steps(2, 4) == 300
+    assert Mixture([1], [300], seed=0).num_steps(0.5, 4) == 38
     with pytest.raises(ConfigError, match="without end"):
-        Mixture([1, 1], [None, 300], seed=0).num_samples(2)
+        Mixture([1, 1], [None, 300], seed=0).num_steps(2, 4)
 
 
 def test_an_empty_source_is_refused() -> None:

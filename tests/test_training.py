@@ -18,8 +18,8 @@ from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.export.windows import map_of_cells
 from adcopilot_edge.positions import TextSpan, mrope_positions
 from adcopilot_edge.training.comparison_start import point_queries_at_map, start_comparison
+from adcopilot_edge.training.model_parts import PARTS, part_of, train_only, trainable
 from adcopilot_edge.training.packing import IGNORED, Branch, collate, pack
-from adcopilot_edge.training.parts import PARTS, part_of, train_only, trainable
 from adcopilot_edge.training.patch_embed import ProductPatchEmbed
 from adcopilot_edge.training.recipe import load_recipe
 from adcopilot_edge.training.run import train

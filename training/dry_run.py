@@ -35,7 +35,7 @@ from adcopilot_edge.training.config import ADCopilotConfig
 from adcopilot_edge.training.dialogues import open_dialogues
 from adcopilot_edge.training.mixture import Mixture
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
-from adcopilot_edge.training.parts import PARTS, part_of
+from adcopilot_edge.training.model_parts import PARTS, part_of
 from adcopilot_edge.training.recipe import TrainRecipe
 from adcopilot_edge.training.stage_model import start_stage
 from adcopilot_edge.training.stage_recipe import DataRecipe, StageRecipe
@@ -174,7 +174,7 @@ def _steps(stage: StageRecipe, seed: int) -> int:
     """The steps of a stage that has epochs."""
     sizes = [_size(item) for item in stage.data]
     mixture = Mixture([item.weight for item in stage.data], sizes, seed)
-    return max(1, -(-mixture.num_samples(stage.epochs) // stage.batch_size))
+    return mixture.num_steps(stage.epochs, stage.batch_size)
 
 
 def _size(item: DataRecipe) -> int | None:

@@ -35,7 +35,7 @@ from adcopilot_edge.training.grpo_trainer import PairGrpoTrainer
 from adcopilot_edge.training.lora import lora_config
 from adcopilot_edge.training.lora_recipe import LoraRecipe
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
-from adcopilot_edge.training.parts import train_only, trainable
+from adcopilot_edge.training.model_parts import train_only, trainable
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.schedule import LAST_RATE
 

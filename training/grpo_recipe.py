@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from adcopilot_edge.record import Record
 from adcopilot_edge.training.lora_recipe import LoraRecipe
-from adcopilot_edge.training.parts import Part
+from adcopilot_edge.training.model_parts import Part
 from adcopilot_edge.training.rewards import TruthKind
 from adcopilot_edge.training.thinking import ThinkingTags
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from adcopilot_edge.errors import CheckpointError, ConfigError
 from adcopilot_edge.training.lora_recipe import LoraRecipe
-from adcopilot_edge.training.parts import Part
+from adcopilot_edge.training.model_parts import Part
 
 _MLP = ("gate_proj", "up_proj", "down_proj")
 _CROSS = ("q_proj", "kv", "proj")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from adcopilot_edge.record import Record
-from adcopilot_edge.training.parts import Part
+from adcopilot_edge.training.model_parts import Part
 
 
 class LoraRecipe(Record):

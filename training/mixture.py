@@ -53,10 +53,10 @@ class Mixture:
         number, rest = divmod(before, size)
         return source, int(self._order(source, number, size)[rest])
 
-    def num_samples(self, epochs: float) -> int:
-        """Samples in which the first source is gone through ``epochs`` times.
+    def num_steps(self, epochs: float, batch_size: int) -> int:
+        """Steps of ``batch_size`` samples that go through the first source ``epochs`` times.
 
-        Raises ConfigError when it has no end.
+        At least one. Raises ConfigError when it has no end.
         """
         size = self.sizes[0]
         if size is None:
@@ -64,7 +64,8 @@ class Mixture:
                 "epochs are passes over a stage's first source, and this one makes its pairs "
                 "without end; give it a count, or the stage its steps"
             )
-        return math.ceil(epochs * size * _BLOCK / self._counts[0])
+        samples = math.ceil(epochs * size * _BLOCK / self._counts[0])
+        return max(1, math.ceil(samples / batch_size))
 
     def _pattern(self, block: int) -> IntArray:
         """The sources of the ``_BLOCK`` samples of a block, in an order of its own."""

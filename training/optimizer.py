@@ -7,7 +7,7 @@ from itertools import product
 import torch
 from torch import nn
 
-from adcopilot_edge.training.parts import Part, part_of, trainable
+from adcopilot_edge.training.model_parts import Part, part_of, trainable
 from adcopilot_edge.training.recipe import OptimizerRecipe
 from adcopilot_edge.training.stage_recipe import StageRecipe
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -150,8 +149,7 @@ def resolve_steps(stage: StageRecipe, sources: Sequence[SampleSource], seed: int
     """
     if stage.steps:
         return stage
-    samples = mixture_of(stage, sources, seed).num_samples(stage.epochs)
-    steps = max(1, math.ceil(samples / stage.batch_size))
+    steps = mixture_of(stage, sources, seed).num_steps(stage.epochs, stage.batch_size)
     return stage.model_copy(update={"steps": steps, "epochs": 0.0})
 
 

@@ -8,7 +8,7 @@ import torch
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.training.lora import add_adapters, merge_adapters
-from adcopilot_edge.training.parts import part_of
+from adcopilot_edge.training.model_parts import part_of
 from adcopilot_edge.training.stage_recipe import StageRecipe
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS
 from adcopilot_edge.training.folder.settings import FolderSettings
 from adcopilot_edge.training.grpo_recipe import GrpoRecipe
 from adcopilot_edge.training.lora_recipe import LoraRecipe
-from adcopilot_edge.training.parts import Part
+from adcopilot_edge.training.model_parts import Part
 from adcopilot_edge.training.synthetic import SURFACES, TRAINING_SURFACES, check_num_defects
 from adcopilot_edge.training.tasks import DEFAULT_NUM_QUESTIONS
 from adcopilot_edge.types import TASKS

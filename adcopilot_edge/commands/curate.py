@@ -120,14 +120,15 @@ def curate(
     goes on; engine and workers change no byte.
 
     A query that looks like an earlier one is left out only if its defects are the same too.
-    --check exits with 5 when anything is wrong, --strict when anything leaks.
+    --check exits with 5 when anything is wrong, but for what --exclude-classes leaves out, --strict
+    when anything leaks.
 
     Examples: adcopilot-edge curate MPDD KolektorSDD --check;
     adcopilot-edge curate line-images MPDD --out chat-ad --exclude-classes mmad --workers 8;
     adcopilot-edge curate chat-ad --export llama-factory --out chat-ad-lf
     """
     if check:
-        if not check_sources(sources, layout, as_json=as_json):
+        if not check_sources(sources, layout, exclude_classes, as_json=as_json):
             raise typer.Exit(DatasetError.exit_code)
         return
     if out is None and (export is not None or not dry_run):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from adcopilot_edge.training.synthetic import parts, textures, unseen
+from adcopilot_edge.training.synthetic import assemblies, textures, unseen
 from adcopilot_edge.training.synthetic.binary_boards import damage_layout, draw_binary_board
 from adcopilot_edge.training.synthetic.canvas import dilate
 from adcopilot_edge.training.synthetic.collage import draw_collage
@@ -114,9 +114,9 @@ DRAW_SURFACE: dict[str, DrawSurface] = {
     "brushed metal": _texture(textures.draw_brushed),
     "collage": _texture(draw_collage),
     "granular": _texture(textures.draw_granular),
-    "printed": _assembly(parts.draw_printed),
-    "stamped part": _assembly(parts.draw_stamped),
-    "moulded part": _assembly(parts.draw_moulded),
+    "printed": _assembly(assemblies.draw_printed),
+    "stamped part": _assembly(assemblies.draw_stamped),
+    "moulded part": _assembly(assemblies.draw_moulded),
     "ceramic tile": _texture(unseen.draw_ceramic),
     "blister pack": _assembly(unseen.draw_blister),
 }

@@ -11,13 +11,13 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from adcopilot_edge.training.synthetic.assemblies import Assembly
 from adcopilot_edge.training.synthetic.canvas import (
     Colour,
     random_colour,
     smooth_noise,
     to_image,
 )
-from adcopilot_edge.training.synthetic.parts import Assembly
 from adcopilot_edge.training.synthetic.sprites import Sprite
 from adcopilot_edge.training.synthetic.textures import Redraw
 from adcopilot_edge.types import FloatArray
