@@ -68,7 +68,7 @@ def _spoil_parts(
     return compose(background, sprites)
 
 
-def _assembly(draw: Callable[[np.random.Generator, int], parts.Assembly]) -> DrawSurface:
+def _assembly(draw: Callable[[np.random.Generator, int], assemblies.Assembly]) -> DrawSurface:
     """A surface with parts: missing and misplaced parts, and painted defects."""
 
     def draw_assembly(rng: np.random.Generator, extent: int, num_defects: int) -> Drawing:
