@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import random
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import tiny
 import torch
 
 from adcopilot_edge.training.data import Sample, sample_builder
 from adcopilot_edge.training.evaluation import PairFinding, find_in_pairs, summarise
+from adcopilot_edge.training.forward import Outputs
 from adcopilot_edge.training.model_parts import train_only
 from adcopilot_edge.training.objective import LOSSES, loss_counts, loss_sums
 from adcopilot_edge.training.optimizer import make_optimizer
 from adcopilot_edge.training.order import LengthGroupedOrder
 from adcopilot_edge.training.recipe import load_recipe
 from adcopilot_edge.training.schedule import plan_stages, rate_share
+from adcopilot_edge.training.stage_recipe import LossRecipe
 from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.training.targets import patch_targets, place_cells
 
@@ -117,3 +122,28 @@ def test_findings_do_not_depend_on_the_batch() -> None:
     )
     for one, other in zip(ones, all_at_once, strict=True):
         assert (one.says, one.cells, one.hits) == (other.says, other.cells, other.hits)
+
+
+@pytest.mark.parametrize("side", [0, 6, 40, 112])
+def test_even_defects_weigh_marked_cells_by_how_many_there_are(side: int) -> None:
+    model = tiny.tiny_model(tiny.tiny_config())
+    builder = sample_builder(model.config, tiny.tiny_processor(), 112)
+    mask = np.zeros((112, 112), dtype=np.bool_)
+    mask[:side, :side] = True
+    batch = builder.batch([builder.build(replace(PAIRS[0], mask=mask), random.Random(0))])
+    (truth,) = batch.targets
+    assert truth is not None
+    # Logits of zero: a cell that counts once has a loss of log 2.
+    outputs = Outputs(None, (torch.zeros(truth.shape),))
+    sums = (loss_sums(outputs, batch, even_defects=even) for even in (False, True))
+    plain, even = (float(found[LOSSES.index("anomaly_map")]) / math.log(2) for found in sums)
+    assert plain == pytest.approx(truth.numel(), rel=1e-5)
+    num_marked = float(truth.sum())
+    assert (num_marked > 0) == (side > 0)
+    each = min(max(250 / num_marked, 0.5), 6.0) if side else 1.0
+    assert even == pytest.approx(truth.numel() + num_marked * (each - 1), rel=1e-5)
+
+
+def test_even_defects_need_the_loss_of_the_map() -> None:
+    with pytest.raises(ValueError, match="even_defects weighs the loss anomaly_map"):
+        LossRecipe(verdict=1.0, even_defects=True)

@@ -21,6 +21,11 @@ from adcopilot_edge.training.stage_recipe import LossRecipe
 
 LOSSES = (*KINDS, "anomaly_map", "map_types")
 
+_EVEN_CELLS = 250.0
+"""With ``even_defects`` the marked cells of a bad pair together count like so many."""
+_EVEN_RANGE = (0.5, 6.0)
+"""The least and the most that one of them counts."""
+
 
 def loss_counts(batch: Batch) -> Tensor:
     """How many tokens of each kind, cells with a target and patches with a type ``batch`` has.
@@ -34,10 +39,11 @@ def loss_counts(batch: Batch) -> Tensor:
     return torch.cat([tokens, torch.tensor([cells, typed], device=tokens.device)])
 
 
-def loss_sums(outputs: Outputs, batch: Batch) -> Tensor:
+def loss_sums(outputs: Outputs, batch: Batch, *, even_defects: bool = False) -> Tensor:
     """The losses of ``LOSSES``, added up over tokens, cells or patches: (LOSSES,) float32.
 
-    A loss that does not apply, of words when none were said or of a map without its head, is 0.
+    even_defects: as in ``LossRecipe``. A loss that does not apply, of words when none were said or
+    of a map without its head, is 0.
     """
     words, logits = outputs.words, outputs.anomaly_logits
     some = words.logits if words is not None else logits[0] if logits is not None else torch.ones(1)
@@ -46,7 +52,7 @@ def loss_sums(outputs: Outputs, batch: Batch) -> Tensor:
         text = text.index_add(0, words.kinds, token_losses(words))
     maps = text.new_zeros(2)
     if logits is not None:
-        maps = torch.stack([_cell_loss(logits, batch), _type_loss(logits, batch)])
+        maps = torch.stack([_cell_loss(logits, batch, even_defects), _type_loss(logits, batch)])
     return torch.cat([text, maps])
 
 
@@ -55,7 +61,7 @@ def token_losses(words: Words) -> Tensor:
     return functional.cross_entropy(words.logits.float(), words.labels, reduction="none")
 
 
-def _cell_loss(logits: Sequence[Tensor], batch: Batch) -> Tensor:
+def _cell_loss(logits: Sequence[Tensor], batch: Batch, even_defects: bool) -> Tensor:
     known = [
         (item[:, : truth.shape[1]], truth)
         for item, truth in zip(logits, batch.targets, strict=True)
@@ -66,8 +72,15 @@ def _cell_loss(logits: Sequence[Tensor], batch: Batch) -> Tensor:
     return functional.binary_cross_entropy_with_logits(
         torch.cat([item for item, _ in known]).float(),
         torch.cat([truth for _, truth in known]),
+        weight=torch.cat([_even_weights(truth) for _, truth in known]) if even_defects else None,
         reduction="sum",
     )
+
+
+def _even_weights(truth: Tensor) -> Tensor:
+    """What each cell of a pair counts, by how many are marked: 1 where none is."""
+    marked = (_EVEN_CELLS / truth.sum().clamp(min=1.0)).clamp(*_EVEN_RANGE)
+    return 1.0 + truth * (marked - 1.0)
 
 
 def _type_loss(logits: Sequence[Tensor], batch: Batch) -> Tensor:

@@ -92,7 +92,8 @@ class LossRecipe(Record):
 
     The four tasks are those asked about pairs, each a mean over its own answer tokens; ``text`` is
     the mean over what the assistant says in dialogues. map_types: over the patches of a
-    pair's defects whose type is one of ``compare_map_types``.
+    pair's defects whose type is one of ``compare_map_types``. even_defects: marked cells of the map
+    count the more the fewer a pair has, so that small defects are learned like large ones.
     """
 
     verdict: float = Field(default=0.0, ge=0)
@@ -102,6 +103,13 @@ class LossRecipe(Record):
     text: float = Field(default=0.0, ge=0)
     anomaly_map: float = Field(default=0.0, ge=0)
     map_types: float = Field(default=0.0, ge=0)
+    even_defects: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> LossRecipe:
+        if self.even_defects and not self.anomaly_map:
+            raise ValueError("even_defects weighs the loss anomaly_map, which is left out")
+        return self
 
     @property
     def has_text(self) -> bool:

@@ -148,7 +148,9 @@ class StageTrainer(Trainer):
         """
         batch = inputs["batch"]
         outputs = model(batch=batch, has_text=self._stage.loss.has_text)
-        losses = loss_sums(outputs, batch) / self._counts.clamp(min=1)
+        losses = loss_sums(
+            outputs, batch, even_defects=self._stage.loss.even_defects
+        ) / self._counts.clamp(min=1)
         self._losses += losses.detach()
         total = (losses * self._weights).sum()
         if not torch.isfinite(total):
