@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adcopilot_edge.training.base import load_base
-from adcopilot_edge.training.data import sample_builder
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.recipe import BaseRecipe
+from adcopilot_edge.training.sample_builder import sample_builder
 from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.training.targets import patch_targets
 from adcopilot_edge.types import LabelledPair

@@ -17,8 +17,8 @@ from torch import nn
 from train_cases import events, losses, started_from, tiny_recipe
 
 from adcopilot_edge.commands.train_progress import scores_line
+from adcopilot_edge.training.batch import Batch
 from adcopilot_edge.training.curves import draw_curves, read_curves
-from adcopilot_edge.training.data import Batch, sample_builder
 from adcopilot_edge.training.dialogue_scores import hear_dialogues, summarise_dialogues
 from adcopilot_edge.training.dialogues import DialogueSamples, open_dialogues
 from adcopilot_edge.training.forward import Outputs, Words
@@ -26,6 +26,7 @@ from adcopilot_edge.training.grpo_prompts import Prompt
 from adcopilot_edge.training.grpo_recipe import GrpoRecipe
 from adcopilot_edge.training.recipe import TrainRecipe
 from adcopilot_edge.training.run import train
+from adcopilot_edge.training.sample_builder import sample_builder
 from adcopilot_edge.training.scoring import score_sets
 from tests.dialogue_sets import SIDE, write_dialogues
 

@@ -14,8 +14,8 @@ from adcopilot_edge.errors import ConfigError, DatasetError
 from adcopilot_edge.training.chat_ad.sample import ChatSample, Turn
 from adcopilot_edge.training.chat_ad.shard_writer import write_shard
 from adcopilot_edge.training.chat_ad.shards import shard_name
-from adcopilot_edge.training.data import sample_builder
 from adcopilot_edge.training.mixture import Mixture
+from adcopilot_edge.training.sample_builder import sample_builder
 from adcopilot_edge.training.stage_data import (
     PairSamples,
     StageData,

@@ -11,7 +11,7 @@ import pytest
 import tiny
 import torch
 
-from adcopilot_edge.training.data import Sample, sample_builder
+from adcopilot_edge.training.batch import Sample
 from adcopilot_edge.training.evaluation import PairFinding, find_in_pairs, summarise
 from adcopilot_edge.training.forward import Outputs
 from adcopilot_edge.training.model_parts import train_only
@@ -19,6 +19,7 @@ from adcopilot_edge.training.objective import LOSSES, loss_counts, loss_sums
 from adcopilot_edge.training.optimizer import make_optimizer
 from adcopilot_edge.training.order import LengthGroupedOrder
 from adcopilot_edge.training.recipe import load_recipe
+from adcopilot_edge.training.sample_builder import sample_builder
 from adcopilot_edge.training.schedule import plan_stages, rate_share
 from adcopilot_edge.training.stage_recipe import LossRecipe
 from adcopilot_edge.training.synthetic import generate_pair

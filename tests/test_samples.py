@@ -13,12 +13,13 @@ from tiny import tiny_config, tiny_model, tiny_processor, tiny_tokenizer
 
 from adcopilot_edge.errors import ConfigError, DatasetError
 from adcopilot_edge.positions import COMPARE_POSITION_MODES, ComparePositionMode
+from adcopilot_edge.training.batch import Sample
 from adcopilot_edge.training.chat_ad.sample import ChatSample, Turn, fill_boxes
 from adcopilot_edge.training.conversation import chat_messages
-from adcopilot_edge.training.data import Sample, SampleBuilder, sample_builder
 from adcopilot_edge.training.objective import LOSSES, loss_counts, loss_sums
 from adcopilot_edge.training.packing import IGNORED, fit_rows
 from adcopilot_edge.training.processor import ADCopilotProcessor
+from adcopilot_edge.training.sample_builder import SampleBuilder, sample_builder
 from adcopilot_edge.training.tokenizer import CHAT_TEMPLATE
 
 pytestmark = pytest.mark.torch

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tiny import tiny_config, tiny_model, tiny_processor
 
-from adcopilot_edge.training.data import sample_builder
+from adcopilot_edge.training.sample_builder import sample_builder
 from adcopilot_edge.training.scoring import NUM_SHOWN, score_sets
 from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.types import LabelledPair, Task

@@ -12,8 +12,8 @@ from adcopilot_edge.errors import AnswerError
 from adcopilot_edge.metrics import box_mask_iou
 from adcopilot_edge.prompt import DEFAULT_PROMPT, IMAGE_TOKEN
 from adcopilot_edge.runtime.answer import parse_boxes
-from adcopilot_edge.training.data import SampleBuilder
 from adcopilot_edge.training.processor import ADCopilotProcessor
+from adcopilot_edge.training.sample_builder import SampleBuilder
 from adcopilot_edge.types import BBox, LabelledPair, Task
 
 MAX_NEW_TOKENS = 96

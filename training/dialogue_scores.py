@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS, SampleTask
-from adcopilot_edge.training.data import SampleBuilder
 from adcopilot_edge.training.dialogues import DialogueSamples
 from adcopilot_edge.training.forward import Outputs, answer_rows, to_device
 from adcopilot_edge.training.objective import token_losses
 from adcopilot_edge.training.process_share import gather_in_order, share_of
 from adcopilot_edge.training.rewards import TRUTH_KINDS, TruthKind
+from adcopilot_edge.training.sample_builder import SampleBuilder
 
 ALL = "all"
 """All tasks together, beside each of them."""

@@ -19,7 +19,8 @@ from adcopilot_edge.training.chat_ad.shards import ShardSet, StoredSample, read_
 from adcopilot_edge.types import IntArray
 
 if TYPE_CHECKING:
-    from adcopilot_edge.training.data import Sample, SampleBuilder
+    from adcopilot_edge.training.batch import Sample
+    from adcopilot_edge.training.sample_builder import SampleBuilder
 
 _CHARACTERS_A_TOKEN = 4
 

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from adcopilot_edge.metrics import balanced_accuracy, box_mask_iou
 from adcopilot_edge.prompt import DEFAULT_PROMPT
 from adcopilot_edge.runtime.anomaly_map import map_boxes, map_probabilities
-from adcopilot_edge.training.data import Batch, SampleBuilder
+from adcopilot_edge.training.batch import Batch
 from adcopilot_edge.training.forward import Outputs, Words, answer_rows, to_device
 from adcopilot_edge.training.packing import KINDS
 from adcopilot_edge.training.process_share import gather_in_order, share_of
+from adcopilot_edge.training.sample_builder import SampleBuilder
 from adcopilot_edge.training.targets import place_cells
 from adcopilot_edge.types import BBox, FloatArray, LabelledPair
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from adcopilot_edge.training.data import Batch
+    from adcopilot_edge.training.batch import Batch
     from adcopilot_edge.training.model import ADCopilotForConditionalGeneration, ImageFeatures
     from adcopilot_edge.training.packing import PackedBatch
 

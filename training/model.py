@@ -44,7 +44,7 @@ from adcopilot_edge.training.patch_embed import ProductPatchEmbed
 from adcopilot_edge.training.tensor_names import renamings
 
 if TYPE_CHECKING:
-    from adcopilot_edge.training.data import Batch
+    from adcopilot_edge.training.batch import Batch
 
 
 @dataclass

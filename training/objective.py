@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adcopilot_edge.training.data import Batch
+from adcopilot_edge.training.batch import Batch
 from adcopilot_edge.training.forward import Outputs, Words
 from adcopilot_edge.training.packing import KINDS
 from adcopilot_edge.training.stage_recipe import LossRecipe

@@ -31,7 +31,6 @@ from adcopilot_edge.training.checkpoint import (
 )
 from adcopilot_edge.training.comparison_start import point_queries_at_map
 from adcopilot_edge.training.config import ADCopilotConfig
-from adcopilot_edge.training.data import SampleBuilder, sample_builder
 from adcopilot_edge.training.evaluation_data import (
     EvaluationSet,
     evaluation_sets,
@@ -42,6 +41,7 @@ from adcopilot_edge.training.event_log import EventLog, scores_by
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.recipe import TrainRecipe
+from adcopilot_edge.training.sample_builder import SampleBuilder, sample_builder
 from adcopilot_edge.training.schedule import StagePlan, plan_stages
 from adcopilot_edge.training.scoring import score_sets
 from adcopilot_edge.training.stage_data import (

@@ -10,13 +10,13 @@ from PIL import Image
 from torch import nn
 
 from adcopilot_edge.training.answers import answer_pairs, box_ious, boxes_in
-from adcopilot_edge.training.data import SampleBuilder
 from adcopilot_edge.training.dialogue_scores import hear_dialogues, summarise_dialogues
 from adcopilot_edge.training.dialogues import DialogueSamples
 from adcopilot_edge.training.evaluation import find_in_pairs, summarise
 from adcopilot_edge.training.evaluation_data import EvaluationSet
 from adcopilot_edge.training.grpo_recipe import GrpoRecipe
 from adcopilot_edge.training.processor import ADCopilotProcessor
+from adcopilot_edge.training.sample_builder import SampleBuilder
 from adcopilot_edge.training.sample_sheet import Shown, draw_sheet
 from adcopilot_edge.types import LabelledPair, Task
 

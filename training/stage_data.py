@@ -10,12 +10,13 @@ from typing import Protocol
 
 from torch.utils.data import Dataset
 
+from adcopilot_edge.training.batch import Sample
 from adcopilot_edge.training.changes.source import open_changes
-from adcopilot_edge.training.data import Sample, SampleBuilder
 from adcopilot_edge.training.dialogues import open_dialogues
 from adcopilot_edge.training.folder import FolderPairs, open_folder
 from adcopilot_edge.training.mixture import Mixture
 from adcopilot_edge.training.pair_source import PairSource
+from adcopilot_edge.training.sample_builder import SampleBuilder
 from adcopilot_edge.training.stage_recipe import DataRecipe, StageRecipe
 from adcopilot_edge.training.synthetic import generate_pair
 from adcopilot_edge.training.tasks import DEFAULT_NUM_QUESTIONS

@@ -21,9 +21,9 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
 from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.training.batch import Sample
 from adcopilot_edge.training.checkpoint import Progress, checkpoint_path, write_checkpoint
 from adcopilot_edge.training.cpu_sharding import save_optimizer, shard_on_cpu
-from adcopilot_edge.training.data import Sample, SampleBuilder
 from adcopilot_edge.training.forward import to_device
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.objective import loss_counts, loss_sums, loss_weights, named_losses
@@ -31,6 +31,7 @@ from adcopilot_edge.training.optimizer import make_optimizer
 from adcopilot_edge.training.order import LengthGroupedOrder
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.recipe import TrainRecipe
+from adcopilot_edge.training.sample_builder import SampleBuilder
 from adcopilot_edge.training.schedule import RunSchedule, StagePlan, rate_share
 from adcopilot_edge.training.stage_data import StageData
 from adcopilot_edge.training.stage_weights import save_weights

@@ -1,4 +1,4 @@
-"""Samples for the model: images cut into patches, text laid out, the map's targets; and batches.
+"""Samples for one model: images cut into patches, text laid out, the map's targets; and batches.
 
 A pair is asked in branches behind one copy of its images, a dialogue is one sequence. Knows not
 where pairs and dialogues come from.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from adcopilot_edge.positions import (
 )
 from adcopilot_edge.prompt import DEFAULT_PROMPT, IMAGE_TOKEN
 from adcopilot_edge.runtime.preprocess import Preprocessor
+from adcopilot_edge.training.batch import Batch, Sample
 from adcopilot_edge.training.chat_ad.sample import ChatSample, fill_boxes
 from adcopilot_edge.training.config import ADCopilotConfig
 from adcopilot_edge.training.conversation import encode_turns
@@ -33,8 +33,6 @@ from adcopilot_edge.training.image_rule import ImageRule, image_rule
 from adcopilot_edge.training.packing import (
     KINDS,
     Branch,
-    Packed,
-    PackedBatch,
     collate_rows,
     fit_rows,
     pack,
@@ -53,7 +51,6 @@ from adcopilot_edge.training.tasks import DEFAULT_NUM_QUESTIONS, chosen_exchange
 from adcopilot_edge.types import (
     TASKS,
     BBox,
-    FloatArray,
     ImageArray,
     IntArray,
     LabelledPair,
@@ -62,40 +59,6 @@ from adcopilot_edge.types import (
 )
 
 Picture = ImageArray | Image.Image
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Images and text, ready to batch.
-
-    patches: (sum of N, values) of the golden image, then the test image. grid: (images, 3), the
-    patches of each along time, height and width. mask: (H, W) of the test image as the model sees
-    it, None where nobody knows the place of its defects. types: (H, W) numbers of the model's types
-    of defect, -1 elsewhere, or None where the model or the source has none.
-    """
-
-    patches: FloatArray
-    grid: IntArray
-    mask: MaskArray | None
-    packed: Packed
-    types: IntArray | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """B samples. patches (sum of N, values), grid (images, 3), both in the order of the rows.
-
-    images_per_sample: B counts. targets: of each sample's last image (N, cells) in 0..1, or None
-    where nobody knows. types: the number of each patch's type of defect (N,), -1 for none, or None.
-    text: the rows, with one sample each unless they are packed.
-    """
-
-    patches: Tensor
-    grid: Tensor
-    images_per_sample: tuple[int, ...]
-    targets: tuple[Tensor | None, ...]
-    types: tuple[Tensor | None, ...]
-    text: PackedBatch
 
 
 class SampleBuilder:
