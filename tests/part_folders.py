@@ -75,14 +75,14 @@ def write_listed(
     return root
 
 
-def write_mvtec(root: Path, *, num_good: int = 8, num_bad: int = 6) -> Path:
-    """MVTec AD's layout with masks; no image is a golden one."""
+def write_mvtec(root: Path, *, num_good: int = 8, num_bad: int = 6, noise: int = 0) -> Path:
+    """MVTec AD's layout with masks; no image is a golden one. noise: another one, other images."""
     for folder in ("train/good", "test/good", "test/spot", "ground_truth/spot"):
         (root / folder).mkdir(parents=True)
     for seed in range(1, num_good + 1):
-        draw_part(seed).save(root / "train" / "good" / f"{seed:03}.png")
-    draw_part(50).save(root / "test" / "good" / "050.png")
+        draw_part(noise + seed).save(root / "train" / "good" / f"{seed:03}.png")
+    draw_part(noise + 50).save(root / "test" / "good" / "050.png")
     for seed in range(100, 100 + num_bad):
-        draw_part(seed, is_bad=True).save(root / "test" / "spot" / f"{seed}.png")
+        draw_part(noise + seed, is_bad=True).save(root / "test" / "spot" / f"{seed}.png")
         draw_mask().save(root / "ground_truth" / "spot" / f"{seed}_mask.png")
     return root

@@ -24,6 +24,7 @@ from adcopilot_edge.training.folder import (
     write_list,
 )
 from adcopilot_edge.training.folder.parts import is_held_out
+from adcopilot_edge.training.pair_source import make_pair
 from adcopilot_edge.types import BBox, LabelledPair
 from tests.part_folders import (
     DEFECT,
@@ -90,6 +91,24 @@ def test_boxes_are_where_the_defect_is(tmp_path: Path, with_boxes: bool) -> None
         (box,) = pair.boxes
         assert np.abs(np.subtract(box, scaled(DEFECT))).max() <= 1.0
         assert dark_share(pair, box) > 0.9
+
+
+def test_a_defect_smaller_than_a_pixel_is_shown(tmp_path: Path) -> None:
+    root = write_listed(tmp_path / "lids", scale=8, num_good=4, num_bad=4)
+    mask = Image.new("L", (8 * WIDTH, 8 * HEIGHT))
+    mask.paste(255, (640, 512, 643, 515))
+    mask.save(root / "mask.png")
+    bad = [pair for pair in make(FolderPairs(open_folder(root)), 16) if pair.name[:3] == "bad"]
+    assert bad
+    for pair in bad:
+        assert pair.mask is not None
+        assert 1 <= pair.mask.sum() < 4
+        assert pair.labels == ("spot",)
+
+
+def test_pairs_that_can_not_be_made_end_in_an_error() -> None:
+    with pytest.raises(DatasetError, match="lids: 300 attempts at pair 7 showed no defect"):
+        make_pair(lambda rng: None, 0, 7, what="lids")
 
 
 @pytest.mark.parametrize("symmetry", ["flips", "all"])
@@ -210,6 +229,18 @@ def test_a_layout_without_golden_images_takes_other_good_parts(tmp_path: Path) -
     assert len(train) >= 2
     for pair in held_out_pairs(folder, size=SIZE):
         assert pair.is_anomaly == (pair.name.startswith("1"))
+
+
+def test_parts_are_compared_with_none_of_another_category(tmp_path: Path) -> None:
+    write_mvtec(tmp_path / "parts" / "plate")
+    lid = write_mvtec(tmp_path / "parts" / "lid", num_good=1, noise=1000)
+    (lid / "test" / "good" / "050.png").unlink()
+    folder = open_folder(tmp_path / "parts", FolderSettings(holdout=0.0))
+    assert {part.image.category for part in folder.train} == {"plate"}
+    told = [words for words in folder.to_json()["left_out"] if "no golden image" in words]
+    assert len(told) == 7
+    for words in told:
+        assert "1 good parts of lid train where 2 are needed" in words
 
 
 def test_tiles_are_parts_of_the_picture_at_its_own_scale(tmp_path: Path) -> None:

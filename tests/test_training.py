@@ -24,9 +24,9 @@ from adcopilot_edge.training.patch_embed import ProductPatchEmbed
 from adcopilot_edge.training.recipe import load_recipe
 from adcopilot_edge.training.run import train
 from adcopilot_edge.training.synthetic import generate_pair
-from adcopilot_edge.training.targets import patch_targets
+from adcopilot_edge.training.targets import fill_mask, patch_targets
 from adcopilot_edge.training.tasks import chosen_exchanges, exchanges
-from adcopilot_edge.types import TASKS
+from adcopilot_edge.types import TASKS, BBox
 
 pytestmark = pytest.mark.torch
 
@@ -73,6 +73,21 @@ def test_targets_follow_the_order_of_patches() -> None:
     assert target.shape == (16, 1)
     # The pixel lies in patch row 1, column 3: cell (0, 1), place (1, 1) in it.
     assert int(target.argmax()) == 1 * 4 + 3
+
+
+@pytest.mark.parametrize(
+    ("box", "pixels"),
+    [
+        ((10.2, 20.0, 10.9, 24.0), (slice(20, 24), slice(10, 11))),
+        ((3.0, 20.3, 8.0, 20.8), (slice(20, 21), slice(3, 8))),
+        ((-0.5, 0.0, 1.0, 2.0), (slice(0, 2), slice(0, 1))),
+        ((30.5, 31.2, 32.0, 32.0), (slice(31, 32), slice(30, 32))),
+    ],
+)
+def test_a_box_is_every_pixel_that_it_touches(box: BBox, pixels: tuple[slice, slice]) -> None:
+    expected = np.zeros((32, 32), dtype=np.bool_)
+    expected[pixels] = True
+    np.testing.assert_array_equal(fill_mask([box], 32, 32), expected)
 
 
 def test_targets_of_several_cells_a_patch_lie_where_the_defect_does() -> None:

@@ -5,14 +5,15 @@ Knows no source; the generator, photographs and folders of pictures are some.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 
-from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.errors import ConfigError, DatasetError
 from adcopilot_edge.types import LabelledPair
+
+_MOST_TRIES = 300
 
 
 class PairSource(Protocol):
@@ -27,14 +28,24 @@ class PairSource(Protocol):
 
 
 def make_pair(
-    attempt: Callable[[np.random.Generator], LabelledPair | None], seed: int, number: int
+    attempt: Callable[[np.random.Generator], LabelledPair | None],
+    seed: int,
+    number: int,
+    *,
+    what: str,
 ) -> LabelledPair:
-    """The first pair that an attempt gives, each with a randomness of its own."""
-    for tries in itertools.count(1):
+    """The first pair that an attempt gives, each with a randomness of its own.
+
+    what: the source, for the error. Raises DatasetError when none of many attempts gives one.
+    """
+    for tries in range(1, _MOST_TRIES + 1):
         pair = attempt(np.random.default_rng((seed, number, tries)))
         if pair is not None:
             return pair
-    raise AssertionError("unreachable")
+    raise DatasetError(
+        f"{what}: {_MOST_TRIES} attempts at pair {number} showed no defect; raise image_size, or "
+        "leave out the pictures in which nothing can be seen or changed"
+    )
 
 
 def check_made(what: str, number: int, *, size: int, smallest: int) -> None:

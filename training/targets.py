@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -63,8 +64,8 @@ def type_image(pair: LabelledPair, types: Sequence[str]) -> IntArray | None:
         key=lambda item: (item[0][2] - item[0][0]) * (item[0][3] - item[0][1]),
         reverse=True,
     )
-    for (x1, y1, x2, y2), label in by_area:
-        found[int(y1) : int(y2), int(x1) : int(x2)] = types.index(label) if label in types else -1
+    for box, label in by_area:
+        found[_pixels(box)] = types.index(label) if label in types else -1
     found[~mask] = -1
     return found
 
@@ -86,8 +87,17 @@ def patch_types(types: IntArray, *, patch_size: int, merge_size: int) -> IntArra
 
 
 def fill_mask(boxes: Sequence[BBox], height: int, width: int) -> MaskArray:
-    """The filled boxes as a mask (H, W)."""
+    """The filled boxes as a mask (H, W): every pixel that a box touches."""
     mask = np.zeros((height, width), dtype=np.bool_)
-    for x1, y1, x2, y2 in boxes:
-        mask[int(y1) : int(y2), int(x1) : int(x2)] = True
+    for box in boxes:
+        mask[_pixels(box)] = True
     return mask
+
+
+def _pixels(box: BBox) -> tuple[slice, slice]:
+    """The rows and columns that a box touches; a thin one that was scaled down has still one."""
+    x1, y1, x2, y2 = box
+    return (
+        slice(max(0, math.floor(y1)), math.ceil(y2)),
+        slice(max(0, math.floor(x1)), math.ceil(x2)),
+    )

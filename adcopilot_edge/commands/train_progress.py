@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+_FINDINGS_SHOWN = 10
+
 
 class TrainProgress:
     """A progress bar with time left on a terminal; a line an event elsewhere. All on stderr."""
@@ -39,6 +41,8 @@ class TrainProgress:
                 self._say(f"step {event['step']}: {scores_line(name, scores)}")
         elif event["event"] == "stage":
             self._say(f"stage {event['name']} from step {event['step']}")
+        elif event["event"] == "folder":
+            self._say_folder(event)
         elif event["event"] == "start":
             self._bar.update(self._task, total=event["steps"], completed=event["step"])
             self._say(f"{event['parameters']:,} parameters, from step {event['step']}")
@@ -52,6 +56,18 @@ class TrainProgress:
                 self._bar.update(self._task, completed=event["step"], loss=losses)
             else:
                 self._say(f"step {event['step']}: {event['pairs_per_s']} pairs/s, {losses}")
+
+    def _say_folder(self, event: dict[str, Any]) -> None:
+        counts = (f"{sum(event[side].values())} {side}" for side in ("train", "held_out"))
+        left_out = event["left_out"]
+        self._say(
+            f"{event['folder']} ({event['layout']}): {', '.join(counts).replace('_', ' ')}, "
+            f"{len(left_out)} left out"
+        )
+        for line in left_out[:_FINDINGS_SHOWN]:
+            self._say(f"  {line}")
+        if more := left_out[_FINDINGS_SHOWN:]:
+            self._say(f"  and {len(more)} more, in log.jsonl")
 
     def _say(self, line: str) -> None:
         self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)

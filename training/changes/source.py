@@ -61,6 +61,7 @@ class PhotoChanges:
 
         Raises:
             ConfigError: The number or the size is out of range.
+            DatasetError: No change of the photographs can be seen.
             InputError: A photograph can't be read any more.
         """
         check_made("a change pair", number, size=size, smallest=MIN_SIZE)
@@ -68,7 +69,10 @@ class PhotoChanges:
         is_changed = bool(rng.random() < _CHANGED_SHARE)
         num_edits = int(rng.choice(len(_COUNTS), p=_COUNTS)) + 1 if is_changed else 0
         return make_pair(
-            lambda drawn: self._attempt(drawn, num_edits, size, number), self.seed, number
+            lambda drawn: self._attempt(drawn, num_edits, size, number),
+            self.seed,
+            number,
+            what="photographs",
         )
 
     def sha256(self) -> str:

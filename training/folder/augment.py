@@ -75,9 +75,9 @@ def shoot(
     size: int,
     settings: FolderSettings,
 ) -> tuple[ImageArray, ImageArray, tuple[Mark, ...]]:
-    """Golden and test (S, S, 3) and the marks in them, moved together and each lit on its own.
+    """Golden and test (S, S, 3), moved together and each lit on its own, and the marks, moved too.
 
-    A mark that the move takes out of the picture is left out.
+    A mark that the move takes out of the picture is empty.
 
     Args:
         rng: the source of randomness.
@@ -90,10 +90,10 @@ def shoot(
     view = (*CENTRED[:2], CENTRED[2] + dx, *CENTRED[3:5], CENTRED[5] + dy)
     golden, test = (take_view(canvas, view, size) for canvas in canvases)
     top, left = MARGIN + round(dy), MARGIN + round(dx)
-    seen = [Mark(mark.label, mark.mask[top : top + size, left : left + size]) for mark in marks]
+    moved = [Mark(mark.label, mark.mask[top : top + size, left : left + size]) for mark in marks]
     strength = float(rng.uniform(0.0, settings.light))
     if settings.light == 0.0 or rng.random() < _AS_TAKEN_SHARE:
         pixels = np.asarray(golden), np.asarray(test)
     else:
         pixels = photograph(rng, golden, strength), photograph(rng, test, strength)
-    return (*pixels, tuple(mark for mark in seen if mark.mask.any()))
+    return (*pixels, tuple(moved))

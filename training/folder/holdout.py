@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from adcopilot_edge.atomic import atomic_write
-from adcopilot_edge.training.folder.parts import Folder, Part
+from adcopilot_edge.training.folder.parts import Folder, Part, others_like
 from adcopilot_edge.training.folder.pictures import find_outlines, take_view
 from adcopilot_edge.training.synthetic.truth import box_of, union_of
 from adcopilot_edge.types import LabelledPair
@@ -36,9 +36,8 @@ def golden_of(folder: Folder, part: Part) -> Path:
     """The golden image of a part, or the first other good part of its category that trains."""
     if part.golden is not None:
         return part.golden
-    good = [item for item in folder.train if item.image.is_normal and item.sha256 != part.sha256]
-    own = [item for item in good if item.image.category == part.image.category]
-    return (own or good)[0].image.path
+    good = [item for item in folder.train if item.image.is_normal]
+    return others_like(part, good)[0].image.path
 
 
 def _pair(folder: Folder, part: Part, size: int) -> LabelledPair:

@@ -61,7 +61,7 @@ class Folder:
     findings: tuple[Finding, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The split, for the log of a run."""
+        """The split and what was left out, for the log of a run."""
         return {
             "folder": str(self.root),
             "layout": self.layout,
@@ -69,7 +69,7 @@ class Folder:
             "split_by": "sha256 of the pixels",
             "train": dict(sorted(Counter(part.label for part in self.train).items())),
             "held_out": dict(sorted(Counter(part.label for part in self.held_out).items())),
-            "left_out": len(self.findings),
+            "left_out": [f"{finding.path.name} {finding.what}" for finding in self.findings],
         }
 
 
@@ -103,7 +103,7 @@ def open_folder(
         if part is not None and _suits(part, goldens, findings):
             parts.append(part)
         report(done, len(images))
-    parts = _without_copies(parts, findings)
+    parts = _comparable(_without_copies(parts, findings), chosen.holdout, findings)
     train = tuple(part for part in parts if not is_held_out(part.sha256, chosen.holdout))
     held_out = tuple(part for part in parts if is_held_out(part.sha256, chosen.holdout))
     _check_enough(root, train, len(parts), findings)
@@ -115,6 +115,15 @@ def open_folder(
         held_out=held_out,
         findings=tuple({finding.path: finding for finding in reversed(findings)}.values())[::-1],
     )
+
+
+def others_like(part: Part, good: Sequence[Part]) -> list[Part]:
+    """The parts in ``good`` of the same category as ``part``, but for that very one."""
+    return [
+        item
+        for item in good
+        if item.sha256 != part.sha256 and item.image.category == part.image.category
+    ]
 
 
 def is_held_out(sha256: str, share: float) -> bool:
@@ -171,6 +180,29 @@ def _without_copies(parts: Sequence[Part], findings: list[Finding]) -> list[Part
         findings += [
             Finding(part.image.path, f"is a copy of {first.image.path.name}") for part in group[1:]
         ]
+    return kept
+
+
+def _comparable(parts: Sequence[Part], holdout: float, findings: list[Finding]) -> list[Part]:
+    """The parts with a golden image, and those of a category of which two good parts train."""
+    good = Counter(
+        part.image.category
+        for part in parts
+        if part.image.is_normal and not is_held_out(part.sha256, holdout)
+    )
+    kept = []
+    for part in parts:
+        category = part.image.category
+        if part.golden is not None or good[category] > 1:
+            kept.append(part)
+            continue
+        findings.append(
+            Finding(
+                part.image.path,
+                f"has no golden image, and {good[category]} good parts of {category} train where 2 "
+                "are needed to be compared with each other",
+            )
+        )
     return kept
 
 

@@ -23,7 +23,7 @@ from adcopilot_edge.training.folder.augment import (
     turn_picture,
 )
 from adcopilot_edge.training.folder.painting import paint_defects
-from adcopilot_edge.training.folder.parts import Folder, Part
+from adcopilot_edge.training.folder.parts import Folder, Part, others_like
 from adcopilot_edge.training.folder.pictures import View, Window, find_outlines, take_view
 from adcopilot_edge.training.pair_source import check_made, make_pair
 from adcopilot_edge.training.synthetic.drawing import Mark
@@ -77,12 +77,18 @@ class FolderPairs:
 
         Raises:
             ConfigError: The number or the size is out of range.
+            DatasetError: Nothing can be painted on the good parts.
             InputError: A picture can't be read any more.
         """
         check_made("a pair of a folder", number, size=size, smallest=MIN_SIZE)
         rng = np.random.default_rng((self.seed, number))
         kind = ("good", "bad", "painted")[int(rng.choice(3, p=self.shares))]
-        return make_pair(lambda drawn: self._attempt(drawn, kind, size, number), self.seed, number)
+        return make_pair(
+            lambda drawn: self._attempt(drawn, kind, size, number),
+            self.seed,
+            number,
+            what=str(self.folder.root),
+        )
 
     def _attempt(
         self, rng: np.random.Generator, kind: str, size: int, number: int
@@ -93,14 +99,20 @@ class FolderPairs:
         view = self._view(rng, part, size)
         turn = draw_turn(rng, settings.symmetry)
         golden, test = (pad_picture(turn_picture(item, turn)) for item in (view.golden, view.test))
+        least = [self._least_seen(mark) for mark in view.marks or ()]
         marks = [pad_mark(Mark(m.label, turn_mask(m.mask, turn))) for m in view.marks or ()]
         if kind == "painted":
             test, marks = paint_defects(rng, test, lambda rng, side: self._donor(rng, side, size))
+            least = [self._least_seen(mark) for mark in marks]
             if not marks:
                 return None
         images = shoot(rng, (golden, test), marks, size, settings)
         room = _PAINTED_ROOM_PX if kind == "painted" else 0
-        seen = [mark for mark in images[2] if np.count_nonzero(mark.mask) >= _LEAST_SEEN_PX]
+        seen = [
+            mark
+            for mark, pixels in zip(images[2], least, strict=True)
+            if np.count_nonzero(mark.mask) >= pixels
+        ]
         is_unplaced = view.marks is None
         if kind != "good" and not seen and not is_unplaced and not settings.tile:
             return None
@@ -115,6 +127,12 @@ class FolderPairs:
             is_unplaced=is_unplaced,
         )
 
+    def _least_seen(self, mark: Mark) -> int:
+        """How many pixels of a mark have to show: all, where it never had more than a few."""
+        if self.folder.settings.tile:  # which may have cut it already
+            return _LEAST_SEEN_PX
+        return min(_LEAST_SEEN_PX, int(np.count_nonzero(mark.mask)))
+
     def _view(self, rng: np.random.Generator, part: Part, size: int) -> View:
         golden = part.golden or self._other(rng, part)
         height, width = part.shape
@@ -124,12 +142,7 @@ class FolderPairs:
 
     def _other(self, rng: np.random.Generator, part: Part) -> Path:
         """Another good part of the same category in the place of a golden image."""
-        others = [
-            item
-            for item in self.good
-            if item.sha256 != part.sha256 and item.image.category == part.image.category
-        ]
-        return _any(rng, others or self.good).image.path
+        return _any(rng, others_like(part, self.good)).image.path
 
     def _donor(self, rng: np.random.Generator, side: int, size: int) -> Image.Image:
         """A good part that trains, for objects that are added."""
