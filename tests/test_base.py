@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from recipes import STAGE
 from released import write_stock
+from safetensors.torch import load_file, save_file
 from tiny import RECIPE, edit_json, edit_tensors, tiny_checkpoint
 from torch import Tensor
 
@@ -17,6 +19,8 @@ from adcopilot_edge.training.base import load_base, start_config
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.model_parts import part_of
 from adcopilot_edge.training.recipe import BaseRecipe, load_recipe
+from adcopilot_edge.training.stage_recipe import StageRecipe
+from adcopilot_edge.training.stage_weights import loading_type
 
 pytestmark = pytest.mark.torch
 
@@ -134,6 +138,36 @@ def test_what_is_no_checkpoint_is_said(tmp_path: Path) -> None:
     edit_json(edit / "config.json", model_type="llama")
     with pytest.raises(ConfigError, match="llama"):
         load_base(base(edit))
+
+
+def test_a_checkpoint_of_two_types_loses_no_digit(tmp_path: Path) -> None:
+    """What learned is stored in float32 and what was frozen in bfloat16, as a stage leaves them."""
+    folder = tiny_checkpoint(tmp_path)
+    stored = load_file(folder / "model.safetensors")
+    mixed = {
+        name: tensor if "compare_visual_encoder" in name else tensor.bfloat16()
+        for name, tensor in stored.items()
+    }
+    save_file(mixed, folder / "model.safetensors", metadata={"format": "pt"})
+    edit_json(folder / "config.json", dtype="bfloat16")
+    full = StageRecipe.model_validate(STAGE)
+    adapters = StageRecipe.model_validate({**STAGE, "trains": [], "lora": {"parts": ["language"]}})
+    assert loading_type(folder, full) == torch.float32
+    assert loading_type(folder, adapters) == "auto"
+    model, _ = load_base(base(folder), full)
+    (name,) = (name for name in stored if name.endswith("query_embeddings"))
+    found = model.model.visual.compare_visual_encoder
+    assert found is not None
+    assert torch.equal(found.query_embeddings, stored[name])
+
+
+def test_a_checkpoint_that_was_cut_short_is_said(tmp_path: Path) -> None:
+    folder = tiny_checkpoint(tmp_path)
+    with (folder / "model.safetensors").open("r+b") as stream:
+        stream.truncate(1000)
+    for stage in (None, StageRecipe.model_validate(STAGE)):
+        with pytest.raises(CheckpointError, match="can't be loaded"):
+            load_base(base(folder), stage)
 
 
 def test_a_checkpoint_that_lacks_tensors_is_refused(tmp_path: Path) -> None:

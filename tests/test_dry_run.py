@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from recipes import BASE, STAGE
 from tiny import RECIPE, tiny_checkpoint, tiny_config, tiny_model
+from train_cases import write_recipe
 
 from adcopilot_edge.errors import CheckpointError, ConfigError
 from adcopilot_edge.training.dry_run import StageDryRun, commands, dry_run
@@ -117,6 +118,29 @@ def test_answers_that_are_drawn_count_with_their_tokens(checkpoint: Path) -> Non
     assert [item.parallel for item in found.memory] == ["one", "ddp", "ddp"]
 
 
+def test_numbers_of_devices_that_a_step_does_not_divide_into_are_left_out(
+    cli: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
+) -> None:
+    content = {**BASE, "base": {"checkpoint": str(checkpoint)}}
+    stage = {**STAGE, "batch_size": 12, "device_batch_size": 1}
+    recipe = write_recipe(
+        TrainRecipe.model_validate({**content, "stages": [stage]}), tmp_path / "twelve.toml"
+    )
+    code, text, err = cli("train", recipe, "--dry-run", "--json")
+    assert code == 0, err
+    found = json.loads(text)
+    assert [item["devices"] for item in found["stages"][0]["memory"]] == [1, 4, 4]
+    assert [*found["commands"]] == ["1", "4"]
+    code, text, _ = cli("train", recipe, "--dry-run")
+    assert code == 0
+    assert "for 8 GPUs: a step does not divide into as many" in text
+
+
+def test_a_stage_that_the_model_can_not_do_has_no_plan(checkpoint: Path) -> None:
+    with pytest.raises(ConfigError, match="tells no types apart"):
+        plan(checkpoint, loss={"map_types": 1.0})
+
+
 def test_the_commands_are_those_for_each_number_of_devices() -> None:
     found = commands(["my recipe.toml", "--seed", "3"], parallel="fsdp")
     words = "train 'my recipe.toml' --seed 3"
@@ -158,5 +182,6 @@ def test_the_command_prints_the_plan(cli: Callable[..., tuple[int, str, str]]) -
     assert code == 0
     assert "1,400 steps, 22,400 samples" in text
     assert "accelerate launch --num_processes 8" in text
-    code, text, _ = cli("train", "nano", "--dry-run", "--seed", "7", "--steps", "9")
-    assert "adcopilot-edge train nano --seed 7 --steps 9" in text
+    given = ["--seed", "7", "--steps", "9", "--out", "runs/x", "--workers", "3"]
+    code, text, _ = cli("train", "nano", "--dry-run", *given)
+    assert "adcopilot-edge train nano --seed 7 --steps 9 --out runs/x --workers 3" in text

@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -276,8 +277,14 @@ def test_held_out_pairs_are_as_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", ["plain", "list", "mvtec"])
 def test_the_list_of_what_is_held_out_is_read_by_evaluate(tmp_path: Path, layout: str) -> None:
-    write = {"plain": write_plain, "list": write_listed, "mvtec": write_mvtec}[layout]
-    folder = open_folder(write(tmp_path / "lids", num_good=10), FolderSettings(holdout=0.5))
+    writers: dict[str, Callable[..., Path]] = {
+        "plain": write_plain,
+        "list": write_listed,
+        "mvtec": write_mvtec,
+    }
+    folder = open_folder(
+        writers[layout](tmp_path / "lids", num_good=10), FolderSettings(holdout=0.5)
+    )
     path = tmp_path / "run" / "holdout.jsonl"
     path.parent.mkdir()
     write_list(folder, folder.held_out, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import pytest
 import torch
 from grpo_cases import ConstantKey, run_settings, undecided_checkpoint
 from safetensors.torch import load_file
+from train_cases import tiny_recipe
+from transformers import TrainingArguments
 
 from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.training.arguments import stage_arguments
 from adcopilot_edge.training.grpo import (
     adapters_of,
     known_warnings,
@@ -26,6 +30,7 @@ from adcopilot_edge.training.grpo_trainer import PairGrpoTrainer
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.model_parts import part_of
 from adcopilot_edge.training.processor import ADCopilotProcessor
+from adcopilot_edge.training.schedule import plan_stages
 
 pytestmark = [pytest.mark.torch]
 
@@ -148,19 +153,25 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(
         if event["event"] == "step" and event["step"] == 3:
             raise KilledError
 
-    prompts, run = ConstantKey("A"), tmp_path / "stopped"
+    home = tmp_path / "home"
+    begun = Path(shutil.copytree(start, home / "start"))
+    prompts, run = ConstantKey("A"), home / "stopped"
     with pytest.raises(KilledError):
-        train_grpo(start, prompts, chosen, run, report=kill)
+        train_grpo(begun, prompts, chosen, run, report=kill)
     broken = run / "trainer" / "checkpoint-3"
     broken.mkdir()
     (broken / "trainer_state.json").write_text("{", encoding="utf-8")
 
     with pytest.raises(ConfigError, match="--resume"):
-        run_once(start, run, prompts, chosen)
+        run_once(begun, run, prompts, chosen)
     other = chosen.model_copy(update={"learning_rate": 1.0})
     with pytest.raises(ConfigError, match=r"learning_rate is 0\.001 there, 1\.0 here"):
-        run_once(start, run, prompts, other, resume=True)
-    rest = run_once(start, run, prompts, chosen, resume=True)
+        run_once(begun, run, prompts, other, resume=True)
+    # It may be moved with what it started from, and keep its samples at other steps.
+    moved = home.rename(tmp_path / "moved")
+    seldom = chosen.model_copy(update={"samples_every_steps": 2})
+    run = moved / "stopped"
+    rest = run_once(moved / "start", run, prompts, seldom, resume=True)
     assert rest[0] == {**whole[0], "step": 2}
     steps = [[event for event in events if event["event"] == "step"] for events in (whole, rest)]
     assert steps[1] == steps[0][2:]
@@ -191,6 +202,19 @@ def test_settings_that_make_no_run(changes: dict[str, Any], message: str) -> Non
 def test_completions_that_do_not_divide(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="do not divide into 1 devices with 3 at once"):
         trainer_arguments(run_settings(1, device_batch_size=3), tmp_path)
+
+
+def test_a_process_that_is_alone_uses_one_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: 4))
+    recipe = tiny_recipe(3)
+    (plan, *_) = plan_stages(recipe)
+    for arguments in (
+        trainer_arguments(run_settings(1), tmp_path),
+        stage_arguments(recipe, plan, tmp_path, workers=0, parallel="ddp"),
+    ):
+        assert arguments._n_gpu == 1
 
 
 def test_a_weight_of_nothing_leaves_a_term_out(tmp_path: Path) -> None:

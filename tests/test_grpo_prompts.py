@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from adcopilot_edge.training.grpo_prompts import (
     PairPrompts,
     as_dataset,
 )
-from adcopilot_edge.training.image_rule import ImageRule, image_rule
+from adcopilot_edge.training.image_rule import ImageRule, image_rule, taking_any_size
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.stage_data import SyntheticPairs
 from adcopilot_edge.training.thinking import ThinkingTags
@@ -164,6 +165,19 @@ def test_without_limits_images_become_squares(
     prompt = ChatPrompts([stored(sample(tmp_path))], image_rule(processor, 112, None))[0]
     assert [image.size for image in prompt.images] == [(112, 112)] * 2
     assert prompt.truth.boxes[0] == pytest.approx((11.2, 11.2, 33.6, 56.0))
+
+
+def test_sizes_that_were_chosen_stay_whatever_the_checkpoint_is_made_for(
+    tmp_path: Path, processor: ADCopilotProcessor
+) -> None:
+    small = copy(processor)
+    small.image_processor = copy(processor.image_processor)
+    small.image_processor.size = {"shortest_edge": 112**2, "longest_edge": 112**2}
+    prompt = ChatPrompts([stored(sample(tmp_path))], image_rule(small, 224, None))[0]
+    assert inputs_of(small, [prompt])["image_grid_thw"].tolist() == [[1, 8, 8]] * 2
+    grid = inputs_of(taking_any_size(small), [prompt])["image_grid_thw"].tolist()
+    assert grid == [[1, 16, 16]] * 2
+    assert small.image_processor.size["longest_edge"] == 112**2
 
 
 def test_the_turns_before_the_last_question_stay(

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from train_cases import events, tiny_recipe
 
 from adcopilot_edge.errors import ConfigError
-from adcopilot_edge.training.grpo_stage import grpo_settings
+from adcopilot_edge.training.grpo_settings import grpo_settings
 from adcopilot_edge.training.recipe import TrainRecipe
 from adcopilot_edge.training.run import train
 from adcopilot_edge.training.scoring import Scored, score_sets
@@ -125,10 +125,10 @@ def test_answers_need_the_whole_model_on_each_device(tmp_path: Path) -> None:
 def test_adapters_are_on_the_language_model_alone(tmp_path: Path) -> None:
     recipe = grpo_recipe(tmp_path, lora={"parts": ["tower"], "rank": 4, "alpha": 8})
     with pytest.raises(ConfigError, match="on the language model's layers"):
-        grpo_settings(recipe, recipe.stages[0])
+        grpo_settings(recipe, recipe.stages[0], num_devices=1)
 
 
 def test_adapters_and_full_training_are_one_of_the_two(tmp_path: Path) -> None:
     recipe = grpo_recipe(tmp_path, trains=["merger"])
     with pytest.raises(ConfigError, match="think"):
-        grpo_settings(recipe, recipe.stages[0])
+        grpo_settings(recipe, recipe.stages[0], num_devices=1)

@@ -43,6 +43,16 @@ def write(path: Path, content: dict[str, Any]) -> str:
         ({"method": "grpo", "grpo": {}}, "grpo has no loss"),
         ({"method": "grpo", "grpo": {}, "packing": True}, "grpo has no packing"),
         (
+            {
+                "method": "grpo",
+                "grpo": {},
+                "steps": 0,
+                "epochs": 1,
+                "data": [{"kind": "synthetic"}, {"kind": "synthetic"}],
+            },
+            "give steps, not epochs",
+        ),
+        (
             {"method": "grpo", "grpo": {}, "data": [{"kind": "synthetic", "weight": 2.0}]},
             "grpo has no weight in its data",
         ),
@@ -100,8 +110,9 @@ def test_adapters_have_the_published_shape_unless_told_otherwise() -> None:
 def test_the_number_of_devices_changes_the_accumulation_and_nothing_else() -> None:
     stage = recipe(batch_size=8, device_batch_size=2).stages[0]
     assert [stage.accumulation(devices) for devices in (1, 2, 4)] == [4, 2, 1]
-    with pytest.raises(ConfigError, match="does not divide into 8 devices"):
+    with pytest.raises(ConfigError, match=r"does not divide into 8 devices.* a multiple of 16"):
         stage.accumulation(8)
+    assert [stage.divides(devices) for devices in (1, 3, 4, 8)] == [True, False, True, False]
     assert recipe(batch_size=8).stages[0].accumulation(4) == 1
     answers = recipe(
         batch_size=4, device_batch_size=4, method="grpo", grpo={"group_size": 8}, loss={}

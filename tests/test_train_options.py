@@ -24,6 +24,16 @@ def test_a_recipe_starts_from_another_checkpoint_and_reads_another_folder() -> N
     assert {item.path for item in recipe.sources if item.kind == "folder"} == {"mine"}
 
 
+def test_another_checkpoint_has_a_shape_and_a_revision_of_its_own() -> None:
+    written = load_recipe("stage1").base
+    assert written is not None
+    assert written.shape is not None
+    other = read_recipe("stage1", base="there").base
+    assert other is not None
+    assert (other.checkpoint, other.shape, other.revision) == ("there", None, None)
+    assert read_recipe("stage1", base=written.checkpoint).base == written
+
+
 def test_steps_take_the_place_of_epochs_where_there_is_one_stage() -> None:
     (stage,) = read_recipe("stage3", steps=8).stages
     assert (stage.steps, stage.epochs) == (8, 0.0)

@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -129,6 +130,8 @@ def test_the_last_two_checkpoints_stay_and_a_damaged_one_is_passed_over(
     assert found.progress.step == 6
     (run / "checkpoint-6" / "progress.json").write_text("{", encoding="utf-8")
     assert find_checkpoint(run) is None
+    with pytest.raises(ConfigError, match=r"checkpoint-6, checkpoint-7.*missing or cut short"):
+        train(tiny_recipe(STEPS), run, resume=True, workers=0)
 
 
 def test_a_run_that_is_done_says_its_scores_again(tmp_path: Path, whole: Path) -> None:
@@ -146,6 +149,21 @@ def test_a_run_is_not_overwritten_or_continued_by_another_recipe(whole: Path) ->
         train(tiny_recipe(STEPS), whole, workers=0)
     with pytest.raises(ConfigError, match="stages"):
         train(tiny_recipe(STEPS + 2), whole, resume=True, workers=0)
+
+
+def test_what_can_not_be_done_ends_the_run_before_it_begins(tmp_path: Path) -> None:
+    odd = tiny_recipe(STEPS, batch_size=3, device_batch_size=2)
+    with pytest.raises(ConfigError, match="does not divide into 1 devices"):
+        train(odd, tmp_path / "run", workers=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_to_go_on_where_nothing_is_begins_and_says_so(tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = []
+    train(tiny_recipe(3), tmp_path / "run", resume=True, workers=0, report=told.append)
+    assert told[0]["event"] == "note"
+    assert "begins anew" in told[0]["text"]
+    assert told[-1]["step"] == 3
 
 
 def test_a_run_of_an_earlier_release_says_how_to_start_from_it(tmp_path: Path) -> None:

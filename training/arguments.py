@@ -32,6 +32,14 @@ def is_main_process() -> bool:
     return process_number() == 0
 
 
+def keep_one_device(arguments: TrainingArguments) -> None:
+    """Let a process that was started alone use its first device.
+
+    The trainer would copy the model to all that it sees and multiply the batch.
+    """
+    arguments._n_gpu = min(1, arguments.n_gpu)
+
+
 def leave_group() -> None:
     """Part from the processes that train together, if there are some, once all have come here.
 
@@ -63,7 +71,7 @@ def stage_arguments(
             "state_dict_type": "FULL_STATE_DICT",
             "activation_checkpointing": stage.gradient_checkpointing,
         }
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         seed=recipe.seed + plan.number,
         max_steps=stage.steps,
@@ -86,3 +94,5 @@ def stage_arguments(
         disable_tqdm=True,
         **more,
     )
+    keep_one_device(arguments)
+    return arguments

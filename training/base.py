@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedConfig
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.utils import logging
@@ -22,6 +23,8 @@ from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.recipe import BaseRecipe, TrainRecipe
 from adcopilot_edge.training.scratch import build_config, build_processor
 from adcopilot_edge.training.shapes import SHAPES
+from adcopilot_edge.training.stage_recipe import StageRecipe
+from adcopilot_edge.training.stage_weights import loading_type
 
 _STOCK = "qwen2_5_vl"
 _OURS = ("ad_copilot", "yangjian")
@@ -50,11 +53,15 @@ def load_start(recipe: TrainRecipe) -> Loaded:
         config = build_config(recipe.model, processor.tokenizer)
         return ADCopilotForConditionalGeneration(config), processor
     assert recipe.base is not None
-    return load_base(recipe.base)
+    return load_base(recipe.base, recipe.stages[0])
 
 
-def load_base(base: BaseRecipe) -> Loaded:
-    """The model and the processor of a checkpoint, weights in the type that they are stored in."""
+def load_base(base: BaseRecipe, stage: StageRecipe | None = None) -> Loaded:
+    """The model and the processor of a checkpoint, all weights in one type.
+
+    stage: to load them for; see ``loading_type``. Without one it is that of its ``config.json``.
+    Raises as ``load_start``.
+    """
     config = base_config(base)
     options: dict[str, Any] = {"revision": base.revision} if base.revision else {}
     added = tuple(name for key, name in _ADDABLE.items() if getattr(base, key) is not None)
@@ -64,13 +71,13 @@ def load_base(base: BaseRecipe) -> Loaded:
             loaded: Any = ADCopilotForConditionalGeneration.from_pretrained(
                 base.checkpoint,
                 config=config,
-                dtype="auto",
+                dtype=loading_type(base.checkpoint, stage) if stage else "auto",
                 output_loading_info=True,
                 ignore_mismatched_sizes=bool(added),
                 **options,
             )
         processor = _load_processor(base.checkpoint, config, options)
-    except (OSError, ValueError, RuntimeError) as err:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as err:
         raise CheckpointError(f"{base.checkpoint} can't be loaded: {err}") from err
     model, report = loaded
     is_fresh = base.compare_token_size is not None

@@ -95,12 +95,17 @@ def find_checkpoint(run: Path) -> Checkpoint | None:
 def check_run(run: Path, *, resume: bool) -> Checkpoint | None:
     """The checkpoint that a run in the folder ``run`` goes on from.
 
-    Raises ConfigError when the folder holds a checkpoint and ``resume`` is false, or one of an
-    earlier release.
+    Raises ConfigError when the folder holds a checkpoint and ``resume`` is false, or only such as
+    are not whole, or one of an earlier release.
     """
     found = find_checkpoint(run)
     if found is not None and not resume:
         raise ConfigError(f"{run} holds a checkpoint; pass --resume or choose another --out")
+    if found is None and (cut := sorted(path.name for path in run.glob(f"{_PREFIX}*"))):
+        raise ConfigError(
+            f"{run} holds {', '.join(cut)}, and files of each are missing or cut short; "
+            "copy the run again, or choose another --out"
+        )
     earlier = run / LATEST_NAME
     if (earlier / _EARLIER_NAME).is_file():
         raise ConfigError(

@@ -14,7 +14,7 @@ from adcopilot_edge.training.dialogues import DialogueSamples
 from adcopilot_edge.training.greedy import greedy_answers
 from adcopilot_edge.training.grpo_prompts import CHECKABLE_DIALOGUES, ChatPrompts, is_checkable
 from adcopilot_edge.training.grpo_recipe import GrpoRecipe
-from adcopilot_edge.training.image_rule import ImageRule
+from adcopilot_edge.training.image_rule import ImageRule, taking_any_size
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.rewards import TruthKind, task_reward
 
@@ -38,6 +38,7 @@ def earn_answers(
     """
     tags = grpo.thinking if grpo else None
     prompts = ChatPrompts(_checkable(dialogues, count), rule, tags=tags)
+    sized = taking_any_size(processor)
     was_training = model.training
     model.eval()
     earned: list[tuple[TruthKind, float]] = []
@@ -46,7 +47,7 @@ def earn_answers(
         batch = [prompts[place] for place in places]
         said = greedy_answers(
             model,
-            processor,
+            sized,
             batch,
             max_new_tokens=grpo.max_new_tokens if grpo else MAX_NEW_TOKENS,
         )

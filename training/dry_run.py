@@ -37,6 +37,7 @@ from adcopilot_edge.training.mixture import Mixture
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.model_parts import PARTS, part_of
 from adcopilot_edge.training.recipe import TrainRecipe
+from adcopilot_edge.training.stage_checks import check_stages
 from adcopilot_edge.training.stage_model import start_stage
 from adcopilot_edge.training.stage_recipe import DataRecipe, StageRecipe
 
@@ -120,24 +121,33 @@ def dry_run(recipe: TrainRecipe) -> list[StageDryRun]:
 
     Raises:
         CheckpointError: It starts from a checkpoint that is not there, and names no shape.
-        ConfigError: A stage does not fit the model, a step not the devices, or nobody knows how
+        ConfigError: A stage does not fit the model, a step not one device, or nobody knows how
             many samples its data have.
         DatasetError: A folder of dialogues is damaged.
     """
     config = start_config(recipe)
-    return [_stage(recipe, stage, config) for stage in recipe.stages]
+    stages = tuple(
+        stage if stage.steps else stage.with_steps(_steps(stage, recipe.seed))
+        for stage in recipe.stages
+    )
+    recipe = recipe.model_copy(update={"stages": stages})
+    check_stages(recipe, config.vision, num_devices=1)
+    return [_stage(recipe, stage, config) for stage in stages]
 
 
-def commands(words: Sequence[str], *, parallel: Sharing) -> dict[int, list[str]]:
+def commands(
+    words: Sequence[str], *, parallel: Sharing, devices: Sequence[int] = DEVICES
+) -> dict[int, list[str]]:
     """What starts ``train`` with ``words`` on each number of devices, in either of two ways."""
     given = shlex.join(words)
     found = {1: [f"adcopilot-edge train {given}"]}
     module = f"-m adcopilot_edge train {given} --parallel {parallel}"
-    for devices in DEVICES[1:]:
-        found[devices] = [
-            f"accelerate launch --num_processes {devices} {module}",
-            f"torchrun --nproc-per-node {devices} {module}",
-        ]
+    for number in devices:
+        if number > 1:
+            found[number] = [
+                f"accelerate launch --num_processes {number} {module}",
+                f"torchrun --nproc-per-node {number} {module}",
+            ]
     return found
 
 
@@ -153,13 +163,12 @@ def _stage(recipe: TrainRecipe, stage: StageRecipe, config: ADCopilotConfig) -> 
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             (adapters if ".lora_" in name else full)[part_of(name)] += parameter.numel()
-    steps = stage.steps or _steps(stage, recipe.seed)
     shape = _sample_shape(recipe, stage, config)
     return StageDryRun(
         name=stage.name,
         method=stage.method,
-        steps=steps,
-        samples=steps * stage.batch_size,
+        steps=stage.steps,
+        samples=stage.steps * stage.batch_size,
         sample=shape,
         parts=tuple(
             PartCount(part, totals[part], full[part], adapters[part])
@@ -210,7 +219,10 @@ def _sample_shape(recipe: TrainRecipe, stage: StageRecipe, config: ADCopilotConf
 def _memory(
     model: ADCopilotForConditionalGeneration, stage: StageRecipe, shape: SampleShape
 ) -> tuple[DeviceMemory, ...]:
-    """The estimate for every number of devices; ``model`` is used up by it."""
+    """The estimate for every number of devices that a step divides into.
+
+    ``model`` is used up by it.
+    """
     learning = sum(item.numel() for item in model.parameters() if item.requires_grad)
     weights = sum(item.numel() * item.dtype.itemsize for item in model.parameters())
     is_half = stage.precision == "bf16"
@@ -219,7 +231,7 @@ def _memory(
         for item in model.parameters():
             item.data = item.data.to(torch.bfloat16)
     found: list[DeviceMemory] = []
-    for devices in DEVICES:
+    for devices in filter(stage.divides, DEVICES):
         accumulation = stage.accumulation(devices)
         batch = stage.step_size // (devices * accumulation)
         activations = max(

@@ -26,12 +26,14 @@ from trl.trainer.grpo_config import GRPOConfig
 from adcopilot_edge.atomic import atomic_write
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.record import tell_changes
+from adcopilot_edge.training.arguments import keep_one_device
 from adcopilot_edge.training.curves import LOG_NAME
 from adcopilot_edge.training.grpo_evaluation import Evaluation
 from adcopilot_edge.training.grpo_log import GrpoEvents, Report, Rewards
 from adcopilot_edge.training.grpo_prompts import Prompts, as_dataset
 from adcopilot_edge.training.grpo_recipe import GrpoRun
 from adcopilot_edge.training.grpo_trainer import PairGrpoTrainer
+from adcopilot_edge.training.image_rule import taking_any_size
 from adcopilot_edge.training.lora import lora_config
 from adcopilot_edge.training.lora_recipe import LoraRecipe
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
@@ -77,7 +79,7 @@ def train_grpo(
     is_half = settings.is_bf16 and not settings.trains
     dtype: Any = "auto" if is_half else torch.float32
     model = ADCopilotForConditionalGeneration.from_pretrained(checkpoint, dtype=dtype)
-    processor = ADCopilotProcessor.from_pretrained(checkpoint)
+    processor = taking_any_size(ADCopilotProcessor.from_pretrained(checkpoint))
     with known_warnings():
         args = trainer_arguments(settings, run)
         rewards = Rewards(
@@ -146,11 +148,8 @@ def trainer_arguments(settings: GrpoRun, run: Path) -> GRPOConfig:
     """
     grpo = settings.grpo
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    try:
-        accumulation = settings.accumulation(world)
-    except ValueError as err:
-        raise ConfigError(str(err)) from err
-    return GRPOConfig(
+    accumulation = settings.accumulation(world)
+    arguments = GRPOConfig(
         output_dir=str(run / _TRAINER_NAME),
         seed=settings.seed,
         use_cpu=not torch.cuda.is_available(),
@@ -183,6 +182,8 @@ def trainer_arguments(settings: GrpoRun, run: Path) -> GRPOConfig:
         report_to=[],
         disable_tqdm=True,
     )
+    keep_one_device(arguments)
+    return arguments
 
 
 def adapters_of(recipe: LoraRecipe) -> LoraConfig:
@@ -194,7 +195,11 @@ def adapters_of(recipe: LoraRecipe) -> LoraConfig:
 
 def _prepare_folder(run: Path, start: Path, settings: GrpoRun, *, resume: bool) -> Path | None:
     """The trainer's last whole checkpoint in ``run``, or None for a run from the beginning."""
-    stored = {"start": str(start.resolve()), **settings.model_dump(mode="json")}
+    # From the run's folder, so that both may be moved together.
+    stored = {
+        "start": os.path.relpath(start.resolve(), run.resolve()),
+        **settings.model_dump(mode="json"),
+    }
     path = run / _SETTINGS_NAME
     if not path.exists():
         run.mkdir(parents=True, exist_ok=True)
@@ -204,10 +209,15 @@ def _prepare_folder(run: Path, start: Path, settings: GrpoRun, *, resume: bool) 
     if not resume:
         raise ConfigError(f"{run} holds a run of GRPO; pass --resume or choose another --out")
     before = json.loads(path.read_text(encoding="utf-8"))
-    if changed := tell_changes(before, stored):
+    if changed := tell_changes({**before, **_schedule_of(stored)}, stored):
         raise ConfigError(f"{run} was begun with other settings: {changed}; choose another --out")
     found = filter(_is_whole, (run / _TRAINER_NAME).glob("checkpoint-*"))
     return max(found, key=_step_of, default=None)
+
+
+def _schedule_of(stored: dict[str, Any]) -> dict[str, Any]:
+    """What may change in a run that goes on: how often it says, keeps and scores something."""
+    return {name: stored[name] for name in stored if name.endswith("_every_steps")}
 
 
 def _step_of(checkpoint: Path | None) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.record import Record
 from adcopilot_edge.training.lora_recipe import LoraRecipe
 from adcopilot_edge.training.model_parts import Part
@@ -105,12 +106,13 @@ class GrpoRun(Record):
     def accumulation(self, num_devices: int) -> int:
         """How many batches ``num_devices`` devices add up for an optimizer step.
 
-        Raises ValueError when the completions of a step do not divide.
+        Raises ConfigError when the completions of a step do not divide.
         """
         completions = self.prompts_per_step * self.grpo.group_size
         if completions % (self.device_batch_size * num_devices):
-            raise ValueError(
+            raise ConfigError(
                 f"{self.prompts_per_step} prompts with {self.grpo.group_size} answers each do not "
-                f"divide into {num_devices} devices with {self.device_batch_size} at once each"
+                f"divide into {num_devices} devices with {self.device_batch_size} at once each; "
+                "choose another device_batch_size or another number of prompts"
             )
         return completions // (self.device_batch_size * num_devices)

@@ -15,21 +15,19 @@ from torch import distributed
 from torch.utils.data import ConcatDataset
 
 from adcopilot_edge.errors import ConfigError
-from adcopilot_edge.training.arguments import is_main_process
+from adcopilot_edge.training.arguments import is_main_process, num_processes
 from adcopilot_edge.training.chat_ad.shards import read_shards
 from adcopilot_edge.training.checkpoint import Progress, write_checkpoint
 from adcopilot_edge.training.grpo import train_grpo
 from adcopilot_edge.training.grpo_log import Report
 from adcopilot_edge.training.grpo_prompts import CHECKABLE, ChatPrompts, PairPrompts, Prompts
-from adcopilot_edge.training.grpo_recipe import GrpoRun
+from adcopilot_edge.training.grpo_settings import grpo_settings
 from adcopilot_edge.training.image_rule import image_rule
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.recipe import TrainRecipe
 from adcopilot_edge.training.schedule import StagePlan
 from adcopilot_edge.training.stage_data import PairSamples, first_number, open_sources
 from adcopilot_edge.training.stage_recipe import DataRecipe, StageRecipe
-
-_ANSWERS_AT_ONCE = 8
 
 
 def train_grpo_stage(
@@ -61,7 +59,7 @@ def train_grpo_stage(
     trained = train_grpo(
         start,
         grpo_prompts(recipe, plan, processor),
-        grpo_settings(recipe, stage),
+        grpo_settings(recipe, stage, num_devices=num_processes()),
         inner,
         resume=inner.exists(),
         report=tell,
@@ -80,40 +78,6 @@ def wait_for_all() -> None:
     """Return once all processes that train together are here."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
-
-
-def grpo_settings(recipe: TrainRecipe, stage: StageRecipe) -> GrpoRun:
-    """What ``train_grpo`` is told. Raises ConfigError for what it can't do."""
-    assert stage.grpo is not None
-    if stage.lora is not None and stage.lora.parts != ("language",):
-        raise ConfigError(
-            f"stage {stage.name}: adapters of GRPO are on the language model's layers; "
-            'write lora.parts = ["language"]'
-        )
-    schedule = recipe.schedule
-    settings: dict[str, Any] = {
-        "grpo": stage.grpo,
-        "seed": recipe.seed,
-        "steps": stage.steps,
-        "prompts_per_step": stage.batch_size,
-        "device_batch_size": stage.device_batch_size or _ANSWERS_AT_ONCE,
-        "learning_rate": stage.learning_rate,
-        "warmup_steps": stage.rise(),
-        "weight_decay": recipe.optimizer.weight_decay,
-        "betas": recipe.optimizer.betas,
-        "max_grad_norm": recipe.optimizer.max_grad_norm,
-        "lora": stage.lora,
-        "trains": stage.trains,
-        "is_bf16": stage.precision == "bf16",
-        "gradient_checkpointing": stage.gradient_checkpointing,
-        "log_every_steps": schedule.log_every_steps,
-        "checkpoint_every_steps": schedule.checkpoint_every_steps,
-        "samples_every_steps": schedule.evaluate_every_steps,
-    }
-    try:
-        return GrpoRun(**settings)
-    except ValueError as err:
-        raise ConfigError(f"stage {stage.name}: {err}") from err
 
 
 def grpo_prompts(recipe: TrainRecipe, plan: StagePlan, processor: ADCopilotProcessor) -> Prompts:

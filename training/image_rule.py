@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 
 from adcopilot_edge.runtime.preprocess import Preprocessor, smart_resize
 from adcopilot_edge.training.processor import ADCopilotProcessor
+
+_MOST_PIXELS = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +68,15 @@ def image_rule(
         image_std=tuple(images.image_std),
     )
     return ImageRule(square, limits)
+
+
+def taking_any_size(processor: ADCopilotProcessor) -> ADCopilotProcessor:
+    """``processor`` for images that have their size already: its own limits change none of them.
+
+    A small checkpoint's processor would bring images of any recipe to the size that it was made
+    for, while the truth about them stays in pixels of the recipe's.
+    """
+    sized = copy(processor)
+    sized.image_processor = copy(processor.image_processor)
+    sized.image_processor.size = {"shortest_edge": 1, "longest_edge": _MOST_PIXELS}
+    return sized

@@ -179,12 +179,19 @@ class TrainRecipe(Record):
         return changed
 
     def with_base(self, checkpoint: str) -> TrainRecipe:
-        """The recipe from another checkpoint. Raises ConfigError if it starts from shapes."""
+        """The recipe from another checkpoint, whose shape and revision nobody has said.
+
+        Raises ConfigError if it starts from shapes.
+        """
         if self.base is None:
             raise ConfigError(
                 f"recipe {self.name} trains a model from scratch, so it has no base to replace"
             )
-        base = self.base.model_copy(update={"checkpoint": checkpoint})
+        if checkpoint == self.base.checkpoint:
+            return self
+        base = self.base.model_copy(
+            update={"checkpoint": checkpoint, "shape": None, "revision": None}
+        )
         return self.model_copy(update={"base": base})
 
     def with_steps(self, steps: int) -> TrainRecipe:

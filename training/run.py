@@ -18,8 +18,13 @@ from torch import nn
 from transformers.utils import logging
 
 from adcopilot_edge.errors import ConfigError
-from adcopilot_edge.training.arguments import Parallel, is_main_process, stage_arguments
-from adcopilot_edge.training.base import load_start
+from adcopilot_edge.training.arguments import (
+    Parallel,
+    is_main_process,
+    num_processes,
+    stage_arguments,
+)
+from adcopilot_edge.training.base import load_start, start_config
 from adcopilot_edge.training.checkpoint import (
     Checkpoint,
     Progress,
@@ -38,12 +43,12 @@ from adcopilot_edge.training.evaluation_data import (
     write_holdouts,
 )
 from adcopilot_edge.training.event_log import EventLog, scores_by
-from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.recipe import TrainRecipe
 from adcopilot_edge.training.sample_builder import SampleBuilder, sample_builder
 from adcopilot_edge.training.schedule import StagePlan, plan_stages
 from adcopilot_edge.training.scoring import score_sets
+from adcopilot_edge.training.stage_checks import check_stages
 from adcopilot_edge.training.stage_data import (
     StageData,
     first_number,
@@ -85,15 +90,17 @@ def train(
 
     Raises:
         ConfigError: The folder holds a checkpoint and ``resume`` is false, or it was made by
-            another recipe; what to score on is not there; or the loss is no number.
+            another recipe; a stage can't be done; what to score on is not there; or the loss is
+            no number.
         CheckpointError: The checkpoint to start from can't be used.
     """
     if parallel == "fsdp" and (whole := [one.name for one in recipe.stages if not one.can_shard]):
         raise ConfigError(
             f"stage {', '.join(whole)} needs the whole model on each device; use --parallel ddp"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     recipe = with_known_steps(recipe)
+    check_stages(recipe, recipe.model or start_config(recipe).vision, num_devices=num_processes())
+    folder.mkdir(parents=True, exist_ok=True)
     plans = plan_stages(recipe)
     checkpoint = check_run(folder, resume=resume)
     if checkpoint is not None:
@@ -104,6 +111,8 @@ def train(
     # Their bars would break the lines of the events.
     logging.disable_progress_bar()
     log = EventLog(folder, report, first_step=step)
+    if resume and checkpoint is None:
+        log({"event": "note", "text": f"{folder} has no checkpoint yet: the run begins anew"})
     folders = open_folders(recipe)
     sets = {**evaluation_sets(recipe, folders), **(held_out or {})}
     write_holdouts(folders, folder)
@@ -148,18 +157,10 @@ class _Run:
             model, processor = load_weights(checkpoint.path, stage)
         self._start(model, plan.first_step + done)
         start_stage(model, stage, is_from_checkpoint=recipe.base is not None)
-        if stage.loss.anomaly_map and not model.config.vision.compare_anomaly_map:
-            raise ConfigError(
-                f"stage {stage.name} has a loss anomaly_map, and the model has no anomaly map; "
-                "leave the loss out, or start from a model that has one"
-            )
-        if stage.loss.map_types and not model.config.vision.compare_map_types:
-            raise ConfigError(
-                f"stage {stage.name} has a loss map_types, and the model tells no types apart; say "
-                "compare_map_types in [model] or [base], or leave the loss out"
-            )
         if not done and stage.point_queries_at_map:
-            _point_queries_at_map(model)
+            encoder = model.model.visual.compare_visual_encoder
+            assert encoder is not None
+            point_queries_at_map(encoder)
         if done and checkpoint is not None:
             restore_adapter(model, checkpoint.path)
         builder = sample_builder(
@@ -273,12 +274,3 @@ def _stage_data(recipe: TrainRecipe, plan: StagePlan, builder: SampleBuilder) ->
     sources = open_sources(plan.stage, first, recipe.seed)
     mixture = mixture_of(plan.stage, sources, recipe.seed)
     return StageData(builder, sources, mixture, count=plan.stage.steps * plan.stage.batch_size)
-
-
-def _point_queries_at_map(model: ADCopilotForConditionalGeneration) -> None:
-    encoder = model.model.visual.compare_visual_encoder
-    if encoder is None or encoder.anomaly_map is None:
-        raise ConfigError(
-            "point_queries_at_map needs a Comparison Encoder with compare_anomaly_map"
-        )
-    point_queries_at_map(encoder)

@@ -176,6 +176,10 @@ class StageRecipe(Record):
                 "a part is in trains and in lora",
             ),
             ((self.method == "grpo") != (self.grpo is not None), "method grpo has a grpo table"),
+            (
+                self.method == "grpo" and bool(self.epochs) and len(self.data) > 1,
+                "grpo asks all questions of several sources in one pass: give steps, not epochs",
+            ),
             *((True, f"grpo has no {name}") for name in self._unused_by_grpo()),
             (
                 self.method == "sft" and not any(self.loss.model_dump().values()),
@@ -232,13 +236,23 @@ class StageRecipe(Record):
 
         Raises ConfigError when the step does not divide.
         """
-        per_device = self.device_batch_size or max(1, self.step_size // num_devices)
-        if self.step_size % (num_devices * per_device):
+        at_once = num_devices * self.at_once(num_devices)
+        if self.step_size % at_once:
+            what = f"{self.grpo.group_size} answers to each question" if self.grpo else "samples"
             raise ConfigError(
-                f"stage {self.name}: a step of {self.step_size} does not divide into "
-                f"{num_devices} devices with {per_device} at once each"
+                f"stage {self.name}: a step of {self.step_size} does not divide into {num_devices} "
+                f"devices with {at_once // num_devices} at once each; choose batch_size ({what}) "
+                f"and device_batch_size so that it is a multiple of {at_once}"
             )
-        return self.step_size // (num_devices * per_device)
+        return self.step_size // at_once
+
+    def divides(self, num_devices: int) -> bool:
+        """Whether a step can be shared by so many devices."""
+        return self.step_size % (num_devices * self.at_once(num_devices)) == 0
+
+    def at_once(self, num_devices: int) -> int:
+        """What each of so many devices takes through the model at once: see ``step_size``."""
+        return self.device_batch_size or max(1, self.step_size // num_devices)
 
     def rise(self) -> int:
         """The steps for which the learning rate rises. The stage must have its steps."""

@@ -8,9 +8,10 @@ the adapters in the weights.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -18,6 +19,9 @@ from adcopilot_edge.training.lora import load_adapter, merged_state, plain_state
 from adcopilot_edge.training.model import ADCopilotForConditionalGeneration
 from adcopilot_edge.training.processor import ADCopilotProcessor
 from adcopilot_edge.training.stage_recipe import StageRecipe
+
+LoadingType = torch.dtype | Literal["auto"]
+"""What ``from_pretrained`` takes as ``dtype``; ``auto`` is what ``config.json`` says."""
 
 _ADAPTER = "adapter"
 
@@ -45,12 +49,29 @@ def load_weights(
     checkpoint: Path, stage: StageRecipe
 ) -> tuple[ADCopilotForConditionalGeneration, ADCopilotProcessor]:
     """The model and the processor of a checkpoint, for ``stage`` to begin or to go on."""
-    # A checkpoint may hold two types, of what learned and what was frozen. Only where nothing but
-    # adapters learns may the smaller one do for all.
-    is_half = stage.precision == "bf16" and not stage.trains
-    dtype: Any = "auto" if is_half else torch.float32
-    model = ADCopilotForConditionalGeneration.from_pretrained(checkpoint, dtype=dtype)
+    model = ADCopilotForConditionalGeneration.from_pretrained(
+        checkpoint, dtype=loading_type(checkpoint, stage)
+    )
     return model, ADCopilotProcessor.from_pretrained(checkpoint)
+
+
+def loading_type(checkpoint: str | Path, stage: StageRecipe) -> LoadingType:
+    """The type to load a checkpoint in, a folder or one of the hub, so that no digit is lost.
+
+    A folder may hold two types, of what learned and what was frozen, and loading takes one for
+    all. Only where nothing but adapters learns in bf16 may the smaller one do.
+    """
+    may_be_half = stage.precision == "bf16" and not stage.trains
+    return "auto" if may_be_half or not _has_float32(Path(checkpoint)) else torch.float32
+
+
+def _has_float32(folder: Path) -> bool:
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            names = file.keys()
+            if any(file.get_slice(name).get_dtype() == "F32" for name in names):
+                return True
+    return False
 
 
 def restore_adapter(model: ADCopilotForConditionalGeneration, checkpoint: Path) -> None:

@@ -14,7 +14,7 @@ from adcopilot_edge.commands.printing import print_json
 from adcopilot_edge.commands.train_curves import draw_runs
 from adcopilot_edge.commands.train_plan import print_dry_run
 from adcopilot_edge.commands.train_progress import TrainProgress, scores_line
-from adcopilot_edge.commands.train_recipe import read_recipe, recipe_words
+from adcopilot_edge.commands.train_recipe import DEFAULT_WORKERS, read_recipe, train_words
 
 if TYPE_CHECKING:
     from adcopilot_edge.types import LabelledPair
@@ -42,7 +42,7 @@ def train(
     ] = False,
     workers: Annotated[
         int, typer.Option(help="Processes that make or read samples, for each device.", min=0)
-    ] = 1,
+    ] = DEFAULT_WORKERS,
     parallel: Annotated[
         str,
         typer.Option(
@@ -112,7 +112,16 @@ def train(
     if parallel not in ("ddp", "fsdp"):
         raise ConfigError(f"--parallel is ddp or fsdp, got {parallel!r}")
     if dry_run:
-        words = recipe_words(recipe, base=base, data=data or (), seed=seed, steps=steps)
+        words = train_words(
+            recipe,
+            base=base,
+            data=data or (),
+            seed=seed,
+            steps=steps,
+            out=out,
+            workers=workers,
+            eval_deeppcb=eval_deeppcb,
+        )
         print_dry_run(words, chosen, as_json=as_json)
         return
     held_out: dict[str, list[LabelledPair]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from adcopilot_edge.commands.printing import print_fact, print_json, print_rows
@@ -19,11 +20,12 @@ def print_dry_run(words: Sequence[str], recipe: TrainRecipe, *, as_json: bool) -
 
     A checkpoint that is not there is stood for by the recipe's ``shape``.
     """
-    from adcopilot_edge.training.dry_run import commands, dry_run
+    from adcopilot_edge.training.dry_run import DEVICES, commands, dry_run
 
     stages = dry_run(recipe)
     can_shard = all(stage.can_shard for stage in recipe.stages)
-    starts = commands(words, parallel="fsdp" if can_shard else "ddp")
+    fitting = [number for number in DEVICES if all(map(partial(_fits, number), stages))]
+    starts = commands(words, parallel="fsdp" if can_shard else "ddp", devices=fitting)
     if as_json:
         print_json(
             {
@@ -35,12 +37,19 @@ def print_dry_run(words: Sequence[str], recipe: TrainRecipe, *, as_json: bool) -
         return
     for stage in stages:
         _print_stage(recipe.name, stage)
+    for number in DEVICES:
+        if number not in fitting:
+            print_fact("no plan", f"for {number} GPUs: a step does not divide into as many")
     for devices, lines in starts.items():
         print_fact("run", f"on {devices} GPU{'s' if devices > 1 else ''}")
         for line in lines:
             print(f"  {line}")
     if can_shard:
         print("--parallel ddp, where the model fits whole")
+
+
+def _fits(number: int, stage: StageDryRun) -> bool:
+    return any(item.devices == number for item in stage.memory)
 
 
 def _print_stage(recipe: str, stage: StageDryRun) -> None:

@@ -41,6 +41,8 @@ class TrainProgress:
                 self._say(f"step {event['step']}: {scores_line(name, scores)}")
         elif event["event"] == "stage":
             self._say(f"stage {event['name']} from step {event['step']}")
+        elif event["event"] == "note":
+            self._say(event["text"])
         elif event["event"] == "folder":
             self._say_folder(event)
         elif event["event"] == "start":

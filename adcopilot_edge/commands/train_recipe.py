@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 from adcopilot_edge.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from adcopilot_edge.training.recipe import TrainRecipe
+
+DEFAULT_WORKERS = 1
 
 
 def read_recipe(
@@ -37,18 +41,22 @@ def read_recipe(
     return recipe
 
 
-def recipe_words(
+def train_words(
     name: str,
     *,
     base: str | None = None,
     data: Sequence[str] = (),
     seed: int | None = None,
     steps: int | None = None,
+    out: Path | None = None,
+    workers: int = DEFAULT_WORKERS,
+    eval_deeppcb: Path | None = None,
 ) -> list[str]:
-    """The words of a command line that gives the same to ``read_recipe``."""
-    given: list[tuple[str, str | int | None]] = [("--base", base)]
-    given += [("--data", word) for word in data]
-    given += [("--seed", seed), ("--steps", steps)]
+    """The words of a command line that starts the same run, but for ``--parallel``."""
+    given: list[tuple[str, object]] = [("--base", base), *(("--data", word) for word in data)]
+    given += [("--seed", seed), ("--steps", steps), ("--out", out)]
+    given += [("--workers", workers if workers != DEFAULT_WORKERS else None)]
+    given += [("--eval-deeppcb", eval_deeppcb)]
     return [name, *(str(word) for pair in given if pair[1] is not None for word in pair)]
 
 
