@@ -8,7 +8,6 @@ from adcopilot_edge.training.grpo_settings import grpo_settings
 from adcopilot_edge.training.recipe import ModelRecipe, TrainRecipe
 from adcopilot_edge.training.stage_recipe import StageRecipe
 
-
 Shape = ModelRecipe | ADCopilotVisionConfig
 """What says whether a model has a map: its shapes in a recipe, or its configuration."""
 
