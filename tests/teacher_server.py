@@ -17,12 +17,16 @@ USAGE = {"prompt_tokens": 700, "completion_tokens": 100, "total_tokens": 800}
 
 @dataclass
 class Response:
-    """status, and the body or the teacher's text; delay_s: before it is sent."""
+    """status, and the body or the teacher's text; delay_s: before it is sent.
+
+    is_dropped: the connection ends without an answer.
+    """
 
     text: str = ""
     status: int = 200
     body: Any = None
     delay_s: float = 0.0
+    is_dropped: bool = False
     finish: str = "stop"
     usage: dict[str, int] | None = field(default_factory=lambda: dict(USAGE))
     headers: dict[str, str] = field(default_factory=dict)
@@ -72,6 +76,8 @@ def teacher_server() -> Iterator[Teacher]:
             finally:
                 with lock:
                     open_now -= 1
+            if response.is_dropped:
+                return
             try:
                 self.send_response(response.status)
                 for name, value in response.headers.items():

@@ -213,7 +213,7 @@ def test_what_was_given_before_a_stop_is_kept(teacher, pairs, tmp_path) -> None:
     with pytest.raises(BudgetError, match=r"max_requests 2 .*spent: 2 requests.*start again"):
         kept.extend(teach_all(pairs, settings, report=report))
     assert ([one.pair for one in kept[::3]], report.requests) == ([p.key for p in pairs[:2]], 2)
-    more = settings.model_copy(update={"budget": Budget(max_requests=4)})
+    more = settings.model_copy(update={"budget": Budget(max_requests=6)})
     samples, report = run(pairs, more)
     assert (len(samples), report.cached, report.requests) == (18, 2, 4)
 

@@ -108,9 +108,9 @@ def test_an_estimate_says_which_limits_a_run_may_reach(tmp_path) -> None:
         assert estimate(pairs, settings.model_copy(update={"budget": budget})).limits == limits
 
 
-def test_a_request_waits_until_the_answers_to_others_make_room() -> None:
+def test_a_request_waits_until_the_answers_to_others_make_room(tmp_path) -> None:
     async def scenario() -> list[str]:
-        spending = Spending(Budget(max_tokens=100))
+        spending = Spending(Budget(max_tokens=100), tmp_path)
         told = []
         may_end = asyncio.Event()
 
@@ -141,13 +141,14 @@ def test_a_request_waits_until_the_answers_to_others_make_room() -> None:
     assert asyncio.run(scenario()) == ["first in", "first out", "second in"]
 
 
-def test_a_request_that_fails_spends_no_tokens() -> None:
+def test_a_request_that_breaks_off_spends_its_reserve(tmp_path) -> None:
     async def scenario() -> Spending:
-        spending = Spending(Budget(price_in=2.0, price_out=10.0))
+        spending = Spending(Budget(price_in=2.0, price_out=10.0), tmp_path)
         with pytest.raises(RuntimeError):
             async with spending.reserve(Usage(50, 20)):
                 raise RuntimeError
         return spending
 
     spending = asyncio.run(scenario())
-    assert (spending.requests, spending.tokens_in, spending.cost) == (1, 0, 0.0)
+    assert (spending.requests, spending.tokens_in, spending.tokens_out) == (1, 50, 20)
+    assert spending.cost == pytest.approx(0.0003)

@@ -11,7 +11,7 @@ from adcopilot_edge.errors import TeacherUnavailableError
 from adcopilot_edge.training.chat_ad.mined import MinedPair
 from adcopilot_edge.training.chat_ad.teacher.answer import answer_schema
 from adcopilot_edge.training.chat_ad.teacher.cache import AnswerCache, StoredAnswer, answer_key
-from adcopilot_edge.training.chat_ad.teacher.client import TeacherClient, UnansweredError
+from adcopilot_edge.training.chat_ad.teacher.client import TeacherClient, Tries, UnansweredError
 from adcopilot_edge.training.chat_ad.teacher.pictures import content_hash, picture_url
 from adcopilot_edge.training.chat_ad.teacher.prompts import SYSTEM, question, schema_hint
 from adcopilot_edge.training.chat_ad.teacher.report import TeachReport
@@ -80,20 +80,24 @@ class Asker:
             return None if answer is None else Answered(pair, asked, answer, is_cached=False)
 
     async def _ask(self, key: str, asked: str, pair: MinedPair) -> StoredAnswer | None:
-        async with self._spending.reserve(self._most(asked)) as usage:
-            pictures = await asyncio.to_thread(pictures_of, pair, self._settings)
+        pictures = await asyncio.to_thread(pictures_of, pair, self._settings)
+        most, tries = self._most(asked), Tries()
+        async with self._spending.reserve(most) as usage:
             try:
-                reply = await self._client.ask(asked, pictures)
+                reply = await self._client.ask(asked, pictures, tries)
             except UnansweredError as err:
-                usage.tokens_in = usage.tokens_out = 0
                 self._count_unanswered(pair, err)
                 return None
+            finally:
+                usage.tokens_in = tries.unpaid * most.tokens_in
+                usage.tokens_out = tries.unpaid * most.tokens_out
             answer = reply.answer
             self._cache.keep(key, answer)
             self._unanswered_in_a_row = 0
             self._report.retries += reply.retries
             if reply.has_usage:
-                usage.tokens_in, usage.tokens_out = answer.tokens_in, answer.tokens_out
+                usage.tokens_in += answer.tokens_in - most.tokens_in
+                usage.tokens_out += answer.tokens_out - most.tokens_out
                 self._most_in = max(self._most_in, answer.tokens_in)
         return answer
 

@@ -6,6 +6,7 @@ Anything that speaks OpenAI's chat completions will do. Knows no pair, no cache 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -17,16 +18,32 @@ from adcopilot_edge.training.chat_ad.teacher.prompts import SYSTEM, schema_hint
 from adcopilot_edge.training.chat_ad.teacher.settings import TeacherSettings
 
 if TYPE_CHECKING:
+    import httpx2
     import openai
 
 _REFUSED = (401, 402, 403, 404)
 _WRONG = (400, 404, 415, 422, 501)  # what servers answer to a response_format they don't know
 _NO_MONEY = "insufficient_quota"  # comes as 429, but waiting does not help
+_GAVE_UP = (408, 504, 524)  # of a server before the model, which may have worked for it
+_UNCONNECTED = ("ConnectError", "ConnectTimeout", "PoolTimeout")
 _LONGEST_WORDS = 300
 
 
 class UnansweredError(Exception):
     """A request failed for good; others may still be answered."""
+
+
+@dataclass(slots=True)
+class Tries:
+    """The tries of one request. unpaid: those that were sent and not refused.
+
+    A server may bill them all, whether it answers, tells their usage, or is waited for no longer.
+    """
+
+    unpaid: int = 0
+
+
+_tries: ContextVar[Tries] = ContextVar("_tries")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +78,9 @@ class TeacherClient:
             api_key=self._key.get_secret_value(),
             timeout=self._settings.timeout_s,
             max_retries=self._settings.max_retries,
+            http_client=self._openai.DefaultAsyncHttpxClient(
+                event_hooks={"request": [_count_sent], "response": [_count_refused]}
+            ),
         )
         return self
 
@@ -73,13 +93,16 @@ class TeacherClient:
         assert self._client is not None
         await self._client.close()
 
-    async def ask(self, question: str, pictures: Sequence[str]) -> Reply:
+    async def ask(self, question: str, pictures: Sequence[str], tries: Tries) -> Reply:
         """Ask about two pictures, the template and the query, as ``data:`` addresses.
+
+        tries: counted on the way, and right however this ends; one request at a time in a task.
 
         Raises:
             UnansweredError: It failed for good: after its repeats, or because of what it holds.
             TeacherUnavailableError: The endpoint refuses whatever is asked.
         """
+        _tries.set(tries)
         while True:
             has_schema, length_name = self._has_schema, self._length_name
             try:
@@ -88,6 +111,8 @@ class TeacherClient:
                 if not self._adapt(err, has_schema, length_name):
                     raise self._meaning(err) from err
             except self._openai.OpenAIError as err:
+                if type(err.__cause__).__name__ in _UNCONNECTED:
+                    tries.unpaid = 0
                 raise UnansweredError(self._words(err)) from err
 
     async def _ask(
@@ -159,6 +184,15 @@ class TeacherClient:
         words = f"{type(err).__name__}: {err}"
         key = self._key.get_secret_value()
         return (words.replace(key, "***") if len(key) > 4 else words)[:_LONGEST_WORDS]
+
+
+async def _count_sent(_: httpx2.Request) -> None:
+    _tries.get().unpaid += 1
+
+
+async def _count_refused(response: httpx2.Response) -> None:
+    if not response.is_success and response.status_code not in _GAVE_UP:
+        _tries.get().unpaid -= 1
 
 
 def _messages(

@@ -15,7 +15,8 @@ from adcopilot_edge.training.chat_ad.teacher.ask import (
     request_key,
 )
 from adcopilot_edge.training.chat_ad.teacher.cache import CACHE_FILE, AnswerCache
-from adcopilot_edge.training.chat_ad.teacher.settings import Budget, TeacherSettings
+from adcopilot_edge.training.chat_ad.teacher.settings import TeacherSettings
+from adcopilot_edge.training.chat_ad.teacher.spent import Spent, read_spent
 
 MEASURED_PAIRS = 64
 """So many pairs have their pictures scaled and packed; the others count as their mean."""
@@ -29,8 +30,8 @@ class Estimate:
     three characters each. picture_tokens_in: at 28 x 28 pixels each, as Qwen2.5-VL has it; another
     teacher counts otherwise. max_tokens_out: if every answer were as long as it may be. sent_bytes:
     of the pictures as base64; measured_pairs: on how many requests it is measured. max_cost: of all
-    those tokens, None without prices. limits: those of the budget at which the run may stop, as
-    ``max_requests 100``.
+    those tokens, None without prices. limits: those of the budget at which the run may stop, with
+    what was spent before, as ``max_requests 100``.
     """
 
     requests: int
@@ -62,7 +63,7 @@ def estimate(pairs: Iterable[MinedPair], settings: TeacherSettings) -> Estimate:
     """What ``teach`` would send for ``pairs``; nothing is sent and nothing written.
 
     Raises:
-        ConfigError: The cache is damaged.
+        ConfigError: The cache is damaged, or what was spent before can't be read.
         InputError: A picture can't be read.
     """
     known = _cached_keys(settings)
@@ -82,7 +83,6 @@ def estimate(pairs: Iterable[MinedPair], settings: TeacherSettings) -> Estimate:
             sent_bytes += sum(len(url) for url in pictures_of(pair, settings))
     measured = min(requests, MEASURED_PAIRS)
     tokens_in, max_out = text_tokens + picture_tokens, requests * settings.max_answer_tokens
-    max_cost = settings.budget.cost(tokens_in, max_out)
     return Estimate(
         requests=requests,
         cached=cached,
@@ -91,14 +91,20 @@ def estimate(pairs: Iterable[MinedPair], settings: TeacherSettings) -> Estimate:
         max_tokens_out=max_out,
         sent_bytes=round(sent_bytes * requests / measured) if measured else 0,
         measured_pairs=measured,
-        max_cost=max_cost,
-        limits=_limits(settings.budget, requests, tokens_in + max_out, max_cost),
+        max_cost=settings.budget.cost(tokens_in, max_out),
+        limits=_limits(settings, Spent(requests=requests, tokens_in=tokens_in, tokens_out=max_out)),
     )
 
 
-def _limits(budget: Budget, requests: int, tokens: int, cost: float | None) -> tuple[str, ...]:
-    """The limits that so many requests, tokens or costs exceed."""
-    needs = {"max_requests": requests, "max_tokens": tokens, "max_cost": cost}
+def _limits(settings: TeacherSettings, more: Spent) -> tuple[str, ...]:
+    """The limits that ``more`` exceeds, with what was spent before."""
+    budget, before = settings.budget, read_spent(settings.folder)
+    tokens_in, tokens_out = before.tokens_in + more.tokens_in, before.tokens_out + more.tokens_out
+    needs = {
+        "max_requests": before.requests + more.requests,
+        "max_tokens": tokens_in + tokens_out,
+        "max_cost": budget.cost(tokens_in, tokens_out),
+    }
     given = ((name, getattr(budget, name), need) for name, need in needs.items())
     return tuple(
         f"{name} {limit:g}" if name == "max_cost" else f"{name} {limit}"

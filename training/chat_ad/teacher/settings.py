@@ -24,10 +24,11 @@ _NO_KEY = "none"  # the client insists on one; a local server does not look at i
 
 
 class Budget(BaseModel):
-    """What one run may spend; None is no limit. Answers from the cache cost nothing.
+    """What all runs with a folder may spend; None is no limit. Answers from the cache cost nothing.
 
     max_requests: questions asked; repeats of one question after a failure do not count.
-    max_tokens: in and out together, by the ``usage`` of the answers. max_cost: in the currency of
+    max_tokens: in and out together, by the ``usage`` of the answers; a try without one, such as one
+    that timed out, counts as the most that it may take. max_cost: in the currency of
     the prices, which are for a million tokens in and out; there are no built-in prices.
     """
 
@@ -50,15 +51,15 @@ class TeacherSettings(BaseModel):
     """Everything about a run of the teacher but the pairs.
 
     base_url: up to ``/v1``. api_key_env: the name of the environment variable with the key; None
-    where the server asks for none. folder: where ``cache.sqlite`` and ``review.jsonl`` lie.
-    tasks: what is asked for, in one request a pair. image_side: the longer side of the pictures
-    sent, in pixels; smaller ones are not enlarged. jpeg_quality: 1..95. temperature, top_p, seed,
-    max_answer_tokens: as of the endpoint; each is part of what the cache knows an answer by, so
-    another seed asks anew. timeout_s: of one try. max_retries: of a request, with growing pauses.
-    min_iou: the least BBox-Mask IoU of a box with the true one. max_failure_share: of all that was
-    written; with more, ``failures_after`` pieces or later, the run stops. max_unanswered: requests
-    in a row that may fail for good. known_words: what texts may name beside the words that are
-    known, such as the pieces of a product; an unknown word fails.
+    where the server asks for none. folder: where ``cache.sqlite``, ``spent.json`` and
+    ``review.jsonl`` lie. tasks: what is asked for, in one request a pair. image_side: the longer
+    side of the pictures sent, in pixels; smaller ones are not enlarged. jpeg_quality: 1..95.
+    temperature, top_p, seed, max_answer_tokens: as of the endpoint; each is part of what the cache
+    knows an answer by, so another seed asks anew. timeout_s: of one try. max_retries: of a request,
+    with growing pauses. min_iou: the least BBox-Mask IoU of a box with the true one.
+    max_failure_share: of all that was written; with more, ``failures_after`` pieces or later, the
+    run stops. max_unanswered: requests in a row that may fail for good. known_words: what texts may
+    name beside the words that are known, such as the pieces of a product; an unknown word fails.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

@@ -54,7 +54,7 @@ async def teach(
     pairs: read as they are needed. report: filled on the way. on_step: told after each pair.
 
     Raises:
-        ConfigError: The key's variable is not set, or the folder can't be written.
+        ConfigError: The key's variable is not set, or the folder can't be read or written.
         MissingExtraError: The client's package is not installed.
         BudgetError: The budget is spent; raising it and starting again goes on behind it.
         TeacherUnavailableError: The endpoint refuses, or fails too often in a row.
@@ -62,9 +62,9 @@ async def teach(
         InputError: A picture can't be read.
     """
     report = TeachReport() if report is None else report
-    spending = Spending(settings.budget)
     total = length_hint(pairs, 0)
     with AnswerCache(settings.folder) as cache, ReviewFile(settings.folder) as review:
+        spending = Spending(settings.budget, settings.folder)
         async with TeacherClient(settings) as client:
             asker = Asker(settings, client, cache, spending, report)
             number = 0
