@@ -133,9 +133,16 @@ def place_nouns(place: Mention, mentions: Sequence[Mention], words: Sequence[str
     """The nouns that a place belongs to; none where the sentence has none.
 
     By the order of nouns and places: behind its noun in ``a dent at the left``, before it in ``at
-    the left there is a dent``, whichever comes first in the sentence.
+    the left there is a dent``, whichever comes first in the sentence. The word behind a place, as
+    in ``the left region``, is no noun but the place itself.
     """
-    items = [one for one in mentions if one.kind in NOUNS or one.kind == "place"]
+    ends = {one.end for one in mentions if one.kind == "place"}
+    items = [
+        one
+        for one in mentions
+        if one.kind == "place"
+        or (one.kind in NOUNS and not (one.kind == "vague" and one.start in ends))
+    ]
     nouns = [one for one in items if one.kind != "place"]
     if place not in items or not nouns:
         return _nearest(place, nouns, words)

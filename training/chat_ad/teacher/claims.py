@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from adcopilot_edge.training.chat_ad.teacher.asking import find_asked
 from adcopilot_edge.training.chat_ad.teacher.lexicon import word_set
 from adcopilot_edge.training.chat_ad.teacher.sentence import Failure, Scene, SentenceCheck
 from adcopilot_edge.training.chat_ad.teacher.truth import Truth
@@ -66,7 +67,8 @@ def judge_exchange(question: str, answer: str, truth: Truth, label: str | None =
     """Hold a question and its answer against the truth.
 
     A question claims what it takes for granted; a question for yes or no claims nothing, and its
-    answer claims all of it, or that some of it is wrong.
+    answer claims all of it, or that some of it is wrong. Where its places, sizes and the like pick
+    out some of several defects, the answer is held against those alone.
 
     Args:
         question: Of the user.
@@ -85,6 +87,7 @@ def judge_exchange(question: str, answer: str, truth: Truth, label: str | None =
         return _judge_yes_or_no(asked, said, says, truth, label)
     scene = Scene(label=label, is_question=True)
     presumed = _judge(_without_how(asked), truth, scene, needs_evidence=False, plurals=False)
+    about = find_asked(_without_how(asked), truth, label)
     words = [word for part in asked for word in part]
     asked_count = "how many" in " ".join(words) or "number" in words
     is_none = says is False and said[0][0] in ("none", "nothing")
@@ -93,11 +96,13 @@ def judge_exchange(question: str, answer: str, truth: Truth, label: str | None =
         failures.append(Failure("yes_or_no", " ".join(said[0][:3])))
     if is_none and truth.is_anomaly:
         failures.append(Failure("verdict", said[0][0]))
+    if about.truth is None:
+        failures.append(Failure("unchecked", " ".join(words)))
     rest = _without_opening(said, says)
     check = _judge(
         rest,
-        truth,
-        Scene(label=presumed.label, asked_count=asked_count),
+        about.truth or truth,
+        Scene(label=about.label, asked_count=asked_count),
         needs_evidence=not is_none,
     )
     return TextCheck(
@@ -106,6 +111,11 @@ def judge_exchange(question: str, answer: str, truth: Truth, label: str | None =
         label=check.label,
         is_about_defects=True,
     )
+
+
+def asked_about(question: str, truth: Truth) -> Truth | None:
+    """The truth of the defects that a question picks out; None where nobody can tell which."""
+    return find_asked(_without_how(sentences(question)), truth, None).truth
 
 
 def judge_question(question: str, truth: Truth) -> TextCheck:
@@ -125,7 +135,7 @@ def is_true(question: str, truth: Truth) -> bool | None:
     asked = sentences(question)
     if unreadable(question) or len(asked) != 1 or not _is_yes_or_no(asked[0]) or "or" in asked[0]:
         return None
-    content = _judge(asked, truth, Scene(), needs_evidence=False, plurals=False)
+    content = _judge(asked, truth, Scene(is_asked=True), needs_evidence=False, plurals=False)
     is_doubtful = content.denies or any(one.code in _DOUBTS for one in content.failures)
     if is_doubtful or not content.is_about_defects:
         return None
@@ -144,8 +154,7 @@ def _judge(
     affirmed: set[str] = set()
     label, is_about, denies = scene.label, False, False
     for words in parts:
-        here = Scene(label=label, asked_count=scene.asked_count, is_question=scene.is_question)
-        check = SentenceCheck(words, truth, here)
+        check = SentenceCheck(words, truth, replace(scene, label=label))
         failures += [one for one in check.failures if plurals or one.code != "count"]
         if needs_evidence and not truth.is_anomaly and not check.has_evidence:
             failures.append(Failure("unchecked", " ".join(words)))
@@ -170,7 +179,8 @@ def _judge_yes_or_no(
     label: str | None,
 ) -> TextCheck:
     words = asked[-1]
-    content = _judge([words], truth, Scene(label=label), needs_evidence=False, plurals=False)
+    scene = Scene(label=label, is_asked=True)
+    content = _judge([words], truth, scene, needs_evidence=False, plurals=False)
     failures = list(_judge(asked[:-1], truth, Scene(label=label), needs_evidence=False).failures)
     doubts = [one for one in content.failures if one.code in _DOUBTS]
     if content.denies:
@@ -183,9 +193,15 @@ def _judge_yes_or_no(
             failures.append(Failure("unchecked", " ".join(words)))
         elif says == bool(content.failures):
             failures.append(Failure("yes_or_no", f"{' '.join(words)} {said[0][0]}"))
+    about = find_asked(asked, truth, label, is_denied=says is False)
     rest = _without_opening(said, says)
+    if about.truth is None and rest:
+        failures.append(Failure("unchecked", " ".join(words)))
     check = _judge(
-        rest, truth, Scene(label=content.label), needs_evidence=says is None or len(rest) > 0
+        rest,
+        about.truth or truth,
+        Scene(label=about.label),
+        needs_evidence=says is None or len(rest) > 0,
     )
     if says is None and not check.is_about_defects:
         failures.append(Failure("unchecked", " ".join(said[0])))
@@ -205,6 +221,7 @@ _DOUBTS = frozenset(
         "unknown_word",
         "number",
         "place_unchecked",
+        "unchecked",
         "colour",
     )
 )

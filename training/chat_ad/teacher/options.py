@@ -13,8 +13,14 @@ from dataclasses import dataclass
 
 from adcopilot_edge.prompt import NO_DEFECT
 from adcopilot_edge.training.chat_ad.teacher.answer import Choice
-from adcopilot_edge.training.chat_ad.teacher.claims import is_true, judge_question
-from adcopilot_edge.training.chat_ad.teacher.lexicon import NUMBERS, PLACE_GAPS, stem, word_set
+from adcopilot_edge.training.chat_ad.teacher.claims import asked_about, is_true, judge_question
+from adcopilot_edge.training.chat_ad.teacher.lexicon import (
+    GENERIC,
+    NUMBERS,
+    PLACE_GAPS,
+    stem,
+    word_set,
+)
 from adcopilot_edge.training.chat_ad.teacher.mentions import Kind, find_mentions
 from adcopilot_edge.training.chat_ad.teacher.sentence import Failure
 from adcopilot_edge.training.chat_ad.teacher.structured import find_label, is_same_label
@@ -67,8 +73,12 @@ def choice_failures(choice: Choice, truth: Truth) -> list[Failure]:
     else:
         failures += judge_question(choice.question, truth).failures
         failures += _question_failures(choice)
-        label = _named(choice.question, truth)
-        values = [_option(option, choice.about, label, truth) for option in options]
+        about = asked_about(choice.question, truth)
+        if about is None:
+            return [*failures, Failure("unchecked", choice.question)]
+        label = _named(choice.question, about)
+        values = [_option(option, choice.about, label, about) for option in options]
+        failures += _doubts(choice, options, label, about)
     unknown = [option for option, value in zip(options, values, strict=True) if value is None]
     failures += [Failure("option_unknown", option) for option in unknown]
     true = [option for option, value in zip(options, values, strict=True) if value]
@@ -145,11 +155,33 @@ def _option(option: str, about: str, label: str | None, truth: Truth) -> bool | 
             return True
         return False if any(is_same_label(bare, one) for one in truth.others) else None
     if about == "count":
-        first = low.split()[0]
+        first, *noun = low.split()
         number = NUMBERS.get(first, int(first) if first.isdecimal() else None)
         count = truth.count_of(label) if truth.labels else 0
-        return None if number is None or count is None else number == count
+        is_known = number is not None and count is not None and _is_counted(noun, label, truth)
+        return number == count if is_known else None
     return _facet_option(option, _FACETS[about], label, truth)
+
+
+def _is_counted(noun: Sequence[str], label: str | None, truth: Truth) -> bool:
+    """Whether the words behind a number, if any, are a noun of what is counted."""
+    if not noun or (len(noun) == 1 and stem(noun[0]) in GENERIC):
+        return True
+    counted = {label} if label else truth.labels.keys()
+    return counted == {find_label(" ".join(noun), truth)}
+
+
+def _doubts(
+    choice: Choice, options: Sequence[str], label: str | None, truth: Truth
+) -> Iterator[Failure]:
+    """Options that are true of some of the defects that are asked about, and not of the others."""
+    if choice.about not in _FACETS:
+        return
+    for option in options:
+        spots = truth.spots_of(label)
+        found = {_option(option, choice.about, None, truth.only([one])) for one in spots}
+        if len(found) > 1:
+            yield Failure("unchecked", option)
 
 
 def _facet_option(option: str, facet: Facet, label: str | None, truth: Truth) -> bool | None:

@@ -7,28 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from adcopilot_edge.training.chat_ad.teacher.binding import (
     NOUNS,
     Clause,
-    adjective_nouns,
     find_clauses,
     find_template_defects,
-    place_nouns,
 )
 from adcopilot_edge.training.chat_ad.teacher.counting import check_numbers
+from adcopilot_edge.training.chat_ad.teacher.details import DETAILS, Details
 from adcopilot_edge.training.chat_ad.teacher.lexicon import stem, word_set
 from adcopilot_edge.training.chat_ad.teacher.mentions import DEFECT_KINDS, Mention, find_mentions
 from adcopilot_edge.training.chat_ad.teacher.polarity import Polarity, find_polarity
 from adcopilot_edge.training.chat_ad.teacher.strangers import find_strangers
-from adcopilot_edge.training.chat_ad.teacher.truth import Facet, Truth, grid_cell, label_words
+from adcopilot_edge.training.chat_ad.teacher.truth import Truth, label_words
 from adcopilot_edge.training.chat_ad.teacher.vocabulary import is_known
 from adcopilot_edge.training.chat_ad.teacher.words import BOX
 
 _UNCHECKED = frozenset(("odd place", "colour", "unchecked"))
-_DETAILS = _UNCHECKED | {"place", "corner", "edge", "size", "contrast", "shape", "direction"}
-_FACETS = frozenset(("place", "size", "contrast", "shape"))
+_DETAILS = _UNCHECKED | DETAILS
 _MARKS = word_set("mark marks spot spots patch patches trace traces blob blobs dot dots")
 _MORE = word_set("other further additional more else another")
 
@@ -46,12 +43,14 @@ class Scene:
     """What a sentence stands in.
 
     label: the last label that was spoken of. asked_count: the question was how many. is_question:
-    verdict words ask and do not claim.
+    verdict words ask and do not claim, and details only tell what it is about. is_asked: it asks
+    for yes or no.
     """
 
     label: str | None = None
     asked_count: bool = False
     is_question: bool = False
+    is_asked: bool = False
 
 
 class SentenceCheck:
@@ -76,6 +75,12 @@ class SentenceCheck:
         self.has_evidence = any(map(self._is_evidence, self.mentions))
         self.is_about_defects = any(
             one.kind in DEFECT_KINDS or one.kind == "normal" for one in self.mentions
+        )
+        self.details = Details(
+            words, self.mentions, self.polarity, truth, scene.label, is_asked=scene.is_asked
+        )
+        self._wrong = self.details.failures(
+            list(filter(self._is_checkable, self.mentions)), is_presumed=scene.is_question
         )
         self.failures = list(self._failures())
 
@@ -136,7 +141,7 @@ class SentenceCheck:
         if one.kind == "normal":
             return "verdict" if is_denied == self._is_of_an_exception(clause) else None
         if one.kind in _DETAILS:
-            return None if self._is_of_the_rest(clause) else self._detail_code(one, is_denied)
+            return None if self._is_of_the_rest(clause) else self._detail_code(one)
         return None
 
     def _normal_code(self, one: Mention, clause: Clause, is_denied: bool) -> str | None:
@@ -153,42 +158,19 @@ class SentenceCheck:
             return None if any(map(self._is_evidence, inside)) else "invented_detail"
         return None
 
-    def _detail_code(self, one: Mention, is_denied: bool) -> str | None:
+    def _is_checkable(self, one: Mention) -> bool:
+        """Whether a detail is one that is held against the defects."""
+        clause = self._clause(one.start)
+        is_of_none = clause.is_template or self._is_of_the_rest(clause)
+        return self.truth.is_anomaly and one.kind in DETAILS and bool(one.value) and not is_of_none
+
+    def _detail_code(self, one: Mention) -> str | None:
         """What is wrong with a place, size, contrast, shape or direction of a defect."""
         if one.kind in _UNCHECKED:
             return "place_unchecked" if one.kind == "odd place" else one.kind
         if one.kind == "place" and self.words[one.end : one.end + 1] in (["image"], ["picture"]):
             return "place_unchecked"
-        if one.kind == "place" and not one.value:
-            return "place"
-        find = place_nouns if one.kind in ("place", "corner", "edge") else adjective_nouns
-        nouns = find(one, self.mentions, self.words)
-        if any(noun.kind in ("other", "thing") for noun in nouns):
-            return None  # denied, or a failure by itself
-        labels = {self._label_of(noun) for noun in nouns} or {self.label}
-        if all(self._holds(one, label) != is_denied for label in labels):
-            return None
-        return "place" if one.kind in ("place", "corner", "edge") else one.kind
-
-    def _holds(self, one: Mention, label: str | None) -> bool:
-        if one.kind in _FACETS:
-            return self.truth.holds(cast(Facet, one.kind), one.value, label)
-        truths = list(self.truth.chosen(label))
-        if one.kind == "direction":
-            boxes = [box for true in truths for box in true.boxes]
-            sides = [(x2 - x1, y2 - y1) for x1, y1, x2, y2 in boxes]
-            return any(w > h if one.value == "horizontal" else h > w for w, h in sides)
-        cells = [grid_cell(place) for true in truths for place in true.facets["place"]]
-        if one.kind == "corner":
-            return any(row != "middle" and column != "centre" for row, column in cells)
-        return any(cell != ("middle", "centre") for cell in cells)
-
-    def _label_of(self, noun: Mention) -> str | None:
-        """The label that a noun stands for: its own, or the last one before it."""
-        if noun.kind == "label":
-            return noun.value
-        before = [m.value for m in self.mentions if m.kind == "label" and m.start < noun.start]
-        return before[-1] if before else self.scene.label
+        return "place" if not one.value else self._wrong.get(one)
 
     def _is_of_the_rest(self, clause: Clause) -> bool:
         inside = [m for m in self.mentions if clause.start <= m.start < clause.end]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -17,12 +17,26 @@ _ROWS = ("upper", "middle", "lower")
 _COLUMNS = ("left", "centre", "right")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Spot:
+    """One box of a defect, or a defect without any, whose box is None.
+
+    facets: what is known of it, its place on the 3x3 grid. is_alone: it is all of its defect;
+    otherwise its facets but the place are those of all boxes of the defect together.
+    """
+
+    label: str
+    box: BBox | None
+    facets: dict[Facet, str]
+    is_alone: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelTruth:
     """What is true of all defects of one label together.
 
-    places: on the 3x3 grid, of the defects and of each of their boxes; a facet whose facts nobody
-    knows is empty, so that nothing may be claimed of it. count: boxes; None where one has no place.
+    facets: what is true of any of them; one that nobody knows is empty, so that nothing may be
+    claimed of it. count: boxes; None where one has no place.
     """
 
     label: str
@@ -35,12 +49,14 @@ class LabelTruth:
 class Truth:
     """A pair as claims see it.
 
-    labels: by label. others: labels that the category has elsewhere. words: stems of the pair's own
-    labels and descriptions, and of the category, which no list of defects may forbid.
+    spots: all that is wrong. labels: by label. others: labels that the category has elsewhere.
+    words: stems of the pair's own labels and descriptions, and of the category, which no list of
+    defects may forbid.
     """
 
     is_anomaly: bool
     size: tuple[int, int]
+    spots: tuple[Spot, ...]
     labels: dict[str, LabelTruth]
     others: tuple[str, ...]
     words: frozenset[str]
@@ -50,13 +66,35 @@ class Truth:
         """The truth of ``pair``; known_words: more words that may be used and claim nothing."""
         texts = [*pair.labels, *(one.description for one in pair.defects), pair.category]
         texts += known_words
+        spots = tuple(spot for defect in pair.defects for spot in _spots(defect, pair.query_size))
         return cls(
             is_anomaly=not pair.is_normal,
             size=pair.query_size,
-            labels={label: _label_truth(label, pair) for label in pair.labels},
+            spots=spots,
+            labels=_by_label(spots),
             others=tuple(label for label in pair.other_labels if label not in pair.labels),
             words=frozenset(stem(word) for text in texts for word in label_words(text)),
         )
+
+    def only(self, spots: Sequence[Spot]) -> Truth:
+        """The truth as if the pair had no defects but ``spots``.
+
+        What is known only of all boxes of a defect is known of none where one is missing.
+        """
+        missing = [one for one in self.spots if one not in spots]
+        kept = tuple(
+            one
+            if one.is_alone or all(other.label != one.label for other in missing)
+            else replace(one, facets={"place": one.facets["place"]}, is_alone=True)
+            for one in spots
+        )
+        labels = _by_label(kept)
+        others = {one.label for one in missing} - labels.keys()
+        return replace(self, spots=kept, labels=labels, others=(*self.others, *sorted(others)))
+
+    def spots_of(self, label: str | None) -> list[Spot]:
+        """The spots of a label, or all for None."""
+        return [one for one in self.spots if label in (None, one.label)]
 
     @property
     def count(self) -> int | None:
@@ -93,36 +131,47 @@ def grid_cell(place: str) -> tuple[str, str]:
     return (row, "centre") if row in _ROWS else ("middle", row)
 
 
-def _label_truth(label: str, pair: MinedPair) -> LabelTruth:
-    defects = [one for one in pair.defects if one.label == label]
-    boxes = tuple(box for one in defects for box in one.boxes)
-    is_placed = all(one.boxes for one in defects)
-    width, height = pair.query_size
+def is_at(place: str, row_and_column: str) -> bool:
+    """Whether a place of the grid is in ``row|column``, of which either may be empty."""
+    row, column = row_and_column.split("|")
+    at = grid_cell(place)
+    return row in ("", at[0]) and column in ("", at[1])
+
+
+def _spots(defect: MinedDefect, size: tuple[int, int]) -> Iterator[Spot]:
+    facts = defect.facts
+    known: dict[Facet, str | None] = {}
+    if facts is not None:
+        known = {"size": facts.size, "contrast": facts.contrast, "shape": facts.shape}
+    facets: dict[Facet, str] = {key: value for key, value in known.items() if value is not None}
+    is_alone = len(defect.boxes) < 2
+    width, height = size
+    for box in defect.boxes or (None,):
+        place: dict[Facet, str] = (
+            {"place": place_word(box, height=height, width=width)} if box else {}
+        )
+        yield Spot(label=defect.label, box=box, facets=place | facets, is_alone=is_alone)
+
+
+def _by_label(spots: Sequence[Spot]) -> dict[str, LabelTruth]:
+    """What is true of each label, sorted."""
+    labels = sorted({one.label for one in spots})
+    return {label: _label_truth(label, [x for x in spots if x.label == label]) for label in labels}
+
+
+def _label_truth(label: str, spots: Sequence[Spot]) -> LabelTruth:
+    boxes = tuple(one.box for one in spots if one.box is not None)
+    facets: tuple[Facet, ...] = ("place", "size", "contrast", "shape")
     return LabelTruth(
         label=label,
         boxes=boxes,
-        count=len(boxes) if is_placed else None,
+        count=len(boxes) if len(boxes) == len(spots) else None,
         facets={
-            "place": _known(one.facts.place for one in defects if one.facts)
-            | {place_word(box, height=height, width=width) for box in boxes},
-            "size": _known(one.facts.size for one in defects if one.facts),
-            "contrast": _known(_contrast(one) for one in defects),
-            "shape": _known(one.facts.shape for one in defects if one.facts),
+            facet: frozenset(one.facets[facet] for one in spots if facet in one.facets)
+            for facet in facets
         },
     )
 
 
-def _known(values: Iterable[str | None]) -> frozenset[str]:
-    return frozenset(value for value in values if value is not None)
-
-
-def _contrast(defect: MinedDefect) -> str | None:
-    return defect.facts.contrast if defect.facts else None
-
-
 def _agrees(facet: Facet, value: str, true: frozenset[str]) -> bool:
-    if facet != "place":
-        return value in true
-    row, column = value.split("|")
-    cells = [grid_cell(place) for place in true]
-    return any(row in ("", r) and column in ("", c) for r, c in cells)
+    return any(is_at(place, value) for place in true) if facet == "place" else value in true
