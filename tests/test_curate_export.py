@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from curation import BOX, SIZE, draw_part, sample, write_pictures
+from PIL import Image
 
 from adcopilot_edge.runtime.images import open_image
 from adcopilot_edge.training.chat_ad.conversations import ConversationForm, llama_factory_size
+from adcopilot_edge.training.chat_ad.sample import ChatSample
 from adcopilot_edge.training.chat_ad.shard_writer import write_shard
 from adcopilot_edge.training.chat_ad.shards import DATA_FOLDER, shard_name
 
@@ -27,10 +31,29 @@ def curated(tmp_path: Path) -> Path:
         sample(0, folder=pictures, name="b", is_anomaly=False),
     ]
     folder = tmp_path / "chat"
-    (folder / DATA_FOLDER).mkdir(parents=True)
     for split, held in (("train", samples), ("validation", samples[1:])):
-        write_shard(folder / DATA_FOLDER / shard_name(split, 0, 1), held, embed=True)
+        write_split(folder, held, split=split)
     return folder
+
+
+def write_split(
+    folder: Path, samples: Sequence[ChatSample], *, split: str = "train", embed: bool = True
+) -> Path:
+    """A split of one shard."""
+    (folder / DATA_FOLDER).mkdir(parents=True, exist_ok=True)
+    write_shard(folder / DATA_FOLDER / shard_name(split, 0, 1), samples, embed=embed)
+    return folder
+
+
+def pictures_of(out: Path, trainer: str) -> list[Path]:
+    """Where the first record's pictures lie."""
+    if trainer == "llama-factory":
+        return [out / name for name in json.loads((out / "train.json").read_text())[0]["images"]]
+    return [Path(name) for name in read_lines(out)[0]["images"]]
+
+
+def read_lines(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
 
 
 def test_llama_factory_gets_numbers_in_the_pixels_that_the_model_sees(
@@ -75,13 +98,32 @@ def test_ms_swift_gets_marks_and_the_image_that_they_are_in(
     code, told, _ = cli("curate", curated, "--export", "ms-swift", "--out", out, "--json")
     assert code == 0
     assert json.loads(told)["splits"] == {"train": 2, "validation": 1}
-    records = [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
-    first, second = records
+    first, second = read_lines(out)
     assert first["messages"][1]["content"] == "At <bbox>."
     assert first["objects"] == {"ref": [], "bbox": [list(BOX)], "image_id": [1]}
     assert "objects" not in second
     assert all(Path(name).is_file() for name in first["images"]), "absolute, and under their names"
     assert all(Path(name).is_relative_to(out) for name in first["images"])
+
+
+def test_an_export_that_goes_on_writes_half_written_pictures_again(
+    cli: Cli, tmp_path: Path
+) -> None:
+    pictures = write_pictures(tmp_path / "pictures")
+    noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(pictures / "a.png")
+    chat = write_split(tmp_path / "chat", [sample(0, folder=pictures)])
+    words = ("curate", chat, "--export", "ms-swift", "--out", tmp_path / "out")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        code, _, err = cli(*words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (code, "can't be written" in err) == (2, True)
+    assert cli(*words)[0] == 0
+    _, query = pictures_of(tmp_path / "out", "ms-swift")
+    assert np.array_equal(open_image(query), noise)
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,8 @@ class _Pictures:
         path = self._folder / place
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            with atomic_write(path) as file:
+                file.write(content)
         return str(self._base / place)
 
 
