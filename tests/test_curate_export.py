@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,23 @@ def read_lines(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
 
 
+def save_odd(path: Path, kind: str) -> Path:
+    """A picture that ``convert("RGB")`` alone would show otherwise than it is."""
+    picture = Image.fromarray(draw_part(1))
+    exif = Image.Exif()
+    if kind == "turned":
+        exif[0x0112] = 6
+    elif kind == "deep":
+        picture = Image.fromarray(np.linspace(0, 65535, 64 * 48).reshape(48, 64).astype(np.uint16))
+    elif kind == "see-through":
+        picture.putalpha(90)
+    elif kind == "palette":
+        picture = picture.quantize(8)
+        picture.info["transparency"] = 3
+    picture.save(path, exif=exif)
+    return path
+
+
 def test_llama_factory_gets_numbers_in_the_pixels_that_the_model_sees(
     cli: Cli, curated: Path, tmp_path: Path
 ) -> None:
@@ -104,6 +122,46 @@ def test_ms_swift_gets_marks_and_the_image_that_they_are_in(
     assert "objects" not in second
     assert all(Path(name).is_file() for name in first["images"]), "absolute, and under their names"
     assert all(Path(name).is_relative_to(out) for name in first["images"])
+
+
+@pytest.mark.parametrize("embed", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "suffix"),
+    [
+        ("turned", ".jpg"),
+        ("turned", ".png"),
+        ("deep", ".png"),
+        ("see-through", ".png"),
+        ("palette", ".gif"),
+    ],
+)
+def test_a_trainer_that_only_converts_to_rgb_sees_the_picture_that_we_see(
+    cli: Cli, tmp_path: Path, kind: str, suffix: str, embed: bool
+) -> None:
+    pictures = write_pictures(tmp_path / "pictures")
+    odd = save_odd(pictures / f"odd{suffix}", kind)
+    held = replace(sample(0, folder=pictures), query=odd)
+    chat = write_split(tmp_path / "chat", [held], embed=embed)
+    for trainer in ("llama-factory", "ms-swift"):
+        out = tmp_path / trainer
+        assert cli("curate", chat, "--export", trainer, "--out", out)[0] == 0
+        template, query = pictures_of(out, trainer)
+        with Image.open(query) as image:
+            assert np.array_equal(np.asarray(image.convert("RGB")), open_image(odd))
+        assert template.read_bytes() == (pictures / "template.png").read_bytes()
+        assert (template == pictures / "template.png") == (not embed), "such stay where they lie"
+
+
+def test_a_picture_that_is_gone_from_its_path_exits_with_5(cli: Cli, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "pictures")
+    chat = write_split(tmp_path / "chat", [sample(0, folder=pictures)], embed=False)
+    words = ("--export", "ms-swift", "--out", tmp_path / "out")
+    (pictures / "a.png").write_bytes(b"no picture")
+    code, _, err = cli("curate", chat, *words)
+    assert (code, "a.png: " in err, "no image of a known format" in err) == (5, True, True)
+    (pictures / "a.png").unlink()
+    code, _, err = cli("curate", chat, *words)
+    assert (code, "a.png can't be read" in err) == (5, True)
 
 
 def test_an_export_that_goes_on_writes_half_written_pictures_again(

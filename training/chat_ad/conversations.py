@@ -3,13 +3,15 @@
 LLaMA-Factory: ``messages`` and ``images`` with an ``<image>`` where a picture stands, and
 ``dataset_info.json``. It scales pictures and leaves numbers in texts alone, so boxes are written in
 pixels of what Qwen2.5-VL gets to see there: ``llama_factory_size``. ms-swift: the boxes stay marks,
-in pixels of the picture, with ``objects`` that say which picture; it scales them itself. Knows
-neither models nor how the set was made.
+in pixels of the picture, with ``objects`` that say which picture; it scales them itself. Both open
+a picture by Pillow's ``convert("RGB")`` and no more, so one that this would show otherwise than
+``open_image`` is written anew. Knows neither models nor how the set was made.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 from collections.abc import Callable
@@ -18,8 +20,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from adcopilot_edge.atomic import atomic_write
+from adcopilot_edge.errors import DatasetError, InputError
+from adcopilot_edge.runtime.images import decoder_errors, open_header, open_raster
 from adcopilot_edge.runtime.preprocess import smart_resize
 from adcopilot_edge.training.chat_ad.sample import ChatSample, fill_boxes
+from adcopilot_edge.training.chat_ad.shard_writer import read_picture
 from adcopilot_edge.training.chat_ad.shards import ShardSet, StoredSample, find_shards
 from adcopilot_edge.types import BBox, OnStep
 
@@ -28,6 +33,7 @@ TRAINERS: tuple[Trainer, ...] = get_args(Trainer)
 
 IMAGE_MARK = "<image>"
 _IMAGES = "images"
+_ORIENTATION = 0x0112  # EXIF
 _QUERY = 1  # place of the query among the images of a sample, the template first
 # Limits of Qwen2.5-VL's own image processor, which follow LLaMA-Factory's.
 _PROCESSOR_PIXELS = {"min_pixels": 56 * 56, "max_pixels": 28 * 28 * 16384}
@@ -150,19 +156,49 @@ class _Pictures:
     def __init__(self, folder: Path, base: Path) -> None:
         self._folder = folder
         self._base = base
+        self._places: dict[str, str] = {}
 
     def add(self, name: Path, content: bytes | None) -> str:
-        """Where the picture is; one that is no part of the set stays where it lies."""
-        if content is None:
+        """Where the picture is, as trainers can open it.
+
+        One that is no part of the set (``content`` is None) stays where it lies, if it is plain.
+
+        Raises:
+            DatasetError: It can't be read.
+        """
+        key = str(name) if content is None else hashlib.sha256(content).hexdigest()
+        if key not in self._places:
+            try:
+                self._places[key] = self._place(name, content)
+            except InputError as err:
+                raise DatasetError(f"{name}: {err}") from err
+        return self._places[key]
+
+    def _place(self, name: Path, content: bytes | None) -> str:
+        stored = read_picture(name) if content is None else content
+        is_plain = _is_plain(stored)
+        if content is None and is_plain:
             return str(name)
-        digest = hashlib.sha256(content).hexdigest()
-        place = Path(_IMAGES, digest[:2], f"{digest[:24]}{name.suffix.lower()}")
+        digest = hashlib.sha256(stored).hexdigest()
+        suffix = name.suffix.lower() if is_plain else ".png"
+        place = Path(_IMAGES, digest[:2], f"{digest[:24]}{suffix}")
         path = self._folder / place
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as file:
-                file.write(content)
+                if is_plain:
+                    file.write(stored)
+                else:
+                    open_raster(stored).save(file, format="PNG")
         return str(self._base / place)
+
+
+def _is_plain(content: bytes) -> bool:
+    """Whether ``convert("RGB")`` alone shows what ``open_image`` does: upright, opaque, 8 bits."""
+    with decoder_errors("its file"), open_header(io.BytesIO(content)) as image:
+        is_opaque = "A" not in image.getbands() and "transparency" not in image.info
+        is_upright = image.getexif().get(_ORIENTATION, 1) == 1
+        return is_opaque and is_upright and not image.mode.startswith(("I", "F"))
 
 
 def _file_name(split: str, trainer: Trainer) -> str:

@@ -79,20 +79,25 @@ def write_shard(path: Path, samples: Iterable[ChatSample], *, embed: bool) -> No
             writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
 
 
+def read_picture(path: Path) -> bytes:
+    """The bytes of a picture's file.
+
+    Raises:
+        DatasetError: It can't be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as err:
+        raise DatasetError(f"{path} can't be read: {err}; restore it and start again") from err
+
+
 def _rows(samples: Iterable[ChatSample], *, embed: bool) -> Iterator[Row]:
     held: dict[Path, bytes] = {}
     for sample in samples:
         paths = (sample.template, sample.query)
         if embed:
-            held = {path: held[path] if path in held else _read(path) for path in paths}
+            held = {path: held[path] if path in held else read_picture(path) for path in paths}
         yield _row(sample, held)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as err:
-        raise DatasetError(f"{path} can't be read: {err}; restore it and start again") from err
 
 
 def _row(sample: ChatSample, held: dict[Path, bytes]) -> Row:
