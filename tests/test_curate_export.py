@@ -16,7 +16,7 @@ from PIL import Image
 
 from adcopilot_edge.runtime.images import open_image
 from adcopilot_edge.training.chat_ad.conversations import ConversationForm, llama_factory_size
-from adcopilot_edge.training.chat_ad.sample import ChatSample
+from adcopilot_edge.training.chat_ad.sample import ChatSample, Turn
 from adcopilot_edge.training.chat_ad.shard_writer import write_shard
 from adcopilot_edge.training.chat_ad.shards import DATA_FOLDER, shard_name
 
@@ -182,6 +182,30 @@ def test_an_export_that_goes_on_writes_half_written_pictures_again(
     assert cli(*words)[0] == 0
     _, query = pictures_of(tmp_path / "out", "ms-swift")
     assert np.array_equal(open_image(query), noise)
+
+
+def test_ms_swift_finds_a_box_before_it_fixes_its_columns(cli: Cli, tmp_path: Path) -> None:
+    """Eleven megabytes without a box: ``datasets`` fixes the columns by the first ten."""
+    from datasets import load_dataset
+
+    pictures = write_pictures(tmp_path / "pictures")
+    talk = (Turn("user", "Where?"), Turn("assistant", "No. " * 250_000))
+    normal = replace(sample(0, folder=pictures, name="b", is_anomaly=False), turns=talk)
+    normals = [replace(normal, key=f"parts/b:{number}") for number in range(11)]
+    defective = [sample(number, folder=pictures) for number in range(2)]
+    chat = write_split(tmp_path / "chat", [*normals, *defective])
+    out = tmp_path / "swift"
+    assert cli("curate", chat, "--export", "ms-swift", "--out", out)[0] == 0
+    loaded = load_dataset(
+        "json", data_files=str(out / "train.jsonl"), split="train", cache_dir=str(tmp_path / "hf")
+    )
+    assert ["objects" in line for line in read_lines(out)] == [True, *[False] * 11, True]
+    assert loaded[0]["objects"]["bbox"] == loaded[12]["objects"]["bbox"] == [list(BOX)]
+    assert loaded[5]["objects"] is None
+    lf = tmp_path / "lf"
+    assert cli("curate", chat, "--export", "llama-factory", "--out", lf)[0] == 0
+    answers = [one["messages"][1]["content"] for one in json.loads((lf / "train.json").read_text())]
+    assert [len(answer) > 99 for answer in answers] == [True] * 11 + [False] * 2
 
 
 @pytest.mark.parametrize(

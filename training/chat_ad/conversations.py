@@ -14,7 +14,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -88,7 +88,7 @@ def export_conversations(
         is_lines = form.trainer == "ms-swift"
         opening, between, closing = ("", "\n", "\n") if is_lines else ("[\n", ",\n", "\n]\n")
         with atomic_write(folder / _file_name(split, form.trainer)) as file:
-            for number, stored in enumerate(shards):
+            for number, stored in enumerate(_in_order(shards, form)):
                 record = json.dumps(_record(stored, pictures, form), ensure_ascii=False)
                 file.write(f"{between if number else opening}{record}".encode())
                 done += 1
@@ -123,6 +123,18 @@ def llama_factory_size(width: int, height: int, form: ConversationForm) -> tuple
         height = width * _CUT_ASPECT
     rows, columns = smart_resize(height, width, **_PROCESSOR_PIXELS)
     return columns, rows
+
+
+def _in_order(shards: ShardSet, form: ConversationForm) -> Iterator[StoredSample]:
+    """The samples in their order, for ms-swift one with boxes first.
+
+    It reads by ``datasets``, which fixes the columns by the first ten megabytes; ``objects`` must
+    be among them.
+    """
+    first = 0
+    if form.trainer == "ms-swift":
+        first = next((at for at, stored in enumerate(shards) if stored.sample.bboxes), 0)
+    return (shards[at] for at in sorted(range(len(shards)), key=lambda at: at != first))
 
 
 def _record(stored: StoredSample, pictures: _Pictures, form: ConversationForm) -> Record:
