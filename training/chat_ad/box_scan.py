@@ -17,6 +17,9 @@ from adcopilot_edge.training.chat_ad.files import read_size
 from adcopilot_edge.training.chat_ad.source import Finding, SourceImage, Survey
 from adcopilot_edge.types import BBox
 
+UNPLACED = "so its defects are kept without their places"
+"""What a finding says where boxes are for a picture of another size."""
+
 # Half a pixel: what a place may lie outside because its numbers were stored with few digits.
 _SLACK = 0.5
 

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from adcopilot_edge.errors import DatasetError
-from adcopilot_edge.training.chat_ad.box_scan import BoxReader, BoxScan
+from adcopilot_edge.training.chat_ad.box_scan import UNPLACED, BoxReader, BoxScan
 from adcopilot_edge.training.chat_ad.files import read_text
 from adcopilot_edge.training.chat_ad.source import SourceDefect, SourceImage
 from adcopilot_edge.types import BBox
@@ -130,11 +130,14 @@ class _File:
         if picture is None or size is None:
             return
         stated = (item.get("width"), item.get("height"))
-        if stated not in ((None, None), size):
+        known: tuple[int, int] | None = size
+        if stated not in ((None, None), (0, 0), size):
+            known = None
             self.scan.tell(
                 self.path,
                 f"image {item['file_name']} is said to have {stated[0]}x{stated[1]} pixels, but "
-                f"has {size[0]}x{size[1]}; check that picture and annotations belong together",
+                f"has {size[0]}x{size[1]}, {UNPLACED}; check that picture and annotations belong "
+                "together",
             )
         self.scan.images.append(
             SourceImage(
@@ -142,7 +145,7 @@ class _File:
                 source=self.source,
                 category=self.source,
                 split=self.split,
-                defects=tuple(self._defect(name, one, size) for name, one in told),
+                defects=tuple(self._defect(name, one, known) for name, one in told),
             )
         )
 
@@ -160,7 +163,10 @@ class _File:
         self.scan.tell(self.path, f"image {file_name} is in none of {tried}; restore it")
         return None
 
-    def _defect(self, name: str, item: dict[str, Any], size: tuple[int, int]) -> SourceDefect:
+    def _defect(
+        self, name: str, item: dict[str, Any], size: tuple[int, int] | None
+    ) -> SourceDefect:
+        """The defect of an annotation, unplaced where it is for a picture of another size."""
         kind = item.get("category_id")
         label = self.names.get(kind) if _is_id(kind) else None
         if label is None:
@@ -168,6 +174,8 @@ class _File:
                 self.path, f"{name}: category {kind!r} has no name; add it to categories"
             )
             label = f"class {kind}"
+        if size is None:
+            return SourceDefect(label=label)
         polygons = self._polygons(name, item.get("segmentation"), size)
         box = None
         if not polygons or item.get("bbox") is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from adcopilot_edge.errors import DatasetError
-from adcopilot_edge.training.chat_ad.box_scan import BoxReader, BoxScan
+from adcopilot_edge.training.chat_ad.box_scan import UNPLACED, BoxReader, BoxScan
 from adcopilot_edge.training.chat_ad.files import (
     by_stem,
     find_files,
@@ -94,9 +94,9 @@ def _read_one(
         return
     if size is None:
         return
-    _check_size(scan, annotation, tree, size)
+    known = _known_size(scan, annotation, tree, size)
     defects = tuple(
-        _defect(scan, annotation, item, size, f"object {number}")
+        _defect(scan, annotation, item, known, f"object {number}")
         for number, item in enumerate(tree.iter("object"), start=1)
     )
     scan.images.append(
@@ -115,26 +115,34 @@ def _parse(path: Path) -> ElementTree.Element:
         raise DatasetError(f"is no XML: {err}; correct or restore it") from err
 
 
-def _check_size(
+def _known_size(
     scan: BoxScan, path: Path, tree: ElementTree.Element, size: tuple[int, int]
-) -> None:
-    """Tell a size that is not the picture's; 0x0 is what some tools write for unknown."""
-    words = [tree.findtext(f"size/{key}", "0").strip() for key in ("width", "height")]
-    if words not in (["0", "0"], [str(side) for side in size]):
-        scan.tell(
-            path,
-            f"is for {'x'.join(words)} pixels, but its picture has {size[0]}x{size[1]}; "
-            "check that they belong together",
-        )
+) -> tuple[int, int] | None:
+    """The picture's size; None, and a finding, if the file states another.
+
+    0x0 is what some tools write for unknown.
+    """
+    words = [tree.findtext(f"size/{key}", "").strip() or "0" for key in ("width", "height")]
+    if words in (["0", "0"], [str(side) for side in size]):
+        return size
+    scan.tell(
+        path,
+        f"is for {'x'.join(words)} pixels, but its picture has {size[0]}x{size[1]}, {UNPLACED}; "
+        "check that they belong together",
+    )
+    return None
 
 
 def _defect(
-    scan: BoxScan, path: Path, item: ElementTree.Element, size: tuple[int, int], name: str
+    scan: BoxScan, path: Path, item: ElementTree.Element, size: tuple[int, int] | None, name: str
 ) -> SourceDefect:
+    """The defect of an object, unplaced where the file is for a picture of another size."""
     label = item.findtext("name", "").strip()
     if not label:
         scan.tell(path, f"{name} has no name; add one")
         label = "defect"
+    if size is None:
+        return SourceDefect(label=label)
     box = _corners(scan, path, item, name)
     placed = scan.place(box, size, path, f"{name}, {label}") if box else None
     return SourceDefect(label=label, boxes=(placed,) if placed else ())
