@@ -129,6 +129,41 @@ def test_a_file_of_the_user_is_put_over_ours(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(known)).look_up("bottle", "broken_large")[0] == "mouth break"
 
 
+def test_what_a_user_says_of_all_products_wins_over_ours_of_one(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        '[aliases]\n"broken large" = "crater"\n[defects]\nscratch = "OURS"\n'
+        '[categories."macaroni*"]\nname = "pasta"\n'
+        '[categories."macaroni1"]\ndefects = { chip = "a piece that broke off" }\n'
+        '[categories."pcb*"]\nname = "our board"\n'
+        '[categories.lid]\ndefects = { scratch = "of a lid" }\n'
+    )
+    known, ours = load_knowledge([mine]), load_knowledge()
+    assert known.look_up("capsules", "scratch") == ("scratch", "OURS")
+    assert known.look_up("lid", "scratch") == ("scratch", "of a lid")
+    assert known.look_up("bottle", "broken_large")[0] == "crater"
+    assert [known.product(name) for name in ("macaroni1", "macaroni2")] == ["pasta", "pasta"]
+    assert ours.look_up("macaroni1", "chip")[0] == "chipped edge"
+    assert known.look_up("macaroni1", "chip") == ("chip", "a piece that broke off")
+    assert known.product("pcb1") == "our board"
+    assert ours.look_up("pcb1", "bent")[1]
+    assert known.look_up("pcb1", "bent") == ours.look_up("pcb1", "bent")
+
+
+def test_all_patterns_that_fit_a_category_count_the_last_one_first(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        '[categories."line*"]\nname = "part"\ndefects = { dent = "a", pit = "b" }\n'
+        '[categories."line [78]"]\nname = "lid"\ndefects = { dent = "c" }\n'
+        '[categories."line 7"]\ndefects = { burr = "d" }\n'
+    )
+    known = load_knowledge([mine])
+    for line, names in (("line 7", "lid"), ("line 8", "lid"), ("line 9", "part")):
+        assert known.product(line) == names
+    found = {label: known.look_up("line 7", label)[1] for label in ("dent", "pit", "burr")}
+    assert found == {"dent": "c", "pit": "b", "burr": "d"}
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -14,7 +14,9 @@ A file is TOML, strict, all of it optional::
     defects = { "flipped nut" = "the nut lies with its wrong side up" }
 
 Labels and categories are compared in lower case, with ``_``, ``-``, ``/`` and ``.`` as spaces. The
-name of a category may be a pattern as of files, ``pcb[1-4]``; exact names come before patterns.
+name of a category may be a pattern as of files, ``pcb[1-4]``. All that fit count: the exact name
+first, then patterns, the last one first. What a user says, of a category or of all, comes before
+all of ours.
 """
 
 from __future__ import annotations
@@ -85,6 +87,13 @@ class KnowledgeFile(Topic):
     def _plain_categories(cls, entries: dict[str, CategoryTopic]) -> dict[str, CategoryTopic]:
         return _by_plain_words(entries)
 
+    def topics(self, category: str) -> list[CategoryTopic]:
+        """What it says of a category, in the order in which it counts."""
+        name = plain_words(category)
+        exact = [self.categories[name]] if name in self.categories else []
+        fitting = (key for key in self.categories if _is_pattern(key) and fnmatchcase(name, key))
+        return exact + [self.categories[key] for key in fitting]
+
 
 def _by_plain_words(entries: dict[str, T]) -> dict[str, T]:
     """The entries by ``plain_words``, patterns as they are."""
@@ -105,11 +114,10 @@ def _is_pattern(key: str) -> bool:
 class Knowledge:
     """What is known; to be had from ``load_knowledge``.
 
-    patterns: the names of categories that are patterns, in the order in which they are tried.
+    files: in the order in which they count, a user's before ours.
     """
 
-    known: KnowledgeFile
-    patterns: tuple[str, ...]
+    files: tuple[KnowledgeFile, ...]
 
     def look_up(self, category: str, label: str) -> tuple[str, str]:
         """A label in words, and what such a defect is, empty where nobody says.
@@ -117,7 +125,7 @@ class Knowledge:
         Labels that a comma separates are looked up one by one: ``bent, melt`` becomes ``bent part
         and melted area``.
         """
-        topics = (self._topic(category), self.known)
+        topics = [topic for one in self.files for topic in (*one.topics(category), one)]
         found = dict(_one(topics, part) for part in label.split(",") if plain_words(part))
         if not found:
             return label, ""
@@ -127,37 +135,33 @@ class Knowledge:
 
     def product(self, category: str) -> str:
         """What the category's products are called, empty where nobody says."""
-        return self._topic(category).name
-
-    def _topic(self, category: str) -> CategoryTopic:
-        name = plain_words(category)
-        if name in self.known.categories:
-            return self.known.categories[name]
-        found = (key for key in self.patterns if fnmatchcase(name, key))
-        return self.known.categories.get(next(found, ""), CategoryTopic())
+        topics = (topic for one in self.files for topic in one.topics(category))
+        return next((topic.name for topic in topics if topic.name), "")
 
 
 def _one(topics: Sequence[Topic], label: str) -> tuple[str, str]:
+    """The words of one label and their description; a label that a topic describes is words."""
     plain = plain_words(label)
-    words = next((one.aliases[plain] for one in topics if plain in one.aliases), plain)
+    named = (one for one in topics if plain in one.aliases or plain in one.defects)
+    words = next((one.aliases.get(plain, plain) for one in named), plain)
     name = plain_words(words)
     return words, next((one.defects[name] for one in topics if name in one.defects), "")
 
 
 def load_knowledge(paths: Sequence[Path] = ()) -> Knowledge:
-    """Ours, with what the files at ``paths`` say put over it, the last file over all.
+    """What the files at ``paths`` say, the last file over the others, and behind them ours.
 
     Raises:
         ConfigError: A file can't be read, or is no such file; it says where and why.
     """
-    known = _ours()
+    users = KnowledgeFile()
     for path in paths:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, ValueError) as err:
             raise ConfigError(f"can't read the knowledge file {path}: {err}") from err
-        known = _merged(known, _parse(text, str(path)))
-    return Knowledge(known, tuple(key for key in known.categories if _is_pattern(key)))
+        users = _merged(users, _parse(text, str(path)))
+    return Knowledge((users, _ours()))
 
 
 def shipped_files() -> dict[str, KnowledgeFile]:
