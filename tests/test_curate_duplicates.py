@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from curation import BOX, dent, draw_part, fingerprint, pair
 from PIL import Image
 
-from adcopilot_edge.training.chat_ad.duplicates import DUPLICATE_BITS, find_repeats
+from adcopilot_edge.training.chat_ad.duplicates import DUPLICATE_BITS, Repeat, find_repeats
 from adcopilot_edge.training.chat_ad.fingerprint import (
     Fingerprint,
     distance,
@@ -42,8 +44,21 @@ def test_the_search_finds_what_comparing_all_with_all_finds(reach: int) -> None:
         assert index.near(bits) == sorted(one for one in all_of if one[0] <= reach)
 
 
-def repeats(*queries: tuple[MinedPair, Fingerprint], bits: int = DUPLICATE_BITS) -> dict[str, str]:
-    found = find_repeats([one for one, _ in queries], [one for _, one in queries], bits=bits)
+_RNG = random.Random(1)
+OTHERS = [(pair(f"other {n}"), fingerprint(_RNG.getrandbits(256))) for n in range(8)]
+"""Parts of a category whose looks are far apart, as most are: closeness means something there."""
+
+
+def find(*queries: tuple[MinedPair, Fingerprint], bits: int = DUPLICATE_BITS) -> list[Repeat]:
+    return find_repeats([one for one, _ in queries], [one for _, one in queries], bits=bits)
+
+
+def repeats(
+    *queries: tuple[MinedPair, Fingerprint],
+    among: Sequence[tuple[MinedPair, Fingerprint]] = OTHERS,
+) -> dict[str, str]:
+    """Which query repeats which."""
+    found = find(*queries, *among)
     return {one.pair.removeprefix("parts/"): one.of.removeprefix("parts/") for one in found}
 
 
@@ -84,6 +99,26 @@ def test_another_defect_on_the_same_part_is_no_duplicate() -> None:
     assert repeats(*queries) == {}
 
 
+def test_defects_that_nobody_can_place_repeat_by_their_pixels_alone() -> None:
+    """Shots of one part under a fixed camera, each scratched somewhere."""
+    scratch = MinedDefect(label="scratch")
+    shots = [(pair(str(n), scratch), fingerprint(flipped(n % 3))) for n in range(9)]
+    assert repeats(*shots) == {}
+    both = [(pair(name, dent(), scratch), fingerprint(BASE)) for name in ("x", "y")]
+    assert repeats(*both) == {}, "one of two has a place"
+    copies = [(pair(name, scratch), fingerprint(BASE, "same")) for name in ("a", "b")]
+    assert repeats(*shots, *copies) == {"b": "a"}
+
+
+def test_of_few_queries_nobody_knows_how_alike_their_parts_are() -> None:
+    shots = [(pair(str(n)), fingerprint(flipped(n % 3))) for n in range(7)]
+    cups = [(replace(one, category="cup"), look) for one, look in OTHERS]
+    copies = [(pair(name), fingerprint(BASE, "same")) for name in ("a", "b")]
+    assert repeats(*shots, among=()) == {}
+    assert repeats(*shots, among=cups) == {}
+    assert repeats(*shots[:5], *copies, among=()) == {"b": "a"}
+
+
 def test_places_are_compared_in_shares_of_the_picture() -> None:
     x1, y1, x2, y2 = BOX
     double = pair("b", dent((2 * x1 + 1, 2 * y1, 2 * x2, 2 * y2)), query_size=(128, 96))
@@ -106,14 +141,14 @@ def test_where_all_parts_look_alike_closeness_means_less() -> None:
     places = rng.sample(range(256), 96)
     alike = [BASE ^ sum(1 << bit for bit in places[8 * n : 8 * n + 8]) for n in range(12)]
     queries = [(pair(str(n)), fingerprint(look)) for n, look in enumerate(alike)]
-    assert repeats(*queries) == {}
+    assert repeats(*queries, among=()) == {}
     copies = [(pair(f"copy {n}"), fingerprint(look ^ 1)) for n, look in enumerate(alike[:2])]
-    assert repeats(*queries, *copies) == {"copy 0": "0", "copy 1": "1"}
+    assert repeats(*queries, *copies, among=()) == {"copy 0": "0", "copy 1": "1"}
 
 
 def test_equal_looks_only_with_zero_bits() -> None:
     queries = [(pair(str(n)), fingerprint(flipped(n))) for n in (0, 1, 0)]
-    found = find_repeats([one for one, _ in queries], [one for _, one in queries], bits=0)
+    found = find(*queries, *OTHERS, bits=0)
     assert [(one.of, one.bits) for one in found] == [("parts/0", 0)]
 
 

@@ -8,16 +8,18 @@ earlier one that is kept
   defective, nobody knows what is true, and both are left out;
 - or if they look alike (``DUPLICATE_BITS`` of 256 at most) *and* the truth is the same: both
   normal, or the same labels at the same places (boxes match one to one with an IoU of at least 0.5
-  in shares of the picture). Another defect on the same part is never a duplicate.
+  in shares of the picture). Another defect on the same part is never a duplicate, so a query with
+  a defect that has no place, and may be another one, is judged by its pixels alone.
 
 Where the parts of a category are alike by nature, closeness means less: there the limit is a
-quarter of the median distance of two queries, if that is smaller.
+quarter of the median distance of two queries, if that is smaller. Of fewer than 8 queries nobody
+can tell, so they are judged by their pixels alone too.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -36,7 +38,7 @@ _SPREAD_SHARE = 4  # a quarter of the median distance
 _SPREAD_SAMPLE = 200  # queries of a category whose distances are taken
 _SPREAD_LEAST = 8  # with fewer the median says nothing
 
-_Truth = tuple[tuple[str, BBox | None], ...]
+_Truth = tuple[tuple[str, BBox], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ def find_repeats(
     limits = _limits(pairs, fingerprints, bits)
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for number, pair in enumerate(pairs):
-        if number not in repeats and number not in doubted:
+        is_open = number not in repeats and number not in doubted
+        if is_open and pair.is_placed and _category(pair) in limits:
             groups[tuple(sorted(label for label, _ in _truth(pair)))].append(number)
     for numbers in groups.values():
         index = NearIndex(bits)
@@ -105,7 +108,7 @@ def _equal_pixels(
 def _limits(
     pairs: Sequence[MinedPair], fingerprints: Sequence[Fingerprint], bits: int
 ) -> dict[tuple[str, str], int]:
-    """How far apart two queries of a category may be to count as one."""
+    """How far apart two queries of a category may be to count as one; none for small categories."""
     looks: dict[tuple[str, str], list[int]] = defaultdict(list)
     for pair, one in zip(pairs, fingerprints, strict=True):
         looks[_category(pair)].append(one.bits)
@@ -113,7 +116,6 @@ def _limits(
     for category, all_of in looks.items():
         step = -(-len(all_of) // _SPREAD_SAMPLE)
         some = all_of[::step]
-        limits[category] = bits
         if len(some) >= _SPREAD_LEAST:
             apart = [distance(a, b) for place, a in enumerate(some) for b in some[:place]]
             limits[category] = min(bits, int(median(apart) / _SPREAD_SHARE))
@@ -125,18 +127,16 @@ def _category(pair: MinedPair) -> tuple[str, str]:
 
 
 def _truth(pair: MinedPair) -> _Truth:
-    """Label and box of every defect, boxes in shares of the picture; no box where none is known."""
+    """Label and box of every defect, boxes in shares of the picture."""
     width, height = pair.query_size
-    found: list[tuple[str, BBox | None]] = []
-    for defect in pair.defects:
-        if not defect.boxes:
-            found.append((defect.label, None))
-        for x1, y1, x2, y2 in defect.boxes:
-            found.append((defect.label, (x1 / width, y1 / height, x2 / width, y2 / height)))
-    return tuple(found)
+    return tuple(
+        (defect.label, (x1 / width, y1 / height, x2 / width, y2 / height))
+        for defect in pair.defects
+        for x1, y1, x2, y2 in defect.boxes
+    )
 
 
-def _same_places(first: Iterable[tuple[str, BBox | None]], second: _Truth) -> bool:
+def _same_places(first: _Truth, second: _Truth) -> bool:
     """Whether defects match one to one, each with one of its label at its place."""
     rest = list(second)
     for label, box in first:
@@ -147,10 +147,8 @@ def _same_places(first: Iterable[tuple[str, BBox | None]], second: _Truth) -> bo
     return not rest
 
 
-def _is_same(label: str, box: BBox | None, other_label: str, other: BBox | None) -> bool:
-    if label != other_label or (box is None) != (other is None):
-        return False
-    return box is None or other is None or _iou(box, other) >= _SAME_PLACE
+def _is_same(label: str, box: BBox, other_label: str, other: BBox) -> bool:
+    return label == other_label and _iou(box, other) >= _SAME_PLACE
 
 
 def _iou(a: BBox, b: BBox) -> float:
