@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from adcopilot_edge.errors import DatasetError
+from adcopilot_edge.runtime.images import open_raster
 from adcopilot_edge.training.chat_ad.box_scan import BoxScan
 from adcopilot_edge.training.chat_ad.files import find_pictures, read_size
 from adcopilot_edge.training.chat_ad.plain import PlainReader
@@ -21,6 +22,8 @@ def test_a_size_is_that_of_the_upright_picture(tmp_path: Path) -> None:
     Image.new("RGB", (40, 20)).save(tmp_path / "upright.jpg")
     assert read_size(tmp_path / "turned.jpg") == (20, 40)
     assert read_size(tmp_path / "upright.jpg") == (40, 20)
+    Image.new("RGB", (40, 20)).save(tmp_path / "turned.tif", exif=exif)
+    assert read_size(tmp_path / "turned.tif") == open_raster(tmp_path / "turned.tif").size
 
 
 def test_pictures_are_found_at_any_depth_without_hidden_ones(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def picture_size(path: Path) -> tuple[int, int] | None:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture in pixels, upright, by its header.
+    """Width and height of a picture in pixels, upright, by its header; a turned TIFF is decoded.
 
     Raises:
         DatasetError: It is missing, or no picture of a known format.
@@ -103,9 +103,11 @@ def read_size(path: Path) -> tuple[int, int]:
             warnings.simplefilter("ignore")
             with Image.open(path, formats=_FORMATS) as image:
                 width, height = image.size
-                if image.getexif().get(_ORIENTATION, 1) >= _FIRST_TURNED:
-                    return height, width
-                return width, height
+                if image.getexif().get(_ORIENTATION, 1) < _FIRST_TURNED:
+                    return width, height
+                if image.format == "TIFF":  # Pillow's releases differ in what its header says
+                    return ImageOps.exif_transpose(image).size
+                return height, width
     except FileNotFoundError as err:
         raise DatasetError("there is no such picture; restore it") from err
     except _UNREADABLE as err:
