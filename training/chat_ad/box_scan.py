@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adcopilot_edge.errors import DatasetError
+from adcopilot_edge.training.chat_ad.entries import join_entries
 from adcopilot_edge.training.chat_ad.files import read_size
 from adcopilot_edge.training.chat_ad.source import Finding, SourceImage, Survey
 from adcopilot_edge.types import BBox
@@ -111,7 +112,7 @@ class BoxReader(ABC):
 
     @abstractmethod
     def scan(self, root: Path, source: str) -> BoxScan:
-        """All images below ``root`` and what is wrong with it.
+        """All entries of images below ``root`` and what is wrong with it.
 
         Raises:
             DatasetError: The layout is broken as a whole.
@@ -123,17 +124,23 @@ class BoxReader(ABC):
         Raises:
             DatasetError: The layout is broken, or no image can be used.
         """
-        return self.scan(root, source).whole()
+        return self._joined(root, source).whole()
 
     def survey(self, root: Path, *, source: str) -> Survey:
         """What a folder holds and what is wrong with it, by one pass over it."""
         try:
-            scan = self.scan(root, source)
+            scan = self._joined(root, source)
             if not scan.findings:
                 scan.whole()
         except DatasetError as err:
             return Survey((), (Finding(root, str(err)),))
         return Survey(tuple(scan.images), tuple(scan.findings))
+
+    def _joined(self, root: Path, source: str) -> BoxScan:
+        scan = self.scan(root, source)
+        scan.images, found = join_entries(scan.images)
+        scan.findings += found
+        return scan
 
 
 def _area(ring: Sequence[tuple[float, float]]) -> float:

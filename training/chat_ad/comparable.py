@@ -14,8 +14,9 @@ from adcopilot_edge.training.chat_ad.left_out import LeftOut
 from adcopilot_edge.training.chat_ad.source import SourceImage
 
 _MOST_NAMED = 5
-# The pair is there without the place, and what a reader found is told again where it costs a pair.
-_NO_REASONS = ("defect not placed", "unusable")
+# The pair is there without the place or with another template; what a reader found is told again
+# where it costs a pair.
+_NO_REASONS = ("defect not placed", "template not used", "unusable")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,14 +91,16 @@ def match(run: Run) -> None:
         found = [_leak(image, looks.fingerprints, evaluated) for image in images]
         leaks += [one for one in found if one is not None]
         rest = [image for image, one in zip(images, found, strict=True) if one is None]
-        told = list(looks.unreadable)
+        pictures = set(pictures_of(rest))
+        unreadable = [one for one in looks.unreadable if one.path in pictures]
+        told = list(unreadable)
         matches = list(match_images(rest, looks.looks, roots=run.plan.roots(), tell=told.append))
         run.write_parts("matches", matches)
-        lost += _lost(rest, matches, told, {one.path for one in looks.unreadable})
+        lost += _told_of(rest, matches, told, {one.path for one in unreadable})
     run.report("matching", len(groups), len(groups))
     if run.plan.strict:
         refuse_leaks(leaks)
-    run.tell("2-match", [*leaks, *lost])
+    run.tell("2-match", dict.fromkeys([*leaks, *lost]))
     run.work.finish("match")
 
 
@@ -206,25 +208,32 @@ def _leak(
     return None
 
 
-def _lost(
+def _told_of(
     images: Sequence[SourceImage],
     matches: Sequence[Match],
     told: Sequence[Finding],
     unreadable: Container[Path],
 ) -> list[LeftOut]:
-    """The images that got no template, with what was told of them."""
+    """All that was told of the images of a category and of their templates.
+
+    The last that is told of an image without a match is why it has none.
+    """
     matched = {match.image.path for match in matches}
-    why: dict[Path, str] = {}
-    for finding in told:
-        why.setdefault(finding.path, finding.what)
+    last = {finding.path: finding for finding in told}
+
+    def reason(finding: Finding) -> str:
+        if finding.path in unreadable:
+            return "unreadable"
+        is_kept = finding.path in matched or finding is not last[finding.path]
+        return "template not used" if is_kept else "no template"
+
     return [
         LeftOut(
-            what=str(image.path),
-            source=image.source,
+            what=str(finding.path),
+            source=images[0].source,
             step="mine",
-            reason="unreadable" if image.path in unreadable else "no template",
-            detail=why.get(image.path, ""),
+            reason=reason(finding),
+            detail=finding.what,
         )
-        for image in images
-        if image.path not in matched
+        for finding in told
     ]

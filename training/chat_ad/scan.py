@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adcopilot_edge.errors import DatasetError
+from adcopilot_edge.training.chat_ad.entries import join_entries
 from adcopilot_edge.training.chat_ad.files import grey_values, picture_size
 from adcopilot_edge.training.chat_ad.source import Finding, SourceImage, Survey
 
@@ -41,7 +42,10 @@ class ScanReader(ABC):
 
     @abstractmethod
     def scan(self, root: Path, source: str) -> Scan:
-        """All images below ``root``, an existing folder, and what is wrong but for pictures."""
+        """All entries of images below ``root``, an existing folder, and what is wrong with it.
+
+        That pictures can be read is not its matter.
+        """
 
     def read(self, root: Path, *, source: str) -> list[SourceImage]:
         """All images in a fixed order.
@@ -77,6 +81,8 @@ class ScanReader(ABC):
                 "holds no image of this layout; give the folder that holds the data set's own "
                 "folders, or name another layout",
             )
+        scan.images, found = join_entries(scan.images)
+        (scan.lost if scan.images else scan.broken).extend(found)
         return scan
 
 

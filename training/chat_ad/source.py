@@ -86,7 +86,7 @@ class Reader(Protocol):
         ...
 
     def read(self, root: Path, *, source: str) -> Iterable[SourceImage]:
-        """All images in a fixed order.
+        """All images in a fixed order, each once.
 
         Raises:
             DatasetError: The layout is broken; it says where and what to do.
