@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from curation import fingerprint
+from curation import curate, draw_part, fingerprint, plan_for, write_set
+from PIL import Image
 
-from adcopilot_edge.errors import ConfigError
+from adcopilot_edge.errors import ConfigError, DatasetError
 from adcopilot_edge.training.chat_ad.leakage import (
     MMAD_CLASSES,
     EvaluationImages,
@@ -65,3 +66,44 @@ def test_images_are_found_by_pixels_before_looks() -> None:
     assert evaluated.find(fingerprint(0b0)) == (Path("near.png"), 1)
     assert evaluated.find(fingerprint(2**256 - 1)) is None
     assert len(evaluated) == 2
+
+
+@pytest.fixture
+def evaluated(tmp_path: Path) -> Path:
+    """A folder with a copy of a part of ``line`` that was cut short, and one of nothing there."""
+    folder = tmp_path / "evaluated"
+    folder.mkdir()
+    Image.fromarray(draw_part(999)).save(folder / "other.png")
+    Image.fromarray(draw_part(1)).save(folder / "part.jpg")
+    (folder / "part.jpg").write_bytes((folder / "part.jpg").read_bytes()[:-100])
+    return folder
+
+
+def test_an_evaluated_picture_that_can_not_be_read_is_an_error_until_it_is_put_right(
+    tmp_path: Path, evaluated: Path
+) -> None:
+    source = write_set(tmp_path / "line", ["lid"])
+    with pytest.raises(DatasetError, match=r"1 of the pictures in .*part\.jpg: can't be"):
+        curate(source, tmp_path / "set", exclude_images=(evaluated,))
+    (evaluated / "part.jpg").unlink()
+    Image.fromarray(draw_part(1)).save(evaluated / "part.png")
+    made = curate(source, tmp_path / "set", exclude_images=(evaluated,))
+    assert made.is_resumed
+    assert made.left_out == {("exclude", "evaluated image"): 1}
+
+
+def test_a_folder_without_evaluated_pictures_is_an_error(tmp_path: Path) -> None:
+    source = write_set(tmp_path / "line", ["lid"])
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "notes.txt").touch()
+    with pytest.raises(DatasetError, match="none holds no picture, so nothing can be compared"):
+        plan_for(source, exclude_images=(tmp_path / "none",))
+
+
+def test_evaluated_pictures_are_found_from_any_folder(
+    tmp_path: Path, evaluated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_set(tmp_path / "line", ["lid"])
+    monkeypatch.chdir(tmp_path)
+    plan = plan_for(source, exclude_images=(Path("evaluated"),))
+    assert plan.evaluated() == [evaluated / "other.png", evaluated / "part.jpg"]

@@ -63,7 +63,10 @@ def curate(
     ] = None,
     exclude_images: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder of images that are evaluated on; may be repeated."),
+        typer.Option(
+            help="Folder of images that are evaluated on, each of which must be readable; may be "
+            "repeated."
+        ),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="What is evaluated on is an error, not left out.")

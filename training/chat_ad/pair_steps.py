@@ -16,7 +16,6 @@ from adcopilot_edge.training.chat_ad.comparable import (
     reasons_for_no_pair,
 )
 from adcopilot_edge.training.chat_ad.duplicates import Repeat, find_repeats
-from adcopilot_edge.training.chat_ad.files import find_pictures
 from adcopilot_edge.training.chat_ad.fingerprint import Fingerprint
 from adcopilot_edge.training.chat_ad.jobs import Picture, look_job, mine_job
 from adcopilot_edge.training.chat_ad.leakage import EvaluationImages
@@ -32,6 +31,7 @@ from adcopilot_edge.training.chat_ad.source import Finding, SourceImage
 from adcopilot_edge.training.chat_ad.stage_file import read_records, write_records
 
 _IMAGES = "images.jsonl"
+_MOST_NAMED = 5
 
 
 def read(run: Run) -> None:
@@ -51,16 +51,20 @@ def read(run: Run) -> None:
         raise DatasetError(f"no pair can be made: {reasons}")
     run.tell("1-read", left_out)
     write_records(run.work.path / _IMAGES, images)
-    evaluated = [path for folder in run.plan.exclude_images for path in find_pictures(folder)]
-    for name, paths in (("pictures", pictures_of(images)), ("evaluated", evaluated)):
-        run.clear(name)
-        run.write_parts(name, [Picture(path) for path in paths])
+    run.clear("pictures")
+    run.write_parts("pictures", [Picture(path) for path in pictures_of(images)])
     run.work.finish("read")
 
 
 def look(run: Run) -> None:
-    """Look at all pictures."""
-    run.do(look_job, "evaluated", "evaluated-looks", step="evaluated")
+    """Look at all pictures, first at those that are evaluated on.
+
+    Raises:
+        DatasetError: One of those can't be read.
+    """
+    if not run.work.is_done("evaluated"):
+        _look_at_evaluated(run)
+        run.work.finish("evaluated")
     run.do(look_job, "pictures", "looks", step="looking")
 
 
@@ -171,6 +175,24 @@ def _repeat(pair: MinedPair, repeat: Repeat) -> LeftOut:
     return LeftOut(
         what=pair.key, source=pair.source, step="duplicates", reason=reason, detail=detail
     )
+
+
+def _look_at_evaluated(run: Run) -> None:
+    """All anew, since the folders may have been put right since a run that was refused."""
+    for name in ("evaluated", "evaluated-looks"):
+        run.clear(name)
+    run.write_parts("evaluated", [Picture(path) for path in run.plan.evaluated()])
+    run.do(look_job, "evaluated", "evaluated-looks", step="evaluated")
+    unreadable = [
+        one for path in run.parts("evaluated-looks") for one in load_looks(path).unreadable
+    ]
+    if unreadable:
+        named = "; ".join(f"{one.path}: {one.what}" for one in unreadable[:_MOST_NAMED])
+        more = f"; and {len(unreadable) - _MOST_NAMED} more" if len(unreadable) > _MOST_NAMED else ""
+        raise DatasetError(
+            f"{len(unreadable)} of the pictures in --exclude-images can't be read, so nothing can "
+            f"be compared with them: {named}{more}. Put them right, or take them out of the folder"
+        )
 
 
 def _evaluated(run: Run) -> EvaluationImages:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from adcopilot_edge.errors import ConfigError, DatasetError
 from adcopilot_edge.training.chat_ad.duplicates import DUPLICATE_BITS
 from adcopilot_edge.training.chat_ad.engines import EngineName
+from adcopilot_edge.training.chat_ad.files import find_pictures
 from adcopilot_edge.training.chat_ad.knowledge import load_knowledge
 from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS, SampleTask
 from adcopilot_edge.training.chat_ad.splitting import SplitBy
@@ -76,6 +77,7 @@ class CurationPlan:
         for folder in self.exclude_images:
             if not folder.is_dir():
                 raise ConfigError(f"--exclude-images {folder}: there is no such folder")
+        self.evaluated()
         load_knowledge(self.knowledge)
 
     def roots(self) -> dict[str, Path]:
@@ -96,6 +98,23 @@ class CurationPlan:
                 )
             roots[name] = path.resolve()
         return roots
+
+    def evaluated(self) -> list[Path]:
+        """The pictures of all ``exclude_images``, with absolute paths.
+
+        Raises:
+            DatasetError: A folder has none.
+        """
+        found: list[Path] = []
+        for folder in self.exclude_images:
+            pictures = find_pictures(folder.resolve())
+            if not pictures:
+                raise DatasetError(
+                    f"--exclude-images {folder} holds no picture, so nothing can be compared with "
+                    "it; give the folder of the images that are evaluated on"
+                )
+            found += pictures
+        return found
 
     def origin(self) -> dict[str, Any]:
         """All that the result depends on, as plain JSON values."""
