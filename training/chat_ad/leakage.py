@@ -17,6 +17,9 @@ from adcopilot_edge.training.chat_ad.fingerprint import Fingerprint
 from adcopilot_edge.training.chat_ad.near import NearIndex
 from adcopilot_edge.training.chat_ad.source import SourceImage
 
+MMAD = "mmad"
+"""What the list of that benchmark's classes is called."""
+
 MMAD_CLASSES: dict[str, tuple[str, ...]] = {
     "MVTec AD": (
         *("bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut"),
@@ -62,7 +65,7 @@ def read_classes(name: str) -> ClassList:
     Raises:
         ConfigError: There is no such file, or it names no class.
     """
-    if name == "mmad":
+    if name == MMAD:
         return ClassList(
             frozenset(normalise(one) for classes in MMAD_CLASSES.values() for one in classes)
         )

@@ -42,10 +42,10 @@ def read(run: Run) -> None:
             with, or, if the plan is strict, an image is of an evaluated class.
     """
     if run.work.is_done("read"):
+        refuse_leaks(run.plan, run.left_out())  # which the run before may have allowed
         return
     images, left_out = read_sources(run.plan, run.report)
-    if run.plan.strict:
-        refuse_leaks([one for one in left_out if one.step == "exclude"])
+    refuse_leaks(run.plan, left_out)
     if not count_comparable(images):
         reasons = reasons_for_no_pair(left_out, lone_categories(images))
         raise DatasetError(f"no pair can be made: {reasons}")
@@ -102,8 +102,7 @@ def match(run: Run) -> None:
         run.write_parts("matches", matches)
         lost += _told_of(rest, matches, told, {one.path for one in unreadable})
     run.report("matching", len(groups), len(groups))
-    if run.plan.strict:
-        refuse_leaks(leaks)
+    refuse_leaks(run.plan, leaks)
     run.tell("2-match", dict.fromkeys([*leaks, *lost]))
     run.work.finish("match")
 
@@ -187,11 +186,13 @@ def _look_at_evaluated(run: Run) -> None:
         one for path in run.parts("evaluated-looks") for one in load_looks(path).unreadable
     ]
     if unreadable:
-        named = "; ".join(f"{one.path}: {one.what}" for one in unreadable[:_MOST_NAMED])
-        more = f"; and {len(unreadable) - _MOST_NAMED} more" if len(unreadable) > _MOST_NAMED else ""
+        named = [f"{one.path}: {one.what}" for one in unreadable[:_MOST_NAMED]]
+        if len(unreadable) > _MOST_NAMED:
+            named.append(f"and {len(unreadable) - _MOST_NAMED} more")
         raise DatasetError(
             f"{len(unreadable)} of the pictures in --exclude-images can't be read, so nothing can "
-            f"be compared with them: {named}{more}. Put them right, or take them out of the folder"
+            f"be compared with them: {'; '.join(named)}. Put them right, or take them "
+            "out of the folder"
         )
 
 

@@ -83,8 +83,7 @@ def preview(plan: CurationPlan, *, report: OnStep) -> tuple[list[SourceImage], l
         ConfigError: The list of classes can't be used.
     """
     images, left_out = read_sources(plan, report)
-    if plan.strict:
-        refuse_leaks([one for one in left_out if one.step == "exclude"])
+    refuse_leaks(plan, left_out)
     return images, left_out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from adcopilot_edge.training.chat_ad.duplicates import DUPLICATE_BITS
 from adcopilot_edge.training.chat_ad.engines import EngineName
 from adcopilot_edge.training.chat_ad.files import find_pictures
 from adcopilot_edge.training.chat_ad.knowledge import load_knowledge
+from adcopilot_edge.training.chat_ad.leakage import MMAD, read_classes
 from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS, SampleTask
 from adcopilot_edge.training.chat_ad.splitting import SplitBy
 
@@ -79,6 +81,8 @@ class CurationPlan:
                 raise ConfigError(f"--exclude-images {folder}: there is no such folder")
         self.evaluated()
         load_knowledge(self.knowledge)
+        if self.exclude_classes:
+            read_classes(self.exclude_classes)
 
     def roots(self) -> dict[str, Path]:
         """The folder of each source, by its name: that of the folder.
@@ -117,7 +121,13 @@ class CurationPlan:
         return found
 
     def origin(self) -> dict[str, Any]:
-        """All that the result depends on, as plain JSON values."""
+        """All that the result depends on but the sources' files, as plain JSON values.
+
+        What is in the files of knowledge and classes is there as a hash under their names.
+
+        Raises:
+            ConfigError: One of these can't be read any more.
+        """
         return {
             "sources": [str(path) for path in self.roots().values()],
             "name": self.name,
@@ -138,4 +148,17 @@ class CurationPlan:
             "licences": dict(sorted(self.licences.items())),
             "embed": self.embed,
             "shard_bytes": self.shard_bytes,
+            **{f"content of {path.resolve()}": _sha256(path) for path in self._files()},
         }
+
+    def _files(self) -> list[Path]:
+        """The files, beside the sources, on which the result depends."""
+        lists = {self.exclude_classes or MMAD} - {MMAD}
+        return [*self.knowledge, *map(Path, lists)]
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as err:
+        raise ConfigError(f"can't read {path}: {err}; restore the file") from err

@@ -84,13 +84,15 @@ class Run:
         return sorted(found, key=lambda one: STEPS.index(one.step))
 
 
-def refuse_leaks(leaks: Sequence[LeftOut]) -> None:
-    """Raise DatasetError where something leaks, and say what."""
-    if not leaks:
+def refuse_leaks(plan: CurationPlan, left_out: Iterable[LeftOut]) -> None:
+    """Raise DatasetError where the plan is strict and something leaks, and say what."""
+    leaks = [one for one in left_out if one.step == "exclude"]
+    if not plan.strict or not leaks:
         return
     named = "; ".join(f"{one.what} ({one.reason}: {one.detail})" for one in leaks[:_MOST_NAMED])
     more = f"; and {len(leaks) - _MOST_NAMED} more" if len(leaks) > _MOST_NAMED else ""
     raise DatasetError(
-        f"{len(leaks)} images are evaluated on: {named}{more}. Take them out of the sources, or "
-        "leave --strict away to have them left out"
+        f"{len(leaks)} images are evaluated on: {named}{more}. Take them out of the sources "
+        "and start anew, without the folder of an unfinished run, or leave --strict away to have "
+        "them left out"
     )
