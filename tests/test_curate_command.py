@@ -163,6 +163,7 @@ def test_a_strict_leak_exits_with_5(cli: Cli, line: Path, tmp_path: Path) -> Non
     [
         ([], "say where the set goes with --out"),
         (["--export", "ms-swift", "--dry-run"], "say where the set goes with --out"),
+        (["--export", "ms-swift", "--dry-run", "--out", "set"], "--export has no --dry-run"),
         (["--out", ".", "--seed", "1"], "exists; choose another --out"),
         (["--out", "set", "--tasks", "riddle"], "--tasks riddle: it must be one of caption"),
         (["--out", "set", "--engine", "spark"], "--engine spark: it must be one of local, ray"),

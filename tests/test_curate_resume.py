@@ -1,15 +1,17 @@
-"""With what a run that was stopped goes on: files of the same content, and strictly or not."""
+"""With what a run that was stopped goes on: the same files, strictly or not, another split."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from curation import curate, plan_for, write_set
+from curation import contents, curate, plan_for, write_set
 
 from adcopilot_edge.errors import ConfigError, DatasetError
 from adcopilot_edge.training.chat_ad import pair_steps, set_steps
+from adcopilot_edge.training.chat_ad.splitting import held_out_pairs
 
 
 class StoppedError(Exception):
@@ -67,3 +69,44 @@ def test_strict_holds_for_what_the_stopped_run_left_out(
 def test_a_list_of_classes_that_is_missing_is_an_error_before_any_work(source: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         plan_for(source, exclude_classes="nowhere")
+
+
+def test_a_run_that_can_not_be_split_stops_before_dialogues_and_goes_on_as_it_advises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_set(tmp_path / "line", ["lid"])
+    with monkeypatch.context() as patch:
+        patch.setattr(set_steps, "write_dialogues", None)
+        with pytest.raises(ConfigError, match="there is only one; add --split-by pair"):
+            curate(source, tmp_path / "set", validation=0.2)
+    made = curate(source, tmp_path / "set", validation=0.2, split_by="pair")
+    assert made.is_resumed
+    assert set(made.counts.splits) == {"train", "validation"}
+
+
+def test_shards_of_another_split_are_written_anew(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop(monkeypatch, source, tmp_path / "set", at="describe", validation=0.5, shard_bytes=1)
+    made = curate(source, tmp_path / "set", shard_bytes=1)
+    assert made.is_resumed
+    whole = curate(source, tmp_path / "whole", shard_bytes=1, name="parts")
+    assert contents(made.folder) == contents(whole.folder)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.99])
+def test_of_few_pairs_some_are_held_out_and_some_are_not(share: float) -> None:
+    keys = list("abcde")
+    for seed in range(20):
+        assert 0 < len(held_out_pairs(keys, share=share, seed=seed)) < 5
+    with pytest.raises(ConfigError, match="only one"):
+        held_out_pairs(["a"], share=share, seed=0)
+
+
+def test_pairs_without_dialogues_are_not_what_is_held_out(tmp_path: Path) -> None:
+    """Defects in an unknown place have none of ``locate``."""
+    source = write_set(tmp_path / "line", ["lid"], parts=2)
+    shutil.rmtree(source / "lid" / "ground_truth")
+    settings: dict[str, Any] = {"tasks": ("locate",), "validation": 0.05, "split_by": "pair"}
+    made = curate(source, tmp_path / "set", **settings)
+    assert made.counts.splits == {"train": 1, "validation": 1}

@@ -30,7 +30,7 @@ def curate(
         typer.Option(
             "--dry-run",
             help="Only count what would be made of how much; with --teacher also the requests, "
-            "tokens and costs.",
+            "tokens and costs. Not with --export.",
         ),
     ] = False,
     layout: Annotated[
@@ -77,7 +77,9 @@ def curate(
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Look for no duplicates.")
     ] = False,
-    validation: Annotated[float, typer.Option(help="Share of the pairs to hold out.")] = 0.0,
+    validation: Annotated[
+        float, typer.Option(help="Share of the pairs to hold out: one at least.")
+    ] = 0.0,
     split_by: Annotated[
         str, typer.Option(help="Hold out whole categories (category) or single pairs (pair).")
     ] = "category",
@@ -140,6 +142,8 @@ def curate(
 
     if export is not None:
         assert out is not None
+        if dry_run:
+            raise ConfigError("--export has no --dry-run; leave it away to write the conversations")
         export_set(sources, out, export, (min_pixels, max_pixels), name=name, as_json=as_json)
         return
     plan: CurationPlan = plan_of(

@@ -124,6 +124,7 @@ def _make_pairs(run: Run) -> None:
     pair_steps.match(run)
     pair_steps.mine(run)
     pair_steps.drop_repeats(run)
+    set_steps.check_split(run)
 
 
 def _told(pairs: list[MinedPair], report: OnStep) -> Iterator[MinedPair]:

@@ -121,7 +121,7 @@ class CurationPlan:
         return found
 
     def origin(self) -> dict[str, Any]:
-        """All that the result depends on but the sources' files, as plain JSON values.
+        """All that dialogues depend on but the sources' files, and so not the split, as plain JSON.
 
         What is in the files of knowledge and classes is there as a hash under their names.
 
@@ -139,8 +139,6 @@ class CurationPlan:
             "exclude_classes": self.exclude_classes,
             "exclude_images": [str(path.resolve()) for path in self.exclude_images],
             "duplicate_bits": self.duplicate_bits,
-            "validation": self.validation,
-            "split_by": self.split_by,
             "knowledge": [str(path.resolve()) for path in self.knowledge],
             "teacher": None
             if self.teacher is None

@@ -6,6 +6,7 @@ Knows no data set. Each step leaves files and finds those of a run that was kill
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
@@ -24,12 +25,21 @@ from adcopilot_edge.training.chat_ad.run import Run
 from adcopilot_edge.training.chat_ad.sample import ChatSample
 from adcopilot_edge.training.chat_ad.shards import DATA_FOLDER, ShardSet, find_shards, shard_name
 from adcopilot_edge.training.chat_ad.sheet import choose_samples, draw_sheet
-from adcopilot_edge.training.chat_ad.splitting import fraction, held_out_categories
+from adcopilot_edge.training.chat_ad.splitting import held_out_categories, held_out_pairs
 from adcopilot_edge.training.chat_ad.stage_file import write_records
 
 TRAIN, VALIDATION = "train", "validation"
 _SHARD_ROWS = 100_000
 _SHEET_SAMPLES = 16
+
+
+def check_split(run: Run) -> None:
+    """Find out whether the pairs can be split, before anything is written about them.
+
+    Raises:
+        ConfigError: There is nothing to split by.
+    """
+    _splitter(run, run.read_parts("pairs", MinedPair))
 
 
 def write_dialogues(run: Run) -> None:
@@ -91,15 +101,17 @@ def write_shards(run: Run) -> Counts:
         ConfigError: There is nothing to split by.
     """
     counts = Counts()
-    split_of = _splitter(run)
+    pairs = [pair for pair, _ in _by_pair(run)]
+    if not pairs:
+        raise DatasetError("no dialogue could be written about any pair; see left_out of --json")
+    split_of = _splitter(run, pairs)
+    _drop_other_shards(run)
     rows = run.work.folder("rows")
     writers = {split: _RowFiles(run, split, rows) for split in (TRAIN, VALIDATION)}
     for pair, samples in _by_pair(run):
         split = split_of(pair)
         counts.add(split, samples)
         writers[split].add(samples)
-    if not counts.samples:
-        raise DatasetError("no dialogue could be written about any pair; see left_out of --json")
     data = run.work.set_folder / DATA_FOLDER
     data.mkdir(exist_ok=True)
     jobs = []
@@ -159,16 +171,27 @@ def _grouped(samples: Iterable[ChatSample]) -> Iterator[tuple[str, list[ChatSamp
         yield pair, list(group)
 
 
-def _splitter(run: Run) -> Callable[[MinedPair], str]:
-    """Which split a pair goes to."""
+def _splitter(run: Run, pairs: Iterable[MinedPair]) -> Callable[[MinedPair], str]:
+    """Which split a pair goes to, where ``pairs`` are all that there are."""
     plan = run.plan
     if not plan.validation:
         return lambda _: TRAIN
     if plan.split_by == "pair":
-        return lambda pair: VALIDATION if fraction(plan.seed, pair.key) < plan.validation else TRAIN
-    sizes = Counter((pair.source, pair.category) for pair in run.read_parts("pairs", MinedPair))
+        keys = held_out_pairs((one.key for one in pairs), share=plan.validation, seed=plan.seed)
+        return lambda pair: VALIDATION if pair.key in keys else TRAIN
+    sizes = Counter((pair.source, pair.category) for pair in pairs)
     held_out = held_out_categories(sizes, share=plan.validation, seed=plan.seed)
     return lambda pair: VALIDATION if (pair.source, pair.category) in held_out else TRAIN
+
+
+def _drop_other_shards(run: Run) -> None:
+    """Remove what a stopped run wrote of the shards of another split."""
+    rule = json.dumps([run.plan.validation, run.plan.split_by]).encode()
+    place = run.work.path / "split.json"
+    if not place.exists() or place.read_bytes() != rule:
+        shutil.rmtree(run.work.set_folder)
+        with atomic_write(place) as file:
+            file.write(rule)
 
 
 class _RowFiles:

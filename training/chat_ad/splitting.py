@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
 from adcopilot_edge.errors import ConfigError
@@ -44,6 +44,26 @@ def held_out_categories(
             chosen.add(category)
             taken += pairs[category]
     return frozenset(chosen or {min(pairs, key=lambda one: (pairs[one], one))})
+
+
+def held_out_pairs(keys: Iterable[str], *, share: float, seed: int) -> frozenset[str]:
+    """Single pairs, about ``share`` of all, at least one and not all.
+
+    Args:
+        keys: Of all pairs.
+        share: Above 0 and below 1.
+        seed: Another one holds out others.
+
+    Raises:
+        ConfigError: There is only one pair.
+    """
+    ranked = sorted(keys, key=lambda key: fraction(seed, key))
+    if len(ranked) < 2:
+        raise ConfigError(
+            "--validation holds out pairs, and there is only one; leave it away, or add images"
+        )
+    count = sum(fraction(seed, key) < share for key in ranked)
+    return frozenset(ranked[: min(max(count, 1), len(ranked) - 1)])
 
 
 def fraction(seed: int, *names: str) -> float:
