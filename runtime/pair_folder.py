@@ -55,7 +55,8 @@ def list_pair_folder(root: Path) -> PairFiles:
     ``golden/`` holds one image for all parts, or one for each under the part's own name.
 
     Raises:
-        DatasetError: A folder is missing or empty, or a part has no golden image.
+        DatasetError: A folder is missing or empty, a part has no golden image, or a name is not
+            UTF-8.
     """
     goldens = list_pictures(root / "golden")
     good = [(part, ()) for part in list_pictures(root / "good")]
@@ -67,6 +68,14 @@ def list_pair_folder(root: Path) -> PairFiles:
             f"{root} holds no labelled pairs: it needs pairs.jsonl, or golden/ with an image and "
             "good/ or bad/ with parts, or DeepPCB's boards.json and pairs/"
         )
+    parts = [*goldens, *(part for part, _ in good + bad)]
+    names = [part.relative_to(root).as_posix() for part in parts]
+    readable = [name.encode("utf-8", "backslashreplace").decode() for name in names]
+    if odd := [shown for name, shown in zip(names, readable, strict=True) if shown != name]:
+        raise DatasetError(
+            f"{root} holds names that are not UTF-8: {', '.join(odd[:_MOST_FINDINGS])}; rename "
+            "these files or their folders"
+        )
     of_name = {golden.stem: golden for golden in goldens}
     lacking = [part.name for part, _ in good + bad if part.stem not in of_name]
     if lacking and len(goldens) > 1:
@@ -75,8 +84,8 @@ def list_pair_folder(root: Path) -> PairFiles:
             f"{', '.join(lacking[:_MOST_FINDINGS])}"
         )
     digest = hashlib.sha256()
-    for path in (*goldens, *(part for part, _ in good + bad)):
-        digest.update(f"{path.relative_to(root).as_posix()} {path.stat().st_size}\n".encode())
+    for name, path in zip(names, parts, strict=True):
+        digest.update(f"{name} {path.stat().st_size}\n".encode())
     pairs = tuple(
         PairFile(
             name=part.relative_to(root).as_posix(),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from curation import curate, draw_part
+from curation import curate, draw_part, plan_for, write_set
 from PIL import Image
 
+from adcopilot_edge.errors import DatasetError
 from adcopilot_edge.training.chat_ad.readers import find_reader
 from adcopilot_edge.training.chat_ad.source import SourceImage, Survey
 
@@ -141,3 +143,33 @@ def test_an_image_without_any_template_is_counted_once(tmp_path: Path) -> None:
         ("mine", "template not used"): 2,
         ("mine", "no template"): 1,
     }
+
+
+def misname(folder: Path, name: str) -> None:
+    """Give a picture the name caf?.png in Latin 1."""
+    (folder / name).rename(folder / os.fsdecode(b"caf\xe9.png"))
+
+
+def test_a_name_that_is_not_utf8_is_told_and_left_out(cli: Cli, tmp_path: Path) -> None:
+    root = write_set(tmp_path / "line", ["lid"])
+    misname(root / "lid" / "train" / "good", "0.png")
+    code, out, _ = cli("curate", root, "--check")
+    assert code == 5
+    assert "good/caf\\udce9.png: has a name that is not UTF-8, so it is left out; rename it" in out
+    made = curate(root, tmp_path / "set")
+    assert (made.counts.pairs, made.left_out) == (4, {("read", "unusable"): 1})
+    with pytest.raises(DatasetError, match="is not UTF-8; rename it"):
+        plan_for(root, exclude_images=(root,))
+
+
+def test_a_plain_folder_with_such_a_name_is_refused(cli: Cli, tmp_path: Path) -> None:
+    root = tmp_path / "line"
+    for seed, name in enumerate(("golden/g.png", "good/0.png", "bad/1.png")):
+        (root / name).parent.mkdir(parents=True)
+        Image.fromarray(draw_part(seed)).save(root / name)
+    misname(root / "bad", "1.png")
+    code, out, _ = cli("curate", root, "--check")
+    assert code == 5
+    assert "names that are not UTF-8: bad/caf\\udce9.png; rename" in out
+    code, _, err = cli("curate", root, "--out", tmp_path / "set")
+    assert (code, "bad/caf\\udce9.png" in err) == (5, True)

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from adcopilot_edge.training.chat_ad.source import Finding, SourceDefect, SourceImage
+from adcopilot_edge.training.chat_ad.source import Finding, SourceDefect, SourceImage, escaped
+
+NOT_UTF8 = "has a name that is not UTF-8, so it is left out; rename it"
 
 
 def join_entries(entries: Iterable[SourceImage]) -> tuple[list[SourceImage], list[Finding]]:
@@ -18,7 +20,8 @@ def join_entries(entries: Iterable[SourceImage]) -> tuple[list[SourceImage], lis
 
     It has the defects of all its entries, those that several name once; all else is as the first
     entry has it. A picture is left out whose entries contradict each other about its category, or
-    of which some say that nothing is wrong with it and others what.
+    of which some say that nothing is wrong with it and others what; and one with a file whose name
+    is not UTF-8, which no record can hold.
     """
     groups: dict[Path, list[SourceImage]] = defaultdict(list)
     for entry in entries:
@@ -26,6 +29,9 @@ def join_entries(entries: Iterable[SourceImage]) -> tuple[list[SourceImage], lis
     images: list[SourceImage] = []
     findings: list[Finding] = []
     for path, group in groups.items():
+        if unnameable := [one for one in _files(group) if escaped(str(one)) != str(one)]:
+            findings += [Finding(one, NOT_UTF8) for one in unnameable]
+            continue
         if contradiction := _contradiction(group):
             findings.append(
                 Finding(path, f"{contradiction}, so it is left out; correct or remove one of them")
@@ -50,6 +56,12 @@ def _defects(group: Iterable[SourceImage]) -> tuple[SourceDefect, ...]:
     for entry in group:
         defects += [defect for defect in entry.defects if defect not in defects]
     return tuple(defects)
+
+
+def _files(group: Iterable[SourceImage]) -> list[Path]:
+    """All files that the entries of a picture name."""
+    named = [(one.path, one.template, *(each.mask for each in one.defects)) for one in group]
+    return list(dict.fromkeys(path for paths in named for path in paths if path is not None))
 
 
 def _contradiction(group: Sequence[SourceImage]) -> str:

@@ -15,6 +15,7 @@ from adcopilot_edge.training.chat_ad.files import find_pictures
 from adcopilot_edge.training.chat_ad.knowledge import load_knowledge
 from adcopilot_edge.training.chat_ad.leakage import MMAD, read_classes
 from adcopilot_edge.training.chat_ad.sample import SAMPLE_TASKS, SampleTask
+from adcopilot_edge.training.chat_ad.source import escaped
 from adcopilot_edge.training.chat_ad.splitting import SplitBy
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class CurationPlan:
         """The pictures of all ``exclude_images``, with absolute paths.
 
         Raises:
-            DatasetError: A folder has none.
+            DatasetError: A folder has none, or a name is not UTF-8.
         """
         found: list[Path] = []
         for folder in self.exclude_images:
@@ -116,6 +117,11 @@ class CurationPlan:
                 raise DatasetError(
                     f"--exclude-images {folder} holds no picture, so nothing can be compared with "
                     "it; give the folder of the images that are evaluated on"
+                )
+            odd = [path for path in map(str, pictures) if escaped(path) != path]
+            if odd:
+                raise DatasetError(
+                    f"--exclude-images {folder}: the name {escaped(odd[0])} is not UTF-8; rename it"
                 )
             found += pictures
         return found

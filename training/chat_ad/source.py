@@ -57,12 +57,24 @@ class SourceImage:
         return not self.defects
 
 
+def escaped(text: str) -> str:
+    """``text`` with escapes for what is not UTF-8 in names of files."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong with a folder: where, what, and what to do about it."""
+    """Something that is wrong with a folder: where, what, and what to do about it.
+
+    What is not UTF-8 in names of files is escaped, so that a finding can be printed and stored.
+    """
 
     path: Path
     what: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(escaped(str(self.path))))
+        object.__setattr__(self, "what", escaped(self.what))
 
 
 @dataclass(frozen=True, slots=True)
