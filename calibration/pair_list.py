@@ -11,7 +11,8 @@ pixels of the test image, x2 and y2 exclusive; ``mask`` is a picture in which a 
 black is defective. ``label`` names the defect, for all boxes or as a list with one name a box;
 ``category`` names the product. A line without boxes, mask and label, or with the label "good",
 "normal" or "ok", is a good part. A label alone is a bad part of which nobody knows where the defect
-is. The ``conversations`` of Chat-AD's lines are left alone.
+is. Lines with boxes about one pair, as when each defect has a line, are one pair with all of them.
+The ``conversations`` of Chat-AD's lines are left alone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +72,31 @@ def read_pair_list(path: Path) -> PairFiles:
         shown = wrong[:_MOST_FINDINGS] or ["it has no line"]
         rest = [f"and {len(wrong) - len(shown)} more"] if len(wrong) > len(shown) else []
         raise DatasetError(f"{path} is no list of pairs: {'; '.join(shown + rest)}")
-    pairs = tuple(result for _, result in results if isinstance(result, PairFile))
-    return PairFiles(pairs, hashlib.sha256(raw).hexdigest())
+    pairs = [result for _, result in results if isinstance(result, PairFile)]
+    return PairFiles(_join_boxes(pairs), hashlib.sha256(raw).hexdigest())
+
+
+def _join_boxes(pairs: Sequence[PairFile]) -> tuple[PairFile, ...]:
+    """Lines about one pair that have boxes, as when each defect has a line, as one pair."""
+    joined: dict[object, PairFile] = {}
+    for number, pair in enumerate(pairs):
+        key = (pair.golden, pair.test, pair.category) if pair.boxes else number
+        first = joined.setdefault(key, pair)
+        if first is not pair:
+            defects = list(dict.fromkeys([*_defects(first), *_defects(pair)]))
+            joined[key] = replace(
+                first,
+                boxes=tuple(box for box, _ in defects),
+                labels=tuple(label for _, label in defects),
+            )
+    return tuple(joined.values())
+
+
+def _defects(pair: PairFile) -> list[tuple[BBox, str]]:
+    """The boxes of a pair, each with its label."""
+    boxes = pair.boxes or ()
+    labels = pair.labels if len(pair.labels) == len(boxes) else pair.labels * len(boxes)
+    return list(zip(boxes, labels, strict=True))
 
 
 def _list_scans(root: Path) -> PairFiles:

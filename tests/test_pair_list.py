@@ -47,7 +47,7 @@ def test_lines_become_pairs(root: Path) -> None:
             part | {"label": "Normal", "conversations": ["..."]},
             part | {"boxes": [box], "category": "lid"},
             part | {"boxes": [box, box], "label": ["dent", "rust"]},
-            part | {"boxes": [box, box], "label": "dent"},
+            part | {"boxes": [box, box], "label": "dent", "test": "b.png"},
             part | {"mask": "mask.png", "label": "dent"},
             part | {"label": "dent"},
         )
@@ -69,6 +69,22 @@ def test_lines_become_pairs(root: Path) -> None:
     assert files[3].boxes == ((1.0, 2.0, 3.5, 4.0),)
     assert (files[0].category, files[3].category) == ("line", "lid")
     assert files[0].golden == root / "golden.png"
+
+
+def test_lines_with_boxes_about_one_pair_are_one_pair(root: Path) -> None:
+    part = {"golden": "golden.png", "test": "a.png"}
+    boxes = [[1, 2, 3, 4], [4, 2, 6, 4], [0, 0, 2, 2]]
+    first, other = read_pair_list(
+        write_list(
+            root,
+            part | {"boxes": boxes[:2], "label": "dent"},
+            part | {"boxes": boxes[:1], "label": "dent", "test": "b.png"},
+            part | {"boxes": boxes[2:], "label": ["rust"]},
+        )
+    ).pairs
+    assert first.boxes == tuple(tuple(map(float, box)) for box in boxes)
+    assert first.labels == ("dent", "dent", "rust")
+    assert (first.name, other.name, other.labels) == ("a.png", "b.png", ("dent",))
 
 
 def test_the_hash_is_of_the_list(root: Path) -> None:
