@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ from adcopilot_edge.runtime.engines.api import Api, load_api
 from adcopilot_edge.runtime.golden_packs import StoredPack
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.types import FloatArray, ImageArray
+
+if TYPE_CHECKING:
+    from teacher_server import Teacher
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("runtime", "export", "calibration", "training")
@@ -174,6 +178,16 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
         return int(stopped.value.code or 0), out, err
 
     return run
+
+
+@pytest.fixture
+def teacher() -> Iterator[Teacher]:
+    """A server that answers as a teacher that is right about everything."""
+    from teacher_server import answering, right_answer, teacher_server
+
+    with teacher_server() as teacher:
+        teacher.answer = lambda request, _: answering(right_answer(request))
+        yield teacher
 
 
 @pytest.fixture

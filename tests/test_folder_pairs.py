@@ -241,6 +241,7 @@ def test_parts_are_compared_with_none_of_another_category(tmp_path: Path) -> Non
     told = [words for words in folder.to_json()["left_out"] if "no golden image" in words]
     assert len(told) == 7
     for words in told:
+        assert words.startswith("lid/")
         assert "1 good parts of lid train where 2 are needed" in words
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from teacher_runs import run, settings_for, six_pairs
-from teacher_server import USAGE, Response, Teacher, answering, right_answer, teacher_server
+from teacher_server import USAGE, Response, answering, right_answer, teacher_server
 
 from adcopilot_edge.errors import BudgetError, ConfigError, TeacherUnavailableError
 from adcopilot_edge.training.chat_ad.mined import MinedPair
@@ -21,13 +20,6 @@ from adcopilot_edge.training.chat_ad.teacher.spending import Spending, Usage
 
 SOON = {"retry-after-ms": "1"}
 DROPPED = Response(is_dropped=True)
-
-
-@pytest.fixture
-def teacher() -> Iterator[Teacher]:
-    with teacher_server() as teacher:
-        teacher.answer = lambda request, _: answering(right_answer(request))
-        yield teacher
 
 
 @pytest.fixture

@@ -8,13 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from teacher_runs import change_caption, draw, failing, review, run, settings_for, six_pairs
-from teacher_server import Response, Teacher, answering, right_answer, teacher_server
+from teacher_server import Response, answering, right_answer
 
 from adcopilot_edge.errors import BudgetError, ConfigError, InputError, TeacherQualityError
 from adcopilot_edge.training.chat_ad.mined import MinedPair
@@ -22,13 +21,6 @@ from adcopilot_edge.training.chat_ad.sample import ChatSample
 from adcopilot_edge.training.chat_ad.teacher.report import TeachReport
 from adcopilot_edge.training.chat_ad.teacher.settings import Budget
 from adcopilot_edge.training.chat_ad.teacher.teach import teach, teach_all
-
-
-@pytest.fixture
-def teacher() -> Iterator[Teacher]:
-    with teacher_server() as teacher:
-        teacher.answer = lambda request, _: answering(right_answer(request))
-        yield teacher
 
 
 @pytest.fixture

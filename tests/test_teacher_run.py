@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,13 @@ import pytest
 from PIL import Image
 from teacher_pairs import SCRATCH, mined_pair
 from teacher_runs import change_caption, draw, failing, review, run, settings_for, six_pairs
-from teacher_server import Response, Teacher, answering, facts_in, right_answer, teacher_server
+from teacher_server import Response, answering, facts_in, right_answer, teacher_server
 
 from adcopilot_edge.errors import ConfigError, TeacherError, TeacherUnavailableError
 from adcopilot_edge.training.chat_ad.mined import MinedPair
 from adcopilot_edge.training.chat_ad.sample import BOX_MARK
 
 SOON = {"retry-after-ms": "5"}
-
-
-@pytest.fixture
-def teacher() -> Iterator[Teacher]:
-    with teacher_server() as teacher:
-        teacher.answer = lambda request, _: answering(right_answer(request))
-        yield teacher
 
 
 @pytest.fixture

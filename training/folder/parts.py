@@ -69,8 +69,11 @@ class Folder:
             "split_by": "sha256 of the pixels",
             "train": dict(sorted(Counter(part.label for part in self.train).items())),
             "held_out": dict(sorted(Counter(part.label for part in self.held_out).items())),
-            "left_out": [f"{finding.path.name} {finding.what}" for finding in self.findings],
+            "left_out": [f"{self._place(item.path)} {item.what}" for item in self.findings],
         }
+
+    def _place(self, path: Path) -> Path:
+        return path.relative_to(self.root) if path.is_relative_to(self.root) else path
 
 
 def open_folder(
@@ -185,11 +188,12 @@ def _without_copies(parts: Sequence[Part], findings: list[Finding]) -> list[Part
 
 def _comparable(parts: Sequence[Part], holdout: float, findings: list[Finding]) -> list[Part]:
     """The parts with a golden image, and those of a category of which two good parts train."""
-    good = Counter(
-        part.image.category
+    pictures = {
+        (part.image.category, part.sha256)
         for part in parts
         if part.image.is_normal and not is_held_out(part.sha256, holdout)
-    )
+    }
+    good = Counter(category for category, _ in pictures)
     kept = []
     for part in parts:
         category = part.image.category
