@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -243,8 +242,3 @@ def _fsync_tree(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def embedded_bundle() -> Path:
-    """The folder of the small bundle that this package brings."""
-    return Path(str(files("adcopilot_edge"))) / "assets" / "nano"

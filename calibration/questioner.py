@@ -12,10 +12,10 @@ from pathlib import Path
 
 from adcopilot_edge.bundle import open_bundle
 from adcopilot_edge.calibration.benchmark_prompt import Wording, benchmark_prompt
+from adcopilot_edge.embedded import embedded_bundle
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.prompt import PromptTemplate
 from adcopilot_edge.runtime.engine import Engine, open_engine
-from adcopilot_edge.runtime.inspector import embedded_bundle
 from adcopilot_edge.runtime.threads import Threads
 from adcopilot_edge.runtime.timing import StageClock
 from adcopilot_edge.types import ImageArray

@@ -141,8 +141,8 @@ def open_checkpoint(
     """Open a checkpoint: read its configuration and the headers of its weight files.
 
     Args:
-        source: A folder, or a hub id like ``jiang-cc/AD-Copilot``, which is downloaded first. A
-            ``Path`` is always a folder.
+        source: A folder, a hub id like ``jiang-cc/AD-Copilot``, which is downloaded first, or
+            ``embedded``, the checkpoint of the package. A ``Path`` is always a folder.
         revision: Branch, tag or commit of a hub repository.
         headers_only: Weights that are not downloaded yet stay on the hub, so that shapes are known
             and values are not: enough for a plan.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from adcopilot_edge.errors import ParityError
 from adcopilot_edge.export.recipe import ExportRecipe
@@ -50,4 +50,5 @@ def store_pair(path: Path, golden: ImageArray, test: ImageArray, reference: Stag
     One pair shows every stage; more would only make the bundle larger.
     """
     arrays = {"golden": golden, "test": test, **reference}
-    save_file({f"pair0/{name}": array.copy() for name, array in arrays.items()}, path)
+    # The library's own writer makes files that nobody but their owner reads, whatever the umask.
+    path.write_bytes(save({f"pair0/{name}": array.copy() for name, array in arrays.items()}))

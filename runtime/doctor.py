@@ -19,9 +19,9 @@ import numpy as np
 
 import adcopilot_edge
 from adcopilot_edge.bundle import Bundle, open_bundle
+from adcopilot_edge.embedded import embedded_bundle
 from adcopilot_edge.errors import BundleError, EdgeError, MissingExtraError
 from adcopilot_edge.runtime.cores import allowed_cores
-from adcopilot_edge.runtime.inspector import embedded_bundle
 from adcopilot_edge.runtime.machine import cpu_model, read_text
 from adcopilot_edge.runtime.ort import load_onnxruntime
 from adcopilot_edge.runtime.session import PROVIDER_CLASSES, GraphSession

@@ -6,8 +6,8 @@ import os
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
-from adcopilot_edge.bundle import embedded_bundle as embedded_bundle
 from adcopilot_edge.bundle import open_bundle
+from adcopilot_edge.embedded import embedded_bundle
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.runtime.cascade import Cascade
 from adcopilot_edge.runtime.drain import drain

@@ -26,13 +26,14 @@ from typing import Any
 
 import numpy as np
 
+from adcopilot_edge.embedded import embedded_bundle
 from adcopilot_edge.manifest import ModelSpec
 from adcopilot_edge.positions import ImageSpan, TextSpan, mrope_positions, rotary_tables
 from adcopilot_edge.runtime.cache import KVCache, KVPrefix
 from adcopilot_edge.runtime.dialogue import GoldenPrefix
 from adcopilot_edge.runtime.golden import GoldenReference, pixel_hash
 from adcopilot_edge.runtime.golden_pack import PackOrigin, read_pack, write_pack
-from adcopilot_edge.runtime.inspector import Inspector, embedded_bundle
+from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.types import FloatArray
 
 # By step: wall and CPU milliseconds of each trial; on a busy machine only the CPU's say much.

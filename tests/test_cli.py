@@ -301,10 +301,7 @@ def test_verify_that_fails(call, toy_bundle, monkeypatch):
     assert "result     FAILED first at logits" in out
 
 
-def test_demo_with_what_is_in_the_package(call, repository, tmp_path, monkeypatch):
-    assets = repository / "adcopilot_edge" / "assets"
-    if not (assets / "nano" / "manifest.json").is_file():
-        pytest.skip("the embedded bundle is not built yet")
+def test_demo_with_what_is_in_the_package(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = call("demo")
     assert (code, err) == (0, "wrote adcopilot-demo.png\n")

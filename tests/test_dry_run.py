@@ -141,6 +141,13 @@ def test_a_stage_that_the_model_can_not_do_has_no_plan(checkpoint: Path) -> None
         plan(checkpoint, loss={"map_types": 1.0})
 
 
+@pytest.mark.parametrize("loss", ["anomaly_map", "map_verdict"])
+def test_a_map_that_is_not_there_can_not_learn(tmp_path: Path, loss: str) -> None:
+    stock = tiny_checkpoint(tmp_path / "stock", is_stock=True, is_tied=False)
+    with pytest.raises(ConfigError, match=f"a loss {loss}, and the model has no anomaly map"):
+        plan(stock, {"compare_token_size": 4}, loss={loss: 1.0})
+
+
 def test_the_commands_are_those_for_each_number_of_devices() -> None:
     found = commands(["my recipe.toml", "--seed", "3"], parallel="fsdp")
     words = "train 'my recipe.toml' --seed 3"

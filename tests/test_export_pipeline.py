@@ -69,6 +69,13 @@ def test_a_bundle_holds_its_files_and_its_proof(bundle: Bundle) -> None:
     assert [stage.stage for stage in manifest.parity.stages] == STAGES
 
 
+def test_who_may_read_new_files_may_read_the_bundle(bundle: Bundle, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    new.touch()
+    modes = {path.name: path.stat().st_mode for path in bundle.path.iterdir()}
+    assert modes == dict.fromkeys(modes, new.stat().st_mode)
+
+
 def test_float_graphs_answer_word_for_word_as_the_checkpoint(bundle: Bundle) -> None:
     assert bundle.manifest.parity is not None
     errors = {stage.stage: stage.error for stage in bundle.manifest.parity.stages}

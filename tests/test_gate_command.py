@@ -10,13 +10,13 @@ import pytest
 from cookies import write_cookie_list
 from grey_line import calibrated, write_line
 
-import adcopilot_edge
 from adcopilot_edge.bundle import Bundle
 from adcopilot_edge.calibration.gates import GateReport
 from adcopilot_edge.calibration.held_out import read_held_out
+from adcopilot_edge.embedded import embedded_bundle
 from adcopilot_edge.gate_record import Gate, GateCheck
 
-NANO = Path(adcopilot_edge.__file__).parent / "assets" / "nano"
+NANO = embedded_bundle()
 
 
 @pytest.fixture

@@ -10,16 +10,16 @@ import numpy as np
 import onnx
 import pytest
 
-import adcopilot_edge
 from adcopilot_edge.calibration.evaluate import Predictions
 from adcopilot_edge.calibration.gate_run import ask, run_gate
 from adcopilot_edge.calibration.gates import GateLimits
 from adcopilot_edge.calibration.held_out import HeldOut
+from adcopilot_edge.embedded import embedded_bundle
 from adcopilot_edge.runtime.inspector import Inspector
 from adcopilot_edge.runtime.tensors import AnyArray
 from adcopilot_edge.training.synthetic import generate_pair
 
-NANO = Path(adcopilot_edge.__file__).parent / "assets" / "nano"
+NANO = embedded_bundle()
 LIMITS = GateLimits(min_pairs=60, max_balanced_accuracy_drop=0.01, min_answer_agreement=0.8)
 NUM_ANSWERS = 8
 

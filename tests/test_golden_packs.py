@@ -25,11 +25,11 @@ from PIL import Image
 from toy import MODEL, write_toy_bundle
 
 from adcopilot_edge.bundle import open_bundle
+from adcopilot_edge.embedded import embedded_bundle
 from adcopilot_edge.errors import PackError
 from adcopilot_edge.runtime.golden import pixel_hash
 from adcopilot_edge.runtime.golden_pack import PackOrigin, read_pack, read_record, write_pack
 from adcopilot_edge.runtime.golden_packs import GoldenPacks
-from adcopilot_edge.runtime.inspector import embedded_bundle
 
 
 def inspect(inspector, golden, test, **options):

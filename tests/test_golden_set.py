@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from adcopilot_edge.embedded import embedded_bundle
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.runtime.golden_set import GoldenSet, vote
-from adcopilot_edge.runtime.inspector import Inspector, embedded_bundle
+from adcopilot_edge.runtime.inspector import Inspector
 
 
 @pytest.fixture

@@ -148,3 +148,39 @@ def test_even_defects_weigh_marked_cells_by_how_many_there_are(side: int) -> Non
 def test_even_defects_need_the_loss_of_the_map() -> None:
     with pytest.raises(ValueError, match="even_defects weighs the loss anomaly_map"):
         LossRecipe(verdict=1.0, even_defects=True)
+
+
+def verdict_loss(truth: torch.Tensor, cells: torch.Tensor) -> float:
+    """``map_verdict`` of one pair by its cells' truth and logits."""
+    builder = sample_builder(tiny.tiny_config(), tiny.tiny_processor(), 112)
+    batch = builder.batch([builder.build(PAIRS[0], random.Random(0))])
+    known = replace(batch, targets=(truth,))
+    assert loss_counts(known)[LOSSES.index("map_verdict")] == 1
+    return float(loss_sums(Outputs(None, (cells,)), known)[LOSSES.index("map_verdict")])
+
+
+def test_the_verdict_of_the_map_is_made_of_its_highest_cells() -> None:
+    good, cells = torch.zeros(64, 1), torch.full((64, 1), -9.0)
+    cells[:20] = torch.linspace(3.0, -1.0, 20)[:, None]
+    highest = float(torch.linspace(3.0, -1.0, 20)[:16].mean())
+    assert verdict_loss(good, cells) == pytest.approx(math.log1p(math.exp(highest)), rel=1e-5)
+    # Of a bad pair only those count that lie where its defect is.
+    bad = torch.zeros(64, 1)
+    bad[40:42] = 1.0
+    cells[41] = 2.0
+    assert verdict_loss(bad, cells) == pytest.approx(math.log1p(math.exp(3.5)), rel=1e-5)
+
+
+def test_a_defect_that_fills_no_cell_is_looked_for_where_it_covers_most() -> None:
+    bad, cells = torch.zeros(64, 1), torch.full((64, 1), -4.0)
+    bad[7], bad[8], cells[7] = 0.3, 0.1, 4.0
+    assert verdict_loss(bad, cells) == pytest.approx(math.log1p(math.exp(-4.0)), rel=1e-5)
+
+
+def test_pairs_of_which_nobody_knows_the_place_have_no_verdict_of_the_map() -> None:
+    builder = sample_builder(tiny.tiny_config(), tiny.tiny_processor(), 112)
+    batch = builder.batch([builder.build(PAIRS[0], random.Random(0))])
+    unknown = replace(batch, targets=(None,))
+    place = LOSSES.index("map_verdict")
+    assert loss_counts(unknown)[place] == 0
+    assert loss_sums(Outputs(None, (torch.zeros(64, 1),)), unknown)[place] == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adcopilot_edge.bundle import embedded_bundle
+from adcopilot_edge.embedded import sample_pictures
 from adcopilot_edge.errors import ConfigError, InputError
 from adcopilot_edge.runtime.daemon.messages import ProductSetup
 from adcopilot_edge.runtime.daemon.product_goldens import load_products
@@ -21,8 +21,7 @@ def nano(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def samples():
-    folder = embedded_bundle().parent / "samples"
-    return folder / "golden.png", folder / "test.png"
+    return sample_pictures()
 
 
 @pytest.fixture(scope="module")

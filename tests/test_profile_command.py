@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from profile_cases import settings
 
+from adcopilot_edge.embedded import embedded_bundle
 from adcopilot_edge.errors import ConfigError, ImageNotFoundError, InputError
 from adcopilot_edge.runtime.profile.run import _look_notes, _waited_s, run_case
 from adcopilot_edge.runtime.profile.settings import find_pictures, parse_duration
@@ -107,11 +108,9 @@ def test_cases_of_a_sweep(toy_bundle) -> None:
 
 
 def test_a_size_chooses_among_the_bundles(toy_bundle) -> None:
-    import adcopilot_edge.runtime.inspector as inspector
-
-    both = [toy_bundle.path, inspector.embedded_bundle()]
+    both = [toy_bundle.path, embedded_bundle()]
     (case,) = plan_cases(both, parse_sweep(["image-size=224"]), settings())
-    assert case.bundle == inspector.embedded_bundle()
+    assert case.bundle == embedded_bundle()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from adcopilot_edge.bundle import embedded_bundle, list_files, open_bundle
+from adcopilot_edge.bundle import list_files, open_bundle
+from adcopilot_edge.embedded import embedded_bundle
 from adcopilot_edge.errors import BundleError, BundleNotFoundError, ConfigError, SignatureError
 from adcopilot_edge.runtime.daemon import worker_process
 from adcopilot_edge.runtime.daemon.messages import Refused, WorkerSetup

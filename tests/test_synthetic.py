@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.metrics import roc_auc
@@ -17,6 +18,8 @@ from adcopilot_edge.training.synthetic import (
     generate_pair,
 )
 from adcopilot_edge.training.synthetic.conveyor import Conveyor
+from adcopilot_edge.training.synthetic.flecks import draw_flecks
+from adcopilot_edge.training.synthetic.line_work import draw_line_work
 from adcopilot_edge.training.synthetic.surfaces import (
     DRAW_SURFACE,
     SURFACE_SHARES,
@@ -71,8 +74,25 @@ def test_boards_have_the_largest_share(pairs: list[SyntheticPair]) -> None:
 def test_no_training_draws_the_surfaces_that_measure_it() -> None:
     drawn = {name: share for name, share in zip(SURFACES, SURFACE_SHARES, strict=True) if share}
     assert drawn.keys() == set(SURFACES) - set(UNSEEN_SURFACES)
-    assert len(UNSEEN_SURFACES) == 2
+    assert len(UNSEEN_SURFACES) == 3
     assert sum(drawn.values()) == pytest.approx(1.0)
+
+
+def test_lines_are_shared_by_all_pieces_and_flecks_are_not() -> None:
+    rng = np.random.default_rng(0)
+    grey = Image.new("RGB", (96, 96), (128, 128, 128))
+    lined = [np.asarray(draw_line_work(rng, grey.copy(), [(0, 0, 0)])) for _ in range(12)]
+    drawn = [float((image < 100).any(axis=2).mean()) for image in lined]
+    assert min(drawn) > 0.0
+    assert max(drawn) < 0.6
+    products = [draw_flecks(rng, 96) for _ in range(40)]
+    pieces = [(flecks(rng), flecks(rng)) for flecks in products]
+    flecked = [(one, other) for one, other in pieces if one.any()]
+    assert 8 < len(flecked) < 32  # 40 fair draws: the deviation is 3.2, so 12 is nearly four
+    for one, other in flecked:
+        assert one.shape == (96, 96, 3)
+        assert not np.array_equal(one, other)
+        assert (one != 0).any(axis=2).mean() < 0.25
 
 
 def test_good_pairs_have_an_empty_mask_and_bad_pairs_do_not(pairs: list[SyntheticPair]) -> None:

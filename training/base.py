@@ -69,14 +69,14 @@ def load_base(base: BaseRecipe, stage: StageRecipe | None = None) -> Loaded:
         # Silent: what is missing is told below, or wanted.
         with _silent():
             loaded: Any = ADCopilotForConditionalGeneration.from_pretrained(
-                base.checkpoint,
+                base.source,
                 config=config,
-                dtype=loading_type(base.checkpoint, stage) if stage else "auto",
+                dtype=loading_type(base.source, stage) if stage else "auto",
                 output_loading_info=True,
                 ignore_mismatched_sizes=bool(added),
                 **options,
             )
-        processor = _load_processor(base.checkpoint, config, options)
+        processor = _load_processor(base.source, config, options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as err:
         raise CheckpointError(f"{base.checkpoint} can't be loaded: {err}") from err
     model, report = loaded
@@ -116,7 +116,7 @@ def start_config(recipe: TrainRecipe) -> ADCopilotConfig:
         return build_config(recipe.model, processor.tokenizer)
     assert recipe.base is not None
     base = recipe.base
-    if base.shape is not None and not Path(base.checkpoint).is_dir():
+    if base.shape is not None and not Path(base.source).is_dir():
         return _completed(SHAPES[base.shape], base)
     return base_config(base)
 
@@ -128,7 +128,7 @@ def base_config(base: BaseRecipe) -> ADCopilotConfig:
     """
     options = {"revision": base.revision} if base.revision else {}
     try:
-        raw, _ = PreTrainedConfig.get_config_dict(base.checkpoint, **options)
+        raw, _ = PreTrainedConfig.get_config_dict(base.source, **options)
     except (OSError, ValueError) as err:
         raise CheckpointError(
             f"{base.checkpoint} is no checkpoint folder and can't be had from the hub: {err}. "

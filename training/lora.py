@@ -13,7 +13,7 @@ from pathlib import Path
 
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from adcopilot_edge.errors import CheckpointError, ConfigError
@@ -146,7 +146,8 @@ def save_adapter(
         for name, tensor in state.items()
         if _FACTOR.search(name)
     }
-    save_file(factors, folder / _WEIGHTS_FILE, metadata={"format": "pt"})
+    # As bytes: the library's own writer makes files that only their owner reads.
+    (folder / _WEIGHTS_FILE).write_bytes(save(factors, metadata={"format": "pt"}))
     config = lora_config(lora, base=base)
     config.inference_mode = True
     config.save_pretrained(os.fspath(folder))

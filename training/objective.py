@@ -19,28 +19,33 @@ from adcopilot_edge.training.forward import Outputs, Words
 from adcopilot_edge.training.packing import KINDS
 from adcopilot_edge.training.stage_recipe import LossRecipe
 
-LOSSES = (*KINDS, "anomaly_map", "map_types")
+LOSSES = (*KINDS, "anomaly_map", "map_types", "map_verdict")
 
 _EVEN_CELLS = 250.0
 """With ``even_defects`` the marked cells of a bad pair together count like so many."""
 _EVEN_RANGE = (0.5, 6.0)
 """The least and the most that one of them counts."""
+_VERDICT_CELLS = 16
+"""``map_verdict`` is about so many cells of a pair, the highest ones."""
+_MARKED = 0.5
+"""How much of a cell a defect covers at least where it is looked for, if it covers so much."""
 
 
 def loss_counts(batch: Batch) -> Tensor:
-    """How many tokens of each kind, cells with a target and patches with a type ``batch`` has.
+    """How many tokens of each kind, cells with a target, patches with a type and pairs with a map.
 
-    (LOSSES,) int64.
+    (LOSSES,) int64, what ``batch`` has of them.
     """
     kinds = batch.text.kinds[:, 1:]
     tokens = torch.bincount(kinds[kinds >= 0], minlength=len(KINDS))
     cells = sum(target.numel() for target in batch.targets if target is not None)
     typed = sum(int((types >= 0).sum()) for types in batch.types if types is not None)
-    return torch.cat([tokens, torch.tensor([cells, typed], device=tokens.device)])
+    pairs = sum(target is not None for target in batch.targets)
+    return torch.cat([tokens, torch.tensor([cells, typed, pairs], device=tokens.device)])
 
 
 def loss_sums(outputs: Outputs, batch: Batch, *, even_defects: bool = False) -> Tensor:
-    """The losses of ``LOSSES``, added up over tokens, cells or patches: (LOSSES,) float32.
+    """The losses of ``LOSSES``, added up over tokens, cells, patches or pairs: (LOSSES,) float32.
 
     even_defects: as in ``LossRecipe``. A loss that does not apply, of words when none were said or
     of a map without its head, is 0.
@@ -50,9 +55,10 @@ def loss_sums(outputs: Outputs, batch: Batch, *, even_defects: bool = False) -> 
     text = some.new_zeros(len(KINDS), dtype=torch.float32)
     if words is not None:
         text = text.index_add(0, words.kinds, token_losses(words))
-    maps = text.new_zeros(2)
+    maps = text.new_zeros(3)
     if logits is not None:
-        maps = torch.stack([_cell_loss(logits, batch, even_defects), _type_loss(logits, batch)])
+        cells = _cell_loss(logits, batch, even_defects)
+        maps = torch.stack([cells, _type_loss(logits, batch), _verdict_loss(logits, batch)])
     return torch.cat([text, maps])
 
 
@@ -96,6 +102,19 @@ def _type_loss(logits: Sequence[Tensor], batch: Batch) -> Tensor:
         torch.cat([types for _, types in known]),
         reduction="sum",
     )
+
+
+def _verdict_loss(logits: Sequence[Tensor], batch: Batch) -> Tensor:
+    """How wrong the verdict of the map is: of a bad pair where the defects are, else anywhere."""
+    total = logits[0].new_zeros((), dtype=torch.float32)
+    for item, truth in zip(logits, batch.targets, strict=True):
+        if truth is None:
+            continue
+        cells, most = item[:, : truth.shape[1]].float(), float(truth.max())
+        looked_at = cells[truth >= min(most, _MARKED)]  # all of a good pair's
+        highest = looked_at.topk(min(_VERDICT_CELLS, len(looked_at))).values.mean()
+        total = total + functional.softplus(-highest if most > 0 else highest)
+    return total
 
 
 def loss_weights(weights: LossRecipe) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from adcopilot_edge.embedded import embedded_checkpoint, is_embedded
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.positions import ComparePositionMode
 from adcopilot_edge.record import Record
@@ -61,7 +62,8 @@ class ModelRecipe(Record):
 class BaseRecipe(Record):
     """A checkpoint to start from: ours, an AD-Copilot, or a stock Qwen2.5-VL.
 
-    checkpoint: a folder, or ``owner/name`` on the hub with ``revision`` a branch, tag or commit.
+    checkpoint: a folder, ``owner/name`` on the hub with ``revision`` a branch, tag or commit, or
+    ``embedded``, that of the package.
     The others add a fresh Comparison Encoder to a stock model, which needs compare_token_size, and
     must be left out where the checkpoint has one; they mean what they do in ``ModelRecipe``.
     Three may be said of any checkpoint: compare_map_types and compare_token_cells, if it has a map,
@@ -82,6 +84,11 @@ class BaseRecipe(Record):
     compare_map_margin: int | None = Field(default=None, ge=0, le=ROOM_PX)
     compare_map_types: tuple[str, ...] | None = None
     compare_token_cells: int | None = Field(default=None, gt=0, le=16)
+
+    @property
+    def source(self) -> str:
+        """Where the checkpoint is: a folder, or an id on the hub."""
+        return str(embedded_checkpoint()) if is_embedded(self.checkpoint) else self.checkpoint
 
 
 class OptimizerRecipe(Record):

@@ -26,11 +26,12 @@ def check_stages(recipe: TrainRecipe, shape: Shape, *, num_devices: int) -> None
 
 def _check_maps(stage: StageRecipe, shape: Shape) -> None:
     has_map = shape.compare_token_size > 0 and shape.compare_anomaly_map
-    if stage.loss.anomaly_map and not has_map:
-        raise ConfigError(
-            f"stage {stage.name} has a loss anomaly_map, and the model has no anomaly map; "
-            "leave the loss out, or start from a model that has one"
-        )
+    for name in ("anomaly_map", "map_verdict"):
+        if getattr(stage.loss, name) and not has_map:
+            raise ConfigError(
+                f"stage {stage.name} has a loss {name}, and the model has no anomaly map; "
+                "leave the loss out, or start from a model that has one"
+            )
     if stage.loss.map_types and not shape.compare_map_types:
         raise ConfigError(
             f"stage {stage.name} has a loss map_types, and the model tells no types apart; say "

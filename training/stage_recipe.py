@@ -91,9 +91,11 @@ class LossRecipe(Record):
     """Weights of the text losses and of the maps' dense losses; 0 leaves one out.
 
     The four tasks are those asked about pairs, each a mean over its own answer tokens; ``text`` is
-    the mean over what the assistant says in dialogues. map_types: over the patches of a
-    pair's defects whose type is one of ``compare_map_types``. even_defects: marked cells of the map
-    count the more the fewer a pair has, so that small defects are learned like large ones.
+    the mean over what the assistant says in dialogues. anomaly_map: over cells. map_types: over the
+    patches of a pair's defects whose type is one of ``compare_map_types``. map_verdict: over pairs,
+    whether the map's highest cells are high where the defects are, and low where there is none.
+    even_defects: marked cells of the map count the more the fewer a pair has, so that small defects
+    are learned like large ones.
     """
 
     verdict: float = Field(default=0.0, ge=0)
@@ -103,6 +105,7 @@ class LossRecipe(Record):
     text: float = Field(default=0.0, ge=0)
     anomaly_map: float = Field(default=0.0, ge=0)
     map_types: float = Field(default=0.0, ge=0)
+    map_verdict: float = Field(default=0.0, ge=0)
     even_defects: bool = False
 
     @model_validator(mode="after")

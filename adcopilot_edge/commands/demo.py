@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from adcopilot_edge.commands.options import Json
 from adcopilot_edge.commands.printing import print_inspection, print_json
+from adcopilot_edge.embedded import sample_pictures
 
 
 def demo(
@@ -27,8 +27,7 @@ def demo(
     from adcopilot_edge.runtime.inspector import Inspector
     from adcopilot_edge.runtime.overlay import draw_overlay, save_image
 
-    samples = Path(str(files("adcopilot_edge"))) / "assets" / "samples"
-    golden, test = samples / "golden.png", samples / "test.png"
+    golden, test = sample_pictures()
     inspection = Inspector.open().inspect(golden, test)
     save_image(draw_overlay(open_image(golden), open_image(test), inspection), out)
     print(f"wrote {out}", file=sys.stderr)

@@ -49,7 +49,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help="A board of deeppcb, or a surface of synthetic; several may be. No training draws "
-            "the surfaces 'blister pack' and 'ceramic tile'."
+            "the surfaces 'blister pack', 'ceramic tile' and 'instrument dial'."
         ),
     ] = None,
     text: Annotated[

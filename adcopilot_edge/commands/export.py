@@ -28,7 +28,8 @@ _GATE_SEED = 1
 
 def export(
     checkpoint: Annotated[
-        str, typer.Argument(help="Hugging Face folder, or a hub id as jiang-cc/AD-Copilot.")
+        str,
+        typer.Argument(help="Hugging Face folder, a hub id as jiang-cc/AD-Copilot, or embedded."),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the new bundle.")],
     revision: Annotated[

@@ -15,7 +15,8 @@ from adcopilot_edge.commands.workshop import require_export
 
 def merge(
     checkpoint: Annotated[
-        str, typer.Argument(help="Hugging Face folder, or a hub id as jiang-cc/AD-Copilot.")
+        str,
+        typer.Argument(help="Hugging Face folder, a hub id as jiang-cc/AD-Copilot, or embedded."),
     ],
     adapter: Annotated[str, typer.Argument(help="LoRA adapter of peft: a folder or a hub id.")],
     out: Annotated[Path, typer.Option(help="Folder of the new checkpoint.")],

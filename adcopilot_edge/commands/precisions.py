@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def precisions(
-    checkpoint: Annotated[str, typer.Argument(help="Hugging Face folder, or a hub id.")],
+    checkpoint: Annotated[str, typer.Argument(help="Hugging Face folder, a hub id, or embedded.")],
     calib: Annotated[Path, typer.Option(help="Pairs to learn from, as for export --calib.")],
     gate: Annotated[
         list[Path], typer.Option(help="Held-out pairs, as for export --gate; repeatable.")

@@ -14,7 +14,7 @@ from adcopilot_edge.commands.workshop import require_export
 
 
 def sensitivity(
-    checkpoint: Annotated[str, typer.Argument(help="Hugging Face folder, or a hub id.")],
+    checkpoint: Annotated[str, typer.Argument(help="Hugging Face folder, a hub id, or embedded.")],
     calib: Annotated[
         Path, typer.Option(help="Pairs, in the forms that export --calib takes; no label is read.")
     ],

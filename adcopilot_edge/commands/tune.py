@@ -25,7 +25,7 @@ def tune_threads(
 ) -> None:
     """Measure a bundle under each setting, and store the fastest; exits with 1 if it can't tell."""
     from adcopilot_edge.bundle import open_bundle
-    from adcopilot_edge.runtime.inspector import embedded_bundle
+    from adcopilot_edge.embedded import embedded_bundle
     from adcopilot_edge.runtime.profile.settings import parse_duration
     from adcopilot_edge.runtime.profile.tune import candidate_settings, tune
     from adcopilot_edge.runtime.thread_store import THREADS, state_path, this_machine

@@ -15,7 +15,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
-from adcopilot_edge.bundle import embedded_bundle
+from adcopilot_edge.embedded import embedded_bundle
 from adcopilot_edge.errors import (
     EdgeError,
     InputError,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
+from adcopilot_edge.embedded import sample_pictures
 from adcopilot_edge.errors import ConfigError, ImageNotFoundError, InputError
 from adcopilot_edge.runtime.images import check_same_aspect, list_pictures, open_image
 from adcopilot_edge.runtime.threads import Threads, as_settings
@@ -104,8 +104,8 @@ def find_pictures(golden: Path | None, images: Path | None) -> tuple[Path, tuple
         InputError: The folder holds no picture, or a picture can't be used with the golden.
     """
     if golden is None and images is None:
-        samples = Path(str(files("adcopilot_edge"))) / "assets" / "samples"
-        return samples / "golden.png", (samples / "test.png",)
+        golden, test = sample_pictures()
+        return golden, (test,)
     if golden is None or images is None:
         given, lacking = ("--images", "--golden") if golden is None else ("--golden", "--images")
         raise ConfigError(f"{given} needs {lacking}: pictures of the same view")

@@ -15,9 +15,10 @@ from typing import TypeVar
 import numpy as np
 
 from adcopilot_edge.bundle import open_bundle
+from adcopilot_edge.embedded import embedded_bundle
 from adcopilot_edge.runtime.golden import GoldenReference
 from adcopilot_edge.runtime.images import ImageSource, open_image
-from adcopilot_edge.runtime.inspector import Inspector, TaskChoice, embedded_bundle
+from adcopilot_edge.runtime.inspector import Inspector, TaskChoice
 from adcopilot_edge.runtime.ort import load_onnxruntime
 from adcopilot_edge.runtime.overlay import draw_overlay
 from adcopilot_edge.runtime.profile.recorder import ListeningDialogue

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import get_args
 
 from adcopilot_edge.bundle import open_bundle
+from adcopilot_edge.embedded import embedded_bundle
 from adcopilot_edge.errors import ConfigError
 from adcopilot_edge.manifest import Manifest
 from adcopilot_edge.record import Precision
-from adcopilot_edge.runtime.inspector import embedded_bundle
 from adcopilot_edge.runtime.profile.report import CaseReport
 from adcopilot_edge.runtime.profile.run import run_case
 from adcopilot_edge.runtime.profile.settings import ProfileSettings

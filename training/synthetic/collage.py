@@ -17,11 +17,16 @@ from adcopilot_edge.training.synthetic.canvas import (
     smooth_noise,
     to_image,
 )
+from adcopilot_edge.training.synthetic.flecks import draw_flecks
+from adcopilot_edge.training.synthetic.line_work import draw_line_work
 from adcopilot_edge.training.synthetic.textures import Redraw
+
+_LINED_SHARE = 0.6
+"""How many heaps have thin lines over them."""
 
 
 def draw_collage(rng: np.random.Generator, extent: int) -> Redraw:
-    """A heap of shapes; all pieces share it, each has a grain of its own."""
+    """A heap of shapes; all pieces share it, each has a grain and flecks of its own."""
     heap = Image.new("RGB", (extent, extent), random_colour(rng, 20, 240))
     colours = [random_colour(rng, 10, 245) for _ in range(int(rng.integers(2, 9)))]
     largest = float(rng.uniform(0.12, 0.5)) * extent
@@ -35,15 +40,18 @@ def draw_collage(rng: np.random.Generator, extent: int) -> Redraw:
         x, y = rng.uniform(-size / 2, extent - size / 2, 2).tolist()
         shape = _shape(rng, int(size) + 4)
         heap.paste(fill or colour, (round(x), round(y)), shape)
+    if rng.random() < _LINED_SHARE:
+        heap = draw_line_work(rng, heap, colours)
     if rng.random() < 0.5:
         heap = heap.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.4, 1.4))))
     base = np.asarray(heap, dtype=np.float32)
     base = base + (smooth_noise(rng, extent, extent, 60.0) * np.float32(8.0))[:, :, None]
     cell, strength = float(rng.uniform(1.5, 6.0)), float(rng.uniform(0.5, 9.0))
+    flecks = draw_flecks(rng, extent)
 
     def redraw(fresh: np.random.Generator) -> Image.Image:
         grain = smooth_noise(fresh, extent, extent, cell) * np.float32(strength)
-        return Image.fromarray(to_image(base + grain[:, :, None]))
+        return Image.fromarray(to_image(base + grain[:, :, None] + flecks(fresh)))
 
     return redraw
 

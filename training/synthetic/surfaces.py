@@ -12,6 +12,7 @@ from adcopilot_edge.training.synthetic.binary_boards import damage_layout, draw_
 from adcopilot_edge.training.synthetic.canvas import dilate
 from adcopilot_edge.training.synthetic.collage import draw_collage
 from adcopilot_edge.training.synthetic.colour_boards import draw_colour_board
+from adcopilot_edge.training.synthetic.dials import draw_dial
 from adcopilot_edge.training.synthetic.drawing import Drawing, Mark, is_clear
 from adcopilot_edge.training.synthetic.records import SURFACE_LABELS
 from adcopilot_edge.training.synthetic.sprites import Sprite, compose, spoil_part
@@ -119,12 +120,13 @@ DRAW_SURFACE: dict[str, DrawSurface] = {
     "moulded part": _assembly(assemblies.draw_moulded),
     "ceramic tile": _texture(unseen.draw_ceramic),
     "blister pack": _assembly(unseen.draw_blister),
+    "instrument dial": _assembly(draw_dial),
 }
 
 SURFACES: tuple[str, ...] = tuple(sorted(DRAW_SURFACE))
 
 _BOARD_SHARES = {BINARY_BOARD: 0.45, COLOUR_BOARD: 0.15}
-UNSEEN_SURFACES: tuple[str, ...] = ("blister pack", "ceramic tile")
+UNSEEN_SURFACES: tuple[str, ...] = ("blister pack", "ceramic tile", "instrument dial")
 """Drawn only where one asks for them by name: no training has them, so they may measure it."""
 
 _NUM_OTHERS = len(SURFACES) - len(_BOARD_SHARES) - len(UNSEEN_SURFACES)
