@@ -4,7 +4,7 @@ DEVICE := .venv-demo
 LINE   := .venv-line
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-line test test-slow trials soak figures lint type bench bench-3b bench-device clean
+.PHONY: help demo demo-line test test-slow trials soak figures embed lint type bench bench-3b bench-device clean
 
 # What `make bench` measures; results go to $(OUT)/$(SHAPE)/*.txt.
 OUT        ?= build/bench
@@ -20,9 +20,11 @@ SIZES      ?= 448 672
 # Interpreters that have llama-cpp-python and onnxruntime-genai; without: no peers of the decoder.
 LLAMA      ?=
 GENAI      ?=
-# For `make figures`: where DeepPCB is, its boards that chose nothing, a bundle to hold against.
+# For `make figures`: where DeepPCB is, its boards that chose nothing, the embedded model in float32.
 DEEPPCB       ?= DeepPCB
-AGAINST       ?=
+FLOAT         := build/float32
+NANO          := adcopilot_edge/assets/nano-checkpoint/model.safetensors
+THRESHOLD     := 0.35
 UNUSED_BOARDS := group20085 group92000 group77000 group50600
 # How long `make soak` keeps a steady load.
 SOAK_HOURS ?= 2
@@ -60,10 +62,17 @@ soak: $(VENV)/ready ## the same at length: some hours, SOAK_HOURS=24 of them a s
 	$(VENV)/bin/python tests/trial_overload.py
 	$(VENV)/bin/python tests/trial_soak.py --hours $(SOAK_HOURS)
 
-figures: $(VENV)/ready ## what the embedded model can do, as the README says; DEEPPCB=its folder
-	$(VENV)/bin/adcopilot-edge evaluate deeppcb $(DEEPPCB) --pairs 400 $(UNUSED_BOARDS:%=--only %) $(AGAINST:%=--against %)
+figures: $(VENV)/ready $(FLOAT)/manifest.json ## what the embedded model can do, as the README says; DEEPPCB=its folder
+	$(VENV)/bin/adcopilot-edge evaluate deeppcb $(DEEPPCB) --pairs 400 $(UNUSED_BOARDS:%=--only %) --against $(FLOAT)
 	$(VENV)/bin/adcopilot-edge evaluate synthetic --pairs 200 --no-text --only "colour board"
 	$(VENV)/bin/adcopilot-edge evaluate synthetic --pairs 400 --no-text --only "blister pack" --only "ceramic tile"
+	$(VENV)/bin/adcopilot-edge evaluate synthetic --pairs 200 --no-text --only "instrument dial"
+
+embed: $(VENV)/ready ## the trained CHECKPOINT=... becomes the embedded model
+	$(VENV)/bin/python tests/embed_nano.py $(CHECKPOINT) --threshold $(THRESHOLD)
+
+$(FLOAT)/manifest.json: $(NANO) | $(VENV)/ready
+	$(VENV)/bin/adcopilot-edge export embedded --out $(@D) --threshold $(THRESHOLD)
 
 lint: $(VENV)/ready ## style, formatting, import rules
 	$(VENV)/bin/ruff check .
