@@ -28,7 +28,8 @@ def train(
         typer.Option(help="Optimizer steps in all; every stage shrinks in proportion.", min=1),
     ] = None,
     base: Annotated[
-        str | None, typer.Option(help="Checkpoint to start from, in place of the recipe's.")
+        str | None,
+        typer.Option(help="Checkpoint in place of the recipe's: a folder, a hub id, or embedded."),
     ] = None,
     data: Annotated[
         list[str] | None,
