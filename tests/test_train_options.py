@@ -46,7 +46,7 @@ def test_steps_take_the_place_of_epochs_where_there_is_one_stage() -> None:
 def test_without_options_the_recipe_is_as_written() -> None:
     recipe = read_recipe("finetune")
     assert recipe.base is not None
-    assert recipe.base.checkpoint == "runs/nano/checkpoint"
+    assert recipe.base.checkpoint == "embedded"
     assert recipe.seed == 0
 
 
