@@ -23,8 +23,10 @@ GENAI      ?=
 # For `make figures`: where DeepPCB is, its boards that chose nothing, the embedded model in float32.
 DEEPPCB       ?= DeepPCB
 FLOAT         := build/float32
-NANO          := adcopilot_edge/assets/nano-checkpoint/model.safetensors
-THRESHOLD     := 0.35
+NANO          := adcopilot_edge/assets/nano/manifest.json
+THRESHOLD      = $(shell sed -n 's/^ *"threshold": \([0-9.]*\),*$$/\1/p' $(NANO))
+# For `make embed`: the checkpoint that becomes the embedded model.
+TRAINED       ?=
 UNUSED_BOARDS := group20085 group92000 group77000 group50600
 # How long `make soak` keeps a steady load.
 SOAK_HOURS ?= 2
@@ -68,8 +70,9 @@ figures: $(VENV)/ready $(FLOAT)/manifest.json ## what the embedded model can do,
 	$(VENV)/bin/adcopilot-edge evaluate synthetic --pairs 400 --no-text --only "blister pack" --only "ceramic tile"
 	$(VENV)/bin/adcopilot-edge evaluate synthetic --pairs 200 --no-text --only "instrument dial"
 
-embed: $(VENV)/ready ## the trained CHECKPOINT=... becomes the embedded model
-	$(VENV)/bin/python tests/embed_nano.py $(CHECKPOINT) --threshold $(THRESHOLD)
+embed: $(VENV)/ready ## the checkpoint TRAINED=... becomes the embedded model, at its threshold or THRESHOLD=...
+	@test -n "$(TRAINED)" || { echo "name the checkpoint: make embed TRAINED=runs/nano-types/checkpoint" >&2; exit 1; }
+	$(VENV)/bin/python tests/embed_nano.py $(TRAINED) --threshold $(THRESHOLD)
 
 $(FLOAT)/manifest.json: $(NANO) | $(VENV)/ready
 	$(VENV)/bin/adcopilot-edge export embedded --out $(@D) --threshold $(THRESHOLD)

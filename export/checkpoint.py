@@ -21,6 +21,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
 from adcopilot_edge.bundle import hash_file
+from adcopilot_edge.embedded import embedded_checkpoint, is_embedded
 from adcopilot_edge.errors import CheckpointError, UnsupportedModelError
 from adcopilot_edge.export.hub import Origin, locate
 from adcopilot_edge.export.language import TEXT_CONFIGS, LanguageSettings, read_language
@@ -153,7 +154,8 @@ def open_checkpoint(
         ConfigError: There is a revision, and no hub repository.
         UnsupportedModelError: The model is none that the exporter knows.
     """
-    origin = locate(source, revision=revision, files=_SETTINGS_FILES)
+    place = embedded_checkpoint() if is_embedded(source) else source
+    origin = locate(place, revision=revision, files=_SETTINGS_FILES)
     path = origin.folder
     raw = read_json(path / "config.json")
     model_type = raw.get("model_type")

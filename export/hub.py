@@ -23,7 +23,6 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from adcopilot_edge.embedded import embedded_checkpoint, is_embedded
 from adcopilot_edge.errors import CheckpointError, ConfigError
 from adcopilot_edge.export.tensors import TensorEntry, list_tensors
 
@@ -79,16 +78,15 @@ class Origin:
 def locate(source: str | os.PathLike[str], *, revision: str | None, files: Sequence[str]) -> Origin:
     """The folder ``source``, or the hub repository of that id with ``files`` downloaded.
 
-    A text that is no folder and has the form ``owner/name`` is a hub id, and ``embedded`` is the
-    checkpoint of the package; a ``Path`` is neither. Of ``files`` those that the repository lacks
-    stay away.
+    A text that is no folder and has the form ``owner/name`` is a hub id; a ``Path`` never is. Of
+    ``files`` those that the repository lacks stay away.
 
     Raises:
         CheckpointError: The repository, or the revision, is not there, not allowed, or can't be
             reached and is not in the cache.
         ConfigError: A folder has no revisions.
     """
-    folder = embedded_checkpoint() if is_embedded(source) else Path(source)
+    folder = Path(source)
     if isinstance(source, str) and not folder.is_dir() and _HUB_ID.fullmatch(source):
         snapshot = _download(source, revision, files)
         return Origin(snapshot, f"{source}@{snapshot.name}", source)

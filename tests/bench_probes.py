@@ -64,6 +64,7 @@ def single_defects(count: int, size: int, surface: str | None) -> list[LabelledP
 def read(checkpoint: str, pairs: list[LabelledPair], size: int) -> Known:
     """What the vision side makes of pairs."""
     model, processor = load_base(BaseRecipe(checkpoint=checkpoint))
+    model.float()
     builder = sample_builder(model.config, processor, size)
     square = builder.images.square
     names = sorted({pair.labels[0] for pair in pairs})

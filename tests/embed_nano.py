@@ -1,9 +1,9 @@
 """Make a trained checkpoint the embedded model: its weights in float16, and the bundle of them.
 
-    python tests/embed_nano.py runs/nano-types/checkpoint --threshold 0.35
+    make embed TRAINED=runs/nano-types/checkpoint
 
-Both folders are written anew under the assets of the package; look at `make figures` before you
-commit them.
+Both folders under the assets of the package are replaced once the new bundle is proven. Look at
+`make figures` before you commit them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import argparse
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from adcopilot_edge.embedded import EMBEDDED, embedded_bundle, embedded_checkpoint
+from adcopilot_edge.embedded import embedded_bundle, embedded_checkpoint
 from adcopilot_edge.training.base import load_base
 from adcopilot_edge.training.recipe import BaseRecipe
 
@@ -22,14 +23,17 @@ from adcopilot_edge.training.recipe import BaseRecipe
 def write_checkpoint(source: str, folder: Path) -> None:
     """The weights of ``source`` in float16, with all that ``export`` and ``train`` read beside."""
     model, processor = load_base(BaseRecipe(checkpoint=source))
-    draft = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(draft, ignore_errors=True)
-    model.half().save_pretrained(draft)
-    processor.save_pretrained(draft)
-    for path in draft.iterdir():
+    model.half().save_pretrained(folder)
+    processor.save_pretrained(folder)
+    for path in folder.iterdir():
         path.chmod(0o644)
-    shutil.rmtree(folder, ignore_errors=True)
-    draft.rename(folder)
+
+
+def export(checkpoint: Path, bundle: Path, threshold: float) -> None:
+    """The bundle of ``checkpoint``, in the precisions of the embedded one."""
+    words = ["--out", str(bundle), "--int8", "--llm", "int4", "--threshold", str(threshold)]
+    command = [sys.executable, "-m", "adcopilot_edge", "export", str(checkpoint), *words]
+    subprocess.run(command, check=True)
 
 
 def main() -> None:
@@ -38,10 +42,14 @@ def main() -> None:
     parser.add_argument("checkpoint", help="a folder with a checkpoint")
     parser.add_argument("--threshold", type=float, required=True, help="of the bundle's verdict")
     options = parser.parse_args()
-    write_checkpoint(options.checkpoint, embedded_checkpoint())
-    export = [sys.executable, "-m", "adcopilot_edge", "export", EMBEDDED]
-    words = ["--int8", "--llm", "int4", "--threshold", str(options.threshold)]
-    subprocess.run([*export, "--out", str(embedded_bundle()), *words], check=True)
+    places = embedded_checkpoint(), embedded_bundle()
+    with tempfile.TemporaryDirectory(dir=places[0].parent, prefix=".") as draft:
+        checkpoint, bundle = (Path(draft) / place.name for place in places)
+        write_checkpoint(options.checkpoint, checkpoint)
+        export(checkpoint, bundle, options.threshold)
+        for new, place in zip((checkpoint, bundle), places, strict=True):
+            shutil.rmtree(place, ignore_errors=True)
+            new.rename(place)
 
 
 if __name__ == "__main__":

@@ -161,6 +161,24 @@ def test_a_checkpoint_of_two_types_loses_no_digit(tmp_path: Path) -> None:
     assert torch.equal(found.query_embeddings, stored[name])
 
 
+def test_a_stage_in_float32_begins_in_it(tmp_path: Path) -> None:
+    folder = tiny_checkpoint(tmp_path)
+    halves = {
+        name: tensor.half() for name, tensor in load_file(folder / "model.safetensors").items()
+    }
+    save_file(halves, folder / "model.safetensors", metadata={"format": "pt"})
+    edit_json(folder / "config.json", dtype="float16")
+    model, _ = load_base(base(folder), StageRecipe.model_validate({**STAGE, "precision": "fp32"}))
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+
+
+def test_a_folder_has_no_revisions(stock: Path) -> None:
+    with pytest.raises(ConfigError, match="has no revision 'main'"):
+        load_base(base(stock, revision="main", **ADDED))
+    with pytest.raises(ConfigError, match="embedded is read as a folder"):
+        load_base(BaseRecipe(checkpoint="embedded", revision="main"))
+
+
 def test_a_checkpoint_that_was_cut_short_is_said(tmp_path: Path) -> None:
     folder = tiny_checkpoint(tmp_path)
     with (folder / "model.safetensors").open("r+b") as stream:

@@ -134,6 +134,14 @@ def test_the_last_two_checkpoints_stay_and_a_damaged_one_is_passed_over(
         train(tiny_recipe(STEPS), run, resume=True, workers=0)
 
 
+def test_who_may_read_new_files_may_read_checkpoints(tmp_path: Path, whole: Path) -> None:
+    new = tmp_path / "new"
+    new.touch()
+    files = [path for path in (whole / "checkpoint-7").rglob("*") if path.is_file()]
+    assert "model.safetensors" in [path.name for path in files]
+    assert {path.stat().st_mode for path in files} == {new.stat().st_mode}
+
+
 def test_a_run_that_is_done_says_its_scores_again(tmp_path: Path, whole: Path) -> None:
     run = Path(shutil.copytree(whole, tmp_path / "run", symlinks=True))
     with (run / "log.jsonl").open("a", encoding="utf-8") as stream:

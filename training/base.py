@@ -127,6 +127,11 @@ def base_config(base: BaseRecipe) -> ADCopilotConfig:
     Raises as ``load_start``.
     """
     options = {"revision": base.revision} if base.revision else {}
+    if base.revision and Path(base.source).is_dir():
+        raise ConfigError(
+            f"{base.checkpoint} is read as a folder, which has no revision {base.revision!r}; "
+            "leave it out of [base]"
+        )
     try:
         raw, _ = PreTrainedConfig.get_config_dict(base.source, **options)
     except (OSError, ValueError) as err:

@@ -137,7 +137,14 @@ def remove_leftovers(run: Path) -> None:
 
 
 def _seal(folder: Path, progress: Progress) -> None:
-    """Write the list of the files, last, and bring everything to the disk."""
+    """Write the list of the files, last, and bring everything to the disk.
+
+    All get the mode of a new file: weights are written so that only their owner reads them.
+    """
+    mode = (folder / _RECIPE_NAME).stat().st_mode
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
     sizes = {
         path.relative_to(folder).as_posix(): path.stat().st_size
         for path in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""The training loss: answer tokens a kind, and the anomaly map's dense loss.
+"""The training loss: answer tokens a kind, and what the maps say of cells, patches and pairs.
 
 A verdict is one token among a hundred, so each kind's loss is a mean over its own tokens before
 the weights of the recipe add them up. The mean is over all that an optimizer step sees: each part

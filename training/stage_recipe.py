@@ -88,7 +88,7 @@ class DataRecipe(Record):
 
 
 class LossRecipe(Record):
-    """Weights of the text losses and of the maps' dense losses; 0 leaves one out.
+    """Weights of the text losses and of the losses of the maps; 0 leaves one out.
 
     The four tasks are those asked about pairs, each a mean over its own answer tokens; ``text`` is
     the mean over what the assistant says in dialogues. anomaly_map: over cells. map_types: over the

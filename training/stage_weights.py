@@ -59,8 +59,11 @@ def loading_type(checkpoint: str | Path, stage: StageRecipe) -> LoadingType:
     """The type to load a checkpoint in, a folder or one of the hub, so that no digit is lost.
 
     A folder may hold two types, of what learned and what was frozen, and loading takes one for
-    all. Only where nothing but adapters learns in bf16 may the smaller one do.
+    all. Only where nothing but adapters learns in bf16 may the smaller one do. A stage in fp32 is
+    computed, and scored before its first step, in float32.
     """
+    if stage.precision == "fp32":
+        return torch.float32
     may_be_half = stage.precision == "bf16" and not stage.trains
     return "auto" if may_be_half or not _has_float32(Path(checkpoint)) else torch.float32
 

@@ -28,7 +28,9 @@ def evaluate(
     ] = None,
     checkpoint: Annotated[
         str | None,
-        typer.Option(help="mmad: ask this folder or hub id by torch instead (extra: export)."),
+        typer.Option(
+            help="mmad: ask this folder, hub id or embedded by torch instead (extra: export)."
+        ),
     ] = None,
     image_size: Annotated[
         str | None,

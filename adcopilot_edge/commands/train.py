@@ -82,7 +82,7 @@ def train(
 
     Example: adcopilot-edge train nano --out runs/nano
 
-    Example: adcopilot-edge train finetune --base runs/nano/checkpoint --data folder=parts
+    Example: adcopilot-edge train finetune --data folder=parts --out runs/mine
 
     Example: torchrun --nproc-per-node 4 -m adcopilot_edge train recipe.toml --parallel fsdp
     """

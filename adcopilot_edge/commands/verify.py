@@ -25,7 +25,10 @@ def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
     reference: Annotated[
         str | None,
-        typer.Option(help="The checkpoint that it was made of: ask torch anew (extra: export)."),
+        typer.Option(
+            help="The checkpoint that it was made of, a folder, a hub id, or embedded: ask torch "
+            "anew (extra: export)."
+        ),
     ] = None,
     adapter: Annotated[
         str | None, typer.Option(help="With --reference: the adapter that was merged.")
