@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -101,6 +102,8 @@ def test_a_bundle_may_be_proven_later(call, checkpoint: Path, tmp_path: Path) ->
     code, out, err = call(checkpoint, "--out", bundle, "--image-size", "56", "--no-proof")
     assert code == 0, err
     assert "proof      NONE: these graphs were not held against the checkpoint" in out
+    advice = shlex.join(["adcopilot-edge", "verify", str(bundle), "--reference", str(checkpoint)])
+    assert advice in [line.strip() for line in out.splitlines()]
     assert "torch" not in err.split()
     assert json.loads((bundle / "manifest.json").read_text())["parity"] is None
     code, out, _ = call(bundle, verb="verify")

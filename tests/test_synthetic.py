@@ -78,7 +78,7 @@ def test_no_training_draws_the_surfaces_that_measure_it() -> None:
     assert sum(drawn.values()) == pytest.approx(1.0)
 
 
-def test_lines_are_shared_by_all_pieces_and_flecks_are_not() -> None:
+def test_line_work_covers_a_part_of_the_ground_and_flecks_fall_anew_on_each_piece() -> None:
     rng = np.random.default_rng(0)
     grey = Image.new("RGB", (96, 96), (128, 128, 128))
     lined = [np.asarray(draw_line_work(rng, grey.copy(), [(0, 0, 0)])) for _ in range(12)]

@@ -238,7 +238,11 @@ def export(
             max_ram=limit,
             on_step=progress,
         )
-    print_bundle(bundle, calibration, as_json=as_json)
+    # A revision has a folder of its own in the hub's cache.
+    reference = ["--reference", checkpoint if revision is None else str(opened.path)]
+    if adapter is not None:
+        reference += ["--adapter", adapter]
+    print_bundle(bundle, calibration, reference=reference, as_json=as_json)
 
 
 def _gate_plan(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from adcopilot_edge.commands.printing import print_fact, print_json, print_rows
@@ -16,8 +18,17 @@ if TYPE_CHECKING:
 _MOST_STRATA = 24
 
 
-def print_bundle(bundle: Bundle, calibration: CalibrationPairs | None, *, as_json: bool) -> None:
-    """The finished bundle: what it is, what it saw, and how each stage of its proof came out."""
+def print_bundle(
+    bundle: Bundle,
+    calibration: CalibrationPairs | None,
+    *,
+    reference: Sequence[str],
+    as_json: bool,
+) -> None:
+    """The finished bundle: what it is, what it saw, and how each stage of its proof came out.
+
+    reference: the words by which ``verify`` finds what the bundle was made of.
+    """
     from adcopilot_edge.export.calibrate import SMOOTHING_FILE
     from adcopilot_edge.export.smooth import read_smoothing, tell_smoothing
 
@@ -69,7 +80,7 @@ def print_bundle(bundle: Bundle, calibration: CalibrationPairs | None, *, as_jso
         print_fact(
             "proof",
             "NONE: these graphs were not held against the checkpoint. Do it with:\n"
-            f"adcopilot-edge verify {bundle.path} --reference {manifest.source.name}",
+            + shlex.join(["adcopilot-edge", "verify", str(bundle.path), *reference]),
         )
     else:
         print_fact("pairs", str(parity.num_pairs))
