@@ -47,22 +47,32 @@ class Bundle:
         return self.path / name
 
     def verify_files(self, *, on_file: Callable[[str], None] | None = None) -> None:
-        """Hash every file. Raises ChecksumError that lists each missing or changed one."""
+        """Hash every file.
+
+        Raises ChecksumError that lists each missing, changed or unreadable one.
+        """
         wrong = []
         for name, entry in self.manifest.files.items():
             if on_file is not None:
                 on_file(name)
-            path = self.file(name)
-            if not path.is_file():
-                wrong.append(f"{name} (missing)")
-            elif path.stat().st_size != entry.size_bytes:
-                wrong.append(f"{name} ({path.stat().st_size} bytes, expected {entry.size_bytes})")
-            elif hash_file(path) != entry.sha256:
-                wrong.append(f"{name} (content changed)")
+            if (fault := _find_fault(self.file(name), entry)) is not None:
+                wrong.append(f"{name} ({fault})")
         if wrong:
             raise ChecksumError(
                 f"bundle {self.path} is damaged: {'; '.join(wrong)}. Copy or export it again."
             )
+
+
+def _find_fault(path: Path, entry: FileEntry) -> str | None:
+    """What is wrong with a file of a bundle, if anything."""
+    if not path.is_file():
+        return "missing"
+    if (size := path.stat().st_size) != entry.size_bytes:
+        return f"{size} bytes, expected {entry.size_bytes}"
+    try:
+        return None if hash_file(path) == entry.sha256 else "content changed"
+    except OSError as err:
+        return f"can't be read: {err.strerror}"
 
 
 def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,20 @@ def test_the_id_depends_on_the_manifest_alone(toy_bundle, damaged_bundle):
 def test_a_changed_byte(damaged_bundle, name):
     flip_byte(damaged_bundle / name)
     with pytest.raises(ChecksumError, match=rf"{name} \(content changed\)\. Copy"):
+        open_bundle(damaged_bundle)
+
+
+def test_a_file_that_this_user_may_not_read(damaged_bundle, monkeypatch):
+    stock = Path.open
+
+    def refuse(path, *words, **options):
+        if path.name == "vision.onnx":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stock(path, *words, **options)
+
+    # Not by its mode: who runs the tests may be root.
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ChecksumError, match=r"vision\.onnx \(can't be read: Permission denied\)"):
         open_bundle(damaged_bundle)
 
 
